@@ -1,0 +1,103 @@
+"""The canonical tables every stage reads and writes: their schema, and parquet on disk.
+
+Shape key: `n` items, `i` instances, `h` items of history, `r` items of the longest run, `k` tokens per item.
+Item and user indices count from 1; item 0 is padding everywhere.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prorl.files import atomic_file
+
+SPLITS = ("train", "validation", "test")
+
+ITEMS = pa.schema(
+    [("item", pa.int32()), ("raw_id", pa.string()), ("title", pa.string()), ("attributes", pa.list_(pa.string())), ("text", pa.string())]
+)
+INTERACTIONS = pa.schema([("user", pa.int32()), ("item", pa.int32()), ("timestamp", pa.int64())])
+USER_SPLITS = pa.schema([("user", pa.int32()), ("raw_id", pa.string()), ("split", pa.string())])
+INSTANCES = pa.schema([("user", pa.int32()), ("history", pa.list_(pa.int32())), ("run", pa.list_(pa.int32()))])
+PROMPTED_INSTANCES = INSTANCES.append(pa.field("random_target", pa.int32()))
+SEMANTIC_IDS = pa.schema([("item", pa.int32()), ("codes", pa.list_(pa.int32())), ("tokens", pa.list_(pa.int32()))])
+
+
+class DataError(ValueError):
+    """Input data that break a rule; the message names file, row or column, what was found and what is allowed."""
+
+
+def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -> None:
+    """Write `table` with exactly the columns of `schema`, whole or not at all."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
+    with atomic_file(path) as temporary:
+        pq.write_table(table.select(schema.names).cast(schema), temporary)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read the columns of `schema` from `path`. Raises `DataError` naming a missing column or one of another type."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise DataError(f"{path}: not readable as parquet: {error}") from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path}: column {missing[0]!r} is missing; found {table.column_names}, needed {schema.names}")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{path}: a column has the wrong type: {error}; needed {schema}") from error
+
+
+def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """`read_table` as a pandas frame."""
+    return read_table(path, schema).to_pandas()
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Mined instances of one split.
+
+    user [i], history [i, h], run [i, r] padded with 0 on the right, length [i] (items in the run),
+    random_target [i], or None for the training split.
+    """
+
+    user: np.ndarray
+    history: np.ndarray
+    run: np.ndarray
+    length: np.ndarray
+    random_target: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def target(self) -> np.ndarray:
+        """The mined target, the last item of each run, [i]."""
+        return self.run[np.arange(len(self)), self.length - 1]
+
+
+def read_instances(path: Path) -> Instances:
+    """Instances as arrays. Raises `DataError` if histories differ in length."""
+    names = pq.read_schema(path).names
+    table = read_table(path, PROMPTED_INSTANCES if "random_target" in names else INSTANCES)
+    n = table.num_rows
+    history = table["history"].combine_chunks()
+    widths = np.unique(np.diff(history.offsets.to_numpy()))
+    if len(widths) > 1:
+        raise DataError(f"{path}: histories of {widths[0]} and {widths[-1]} items; all must have the same length")
+    runs = table["run"].combine_chunks()
+    length = np.diff(runs.offsets.to_numpy()).astype(np.int64)
+    run = np.zeros((n, length.max(initial=0)), dtype=np.int32)
+    run[np.arange(run.shape[1]) < length[:, None]] = runs.flatten().to_numpy()
+    return Instances(
+        user=table["user"].to_numpy(),
+        history=history.flatten().to_numpy().reshape(n, widths[0] if n else 0),
+        run=run,
+        length=length,
+        random_target=table["random_target"].to_numpy() if "random_target" in names else None,
+    )
