@@ -1,0 +1,1 @@
+"""Raw formats to canonical tables, one module per source."""

@@ -1,0 +1,1 @@
+"""Item profile text to vectors."""

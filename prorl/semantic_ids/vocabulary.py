@@ -1,0 +1,56 @@
+"""Token ids of semantic IDs: item <-> codes <-> tokens.
+
+An item has K codes, one per level. Id 0 is padding and decoder start; code c of level l is `1 + codebook_size * l + c`; then one
+reserved id and EOS. With 4 levels of 256 codes: 1025 reserved, EOS 1026, 1,027 ids in all, as in the released code of ProRL.
+With `separate` target tokens, code ids of the *target* in the encoder's input are moved past EOS: token t becomes `eos + t`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Ids for `n_levels` levels of `codebook_size` codes each."""
+
+    n_levels: int
+    codebook_size: int
+
+    pad = 0
+
+    @property
+    def n_codes(self) -> int:
+        """Code ids, over all levels."""
+        return self.n_levels * self.codebook_size
+
+    @property
+    def eos(self) -> int:
+        """Id of the end of a path, and of the encoder's input."""
+        return self.n_codes + 2
+
+    @property
+    def size(self) -> int:
+        """Ids a decoder may emit, padding and reserved included."""
+        return self.n_codes + 3
+
+    @property
+    def size_with_target_tokens(self) -> int:
+        """Ids when the target's codes have ids of their own."""
+        return self.size + self.n_codes
+
+    def tokens(self, codes: np.ndarray) -> np.ndarray:
+        """Token ids [.., k] of codes [.., k]. Raises `ValueError` for a code outside its level or a wrong number of levels."""
+        codes = np.asarray(codes)
+        if codes.shape[-1] != self.n_levels:
+            raise ValueError(f"codes have {codes.shape[-1]} levels, the vocabulary {self.n_levels}")
+        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
+            raise ValueError(f"codes {codes.min()}..{codes.max()}; allowed: 0..{self.codebook_size - 1}")
+        return (1 + self.codebook_size * np.arange(self.n_levels) + codes).astype(np.int32)
+
+    def codes(self, tokens: np.ndarray) -> np.ndarray:
+        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`. Raises `ValueError` for a token outside its level."""
+        codes = np.asarray(tokens) - 1 - self.codebook_size * np.arange(self.n_levels)
+        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
+            raise ValueError("a token lies outside the ids of its level")
+        return codes.astype(np.int32)
