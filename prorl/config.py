@@ -74,9 +74,18 @@ class Mine:
 
 
 @dataclass(frozen=True)
+class EmbeddingImport:
+    """Vectors made elsewhere: a `.npy` matrix, and a JSON list of the raw item id of each of its rows."""
+
+    vectors: str
+    items: str
+
+
+@dataclass(frozen=True)
 class Embed:
     """From item profile text to vectors."""
 
+    import_: EmbeddingImport | None
     model: str
     dimension: int = setting(at_least=1)
     batch_size: int = setting(at_least=1)
@@ -93,14 +102,29 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class RQVAE:
+    """Sizes and training of the residual-quantised autoencoder."""
+
+    hidden_sizes: list[int] = setting(at_least=1)
+    latent_size: int = setting(at_least=1)
+    commitment: float = setting(at_least=0)
+    epochs: int = setting(at_least=1)
+    batch_size: int = setting(at_least=1)
+    learning_rate: float = setting(above=0)
+
+
+@dataclass(frozen=True)
 class Quantize:
     """From vectors to semantic IDs."""
 
-    method: Literal["rq_kmeans"]
+    import_: str | None
+    method: Literal["rq_kmeans", "rq_vae"]
     n_codebooks: int = setting(at_least=1)
     codebook_size: int = setting(at_least=2, at_most=4096)
     expand_final: bool = field()
+    balanced: bool = field()
     n_restarts: int = setting(at_least=1)
+    rq_vae: RQVAE = field()
 
 
 @dataclass(frozen=True)
@@ -331,9 +355,9 @@ def _check_keys(values: dict, allowed: list[str], prefix: str, source: str) -> N
 
 def _build(cls: type, values: dict, prefix: str, source: str) -> Any:
     hints = typing.get_type_hints(cls)
-    fields = dataclasses.fields(cls)
-    _check_keys(values, [f.name for f in fields], f"{prefix}.", source)
-    return cls(**{f.name: _convert(hints[f.name], values[f.name], f"{prefix}.{f.name}", f.metadata, source) for f in fields})
+    fields = {f.name.removesuffix("_"): f for f in dataclasses.fields(cls)}  # `import` is a Python keyword: its field is `import_`
+    _check_keys(values, list(fields), f"{prefix}.", source)
+    return cls(**{f.name: _convert(hints[f.name], values[key], f"{prefix}.{key}", f.metadata, source) for key, f in fields.items()})
 
 
 def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: str) -> Any:
