@@ -50,7 +50,17 @@ class Logging:
 class Fetch:
     """Where the raw files of a data set come from."""
 
+    source: str | None
     archive: str | None
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """Columns of a user's own tables: canonical name -> name in the file, null where the file has no such column."""
+
+    interactions: dict[str, str]
+    items: dict[str, str | None]
+    separator: str
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,17 @@ class Prepare:
     min_user_interactions: int = setting(at_least=1)
     min_item_interactions: int = setting(at_least=1)
     split: list[float] = setting(above=0)
-    profile: str = field()
+    attributes: list[str] = field()
+    profile: list[str] = field()
+    profiles: str | None = field()
+    tabular: Tabular = field()
 
 
 @dataclass(frozen=True)
 class Mine:
     """From interactions to instances."""
 
+    import_: str | None
     history_length: int = setting(at_least=1)
     min_run: int = setting(at_least=2)
     max_run: int = setting(at_least=2)
