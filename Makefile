@@ -1,0 +1,49 @@
+# `make repro` runs the pipeline, `make test` the tests; each first creates .venv and installs the locked packages, once.
+
+PYTHON ?= $(firstword $(foreach python,python3 python3.12 python3.11,$(shell \
+	$(python) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print("$(python)")' 2>/dev/null)))
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+LOCKS := requirements.lock requirements-recbole.lock
+
+# `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
+repro test test-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test test-slow lint lock
+
+repro: $(INSTALLED)
+	dvc repro
+
+test: $(INSTALLED)
+	pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	pytest -m slow
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+
+# The newest packages that pyproject.toml allows. torch stands without its build's name, and without the CUDA packages its own
+# metadata names, so that the same lock gives the build that suits the machine.
+lock: | $(VENV)/bin/python
+	rm -rf $(VENV)/lock
+	$(VENV)/bin/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --upgrade pip
+	$(VENV)/lock/bin/pip install --group dev .
+	$(VENV)/lock/bin/pip install --no-deps recbole
+	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/pip freeze --all --exclude pip --exclude prorl --exclude recbole \
+		| sed -E -e '/^(cuda|triton|nvidia-)/{/^nvidia-ml-py/!d}' -e 's/\+cpu$$//'; } > $(VENV)/lock/requirements.lock
+	{ sed -n '/^#/p' requirements-recbole.lock; $(VENV)/lock/bin/pip freeze | grep '^recbole=='; } > $(VENV)/lock/requirements-recbole.lock
+	mv $(addprefix $(VENV)/lock/,$(LOCKS)) .
+	rm -rf $(VENV)/lock
+
+$(VENV)/bin/python:
+	$(if $(PYTHON),,$(error Python 3.11 or 3.12 is needed; name it: make PYTHON=/path/to/python3.12))
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(LOCKS) pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --requirement requirements.lock
+	$(VENV)/bin/pip install --no-deps --requirement requirements-recbole.lock
+	$(VENV)/bin/pip install --no-deps --no-build-isolation --editable .
+	touch $@
