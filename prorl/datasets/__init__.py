@@ -1,1 +1,8 @@
-"""Raw formats to canonical tables, one module per source."""
+"""Raw interaction logs: where they come from and how they are read. To add a source, write one module and one entry."""
+
+from prorl.datasets.movielens import ML_100K
+from prorl.datasets.sources import Source
+
+DATASETS: dict[str, Source] = {
+    "ml-100k": ML_100K,
+}

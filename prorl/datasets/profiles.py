@@ -1,0 +1,58 @@
+"""Attributes of items, and the text that describes an item to an embedding model."""
+
+from string import Formatter
+
+import pandas as pd
+
+from prorl.config import ConfigError
+
+
+def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
+    """The attributes of each item: the values of `fields` in that order, each once, without empty ones.
+
+    A field holds lists of texts, or texts, which count as one attribute each. Raises `ConfigError` for a field that `items` lacks.
+    """
+    for name in fields:
+        if name not in items.columns:
+            raise ConfigError(f"prepare.attributes: got {name!r}, allowed: {', '.join(_fields(items))}")
+    columns = [[value if isinstance(value, list) else [value] for value in items[name]] for name in fields]
+    return [list(dict.fromkeys(value for column in columns for value in column[row] if value)) for row in range(len(items))]
+
+
+def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[str]) -> list[str]:
+    """The text of each item: `pieces` with their fields filled in, joined by spaces, without those that have an empty field.
+
+    A field is `{attributes}` or a column of `items`, lists joined by commas; `{description:.500}` cuts to 500 characters.
+    Raises `ConfigError` for an unknown field or a piece that is no template.
+    """
+    names = {piece: _names(piece, [*_fields(items), "attributes"]) for piece in pieces}
+    wanted = sorted({name for used in names.values() for name in used})
+    values = {name: [_text(value) for value in (attributes if name == "attributes" else items[name])] for name in wanted}
+    texts = []
+    for row in range(len(items)):
+        fields = {name: values[name][row] for name in wanted}
+        texts.append(" ".join(piece.format_map(fields) for piece in pieces if all(fields[name] for name in names[piece])))
+    return texts
+
+
+def _fields(items: pd.DataFrame) -> list[str]:
+    return [name for name in items.columns if name != "raw_id"]
+
+
+def _text(value: str | list[str]) -> str:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+def _names(piece: str, allowed: list[str]) -> list[str]:
+    """The fields of one template. Only names of `allowed` pass: no attribute or index of a value can be reached."""
+    try:
+        parsed = [(name, specification) for _, name, specification, _ in Formatter().parse(piece) if name is not None]
+        piece.format_map(dict.fromkeys([name for name, _ in parsed if name in allowed], ""))
+    except KeyError:
+        pass  # an unknown field, named below
+    except ValueError as error:
+        raise ConfigError(f"prepare.profile: {piece!r} is no template: {error}") from None
+    for name, _ in parsed:
+        if name not in allowed:
+            raise ConfigError(f"prepare.profile: {piece!r} has field {name!r}, allowed: {', '.join(allowed)}")
+    return [name for name, _ in parsed]

@@ -1,0 +1,39 @@
+"""The instances of every split: mined, with random targets where a policy is validated or tested."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from prorl.config import ConfigError, Mine
+from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, mine_runs, random_targets
+from prorl.paths.sequences import user_sequences
+from prorl.runtime import derived_seed
+from prorl.tables import SPLITS, DataError
+
+
+def mine(
+    interactions: pa.Table, items: pa.Table, splits: pa.Table, settings: Mine, seed: tuple
+) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+    """The table of instances of each split, and counts of what was mined and dropped.
+
+    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
+    """
+    if settings.min_run > settings.max_run:
+        raise ConfigError(f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run")
+    sequences = user_sequences(interactions)
+    words = attribute_words(items["attributes"], settings.ignored_attributes)
+    feasible = feasible_transitions(sequences.items, words)
+    runs = mine_runs(sequences, feasible, settings.history_length, settings.min_run, settings.max_run)
+    split = splits["split"].to_numpy()[runs.user - 1]
+    statistics = {**runs.statistics, "instances": {name: int((split == name).sum()) for name in SPLITS}}
+    if not all(statistics["instances"].values()):
+        raise DataError(f"instances mined per split: {statistics['instances']}, allowed: at least one in each; found {statistics}")
+    tables = {}
+    for name in SPLITS:
+        table = instance_table(sequences, runs, split == name, settings.history_length)
+        if name != "train":
+            targets = random_targets(sequences, np.asarray(table["user"]), items.num_rows, derived_seed(*seed, name))
+            table = table.append_column("random_target", pa.array(targets))
+        tables[name] = table
+    return tables, statistics

@@ -1,0 +1,142 @@
+"""From users' sequences to instances: feasible transitions, mined runs, random targets.
+
+A run is a stretch of feasible transitions; an instance is a run of kept length with the `h` items right before it. The target is the
+run's last item, the path is the rest. Source: the ProRL paper, section on path mining, with the released instances' conventions.
+
+Shape key: `e` interactions, `n` items, `i` instances, `h` items of history, `w` words of 64 attributes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from prorl.paths.sequences import Sequences
+from prorl.tables import DataError
+
+WORD_BITS = 64
+
+
+def attribute_words(attributes: pa.ChunkedArray | pa.Array, ignored: list[str]) -> np.ndarray:
+    """Attribute sets as bits, [n + 1, w] uint64; row 0 is padding. Attributes in `ignored` are left out.
+
+    attributes: lists of texts [n], item 1 first. Frequent attributes stand in the first words.
+    """
+    lists = attributes.combine_chunks() if isinstance(attributes, pa.ChunkedArray) else attributes
+    coded = lists.flatten().dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    code = coded.indices.to_numpy()
+    item = np.repeat(np.arange(1, len(lists) + 1), np.diff(lists.offsets.to_numpy()))
+    used = np.array([name not in ignored for name in names], dtype=bool)
+    item, code = item[used[code]], code[used[code]]
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[np.argsort(-np.bincount(code, minlength=len(names)), kind="stable")] = np.arange(len(names))
+    bit = rank[code]
+    words = np.zeros((len(lists) + 1, max(1, -(-int(used.sum()) // WORD_BITS))), dtype=np.uint64)
+    np.bitwise_or.at(words, (item, bit // WORD_BITS), np.uint64(1) << (bit % WORD_BITS).astype(np.uint64))
+    return words
+
+
+def feasible_transitions(items: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Whether each item [e] shares an attribute with the one before it, [e] bool; the first never does.
+
+    Sequences of several users may follow one another; `mine_runs` looks at no transition across users.
+    """
+    feasible = np.zeros(len(items), dtype=bool)
+    undecided = np.arange(1, len(items))
+    for word in np.ascontiguousarray(words.T):
+        shares = (word[items[undecided]] & word[items[undecided - 1]]) != 0
+        feasible[undecided[shares]] = True
+        undecided = undecided[~shares]
+    return feasible
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Mined runs as stretches of the sequences, user after user.
+
+    user [i] int32, counted from 1; start [i] and length [i] int64, positions in `Sequences.items`; statistics: counts of what was
+    found and dropped.
+    """
+
+    user: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+    statistics: dict[str, int | dict[str, int]]
+
+
+def mine_runs(sequences: Sequences, feasible: np.ndarray, history_length: int, min_run: int, max_run: int) -> Runs:
+    """Runs of `min_run` to `max_run` items, each with at least `history_length` items of the same user before it.
+
+    Per user a run starts after the first `history_length` items and at every transition that is not feasible. The run that is open
+    at the end of the sequence is dropped, and so are longer runs, which are not cut.
+    """
+    offsets, lengths = sequences.offsets, sequences.lengths
+    long_enough = np.flatnonzero(lengths > history_length)
+    first = offsets[:-1] + history_length  # position of each user's first run
+    eligible = np.zeros(len(sequences.items) + 1, dtype=np.int8)
+    eligible[first[long_enough] + 1] += 1
+    eligible[offsets[1:][long_enough]] -= 1  # a user whose only eligible item is the first run's start adds and subtracts in one place
+    starts = (np.cumsum(eligible[:-1], dtype=np.int8) > 0) & ~feasible
+    starts[first[long_enough]] = True
+    start = np.flatnonzero(starts)
+    user = np.searchsorted(offsets, start, side="right").astype(np.int32)
+    closed = user[1:] == user[:-1]
+    length = np.diff(start)[closed]
+    start, user = start[:-1][closed], user[:-1][closed]
+    kept = (length >= min_run) & (length <= max_run)
+    sizes = np.bincount(length)
+    statistics = {
+        "users": len(sequences),
+        "users_shorter_than_history": int((lengths < history_length).sum()),
+        "users_without_item_after_history": int((lengths == history_length).sum()),
+        "runs_open_at_end": len(long_enough),
+        "runs_too_short": int((length < min_run).sum()),
+        "runs_too_long": int((length > max_run).sum()),
+        "runs_by_length": {str(size): int(sizes[size]) for size in np.flatnonzero(sizes).tolist()},
+        "instances": int(kept.sum()),
+    }
+    return Runs(user[kept], start[kept], length[kept], statistics)
+
+
+def instance_table(sequences: Sequences, runs: Runs, chosen: np.ndarray, history_length: int) -> pa.Table:
+    """The instances `chosen` [i], a mask over `runs`, as a table of user, history, run."""
+    start, length = runs.start[chosen], runs.length[chosen]
+    n = len(start)
+    history = sequences.items[(start[:, None] + np.arange(-history_length, 0)).ravel()]
+    ends = np.cumsum(length)
+    within = np.arange(ends[-1] if n else 0) - np.repeat(ends - length, length)
+    run = sequences.items[np.repeat(start, length) + within]
+    return pa.table(
+        {
+            "user": runs.user[chosen],
+            "history": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * history_length, history),
+            "run": pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), run),
+        }
+    )
+
+
+def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: int) -> np.ndarray:
+    """For each prompt of `user` [i] an item drawn uniformly from those the user never interacted with, [i] int32.
+
+    Raises `DataError` for a user who interacted with every item.
+    """
+    asked, prompt = np.unique(user, return_inverse=True)
+    lengths = sequences.lengths[asked - 1]
+    # Each asked user's distinct items in increasing order, as one sorted array of keys: position of the user, then item.
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    items = sequences.items[np.repeat(sequences.offsets[asked - 1], lengths) + within].astype(np.int64)
+    stride = n_items + 1
+    key = np.unique(np.repeat(np.arange(len(asked)), lengths) * stride + items)
+    owner, item = np.divmod(key, stride)
+    first = np.searchsorted(owner, np.arange(len(asked) + 1))
+    n_free = n_items - np.diff(first)
+    if not n_free.all():
+        raise DataError(f"user {asked[np.argmin(n_free)]} interacted with all {n_items} items: no random target is left")
+    drawn = np.random.default_rng(seed).integers(0, n_free[prompt])
+    # The drawn-th free item is the drawn-th item moved up by one for each of the user's items that comes before it: those with at
+    # most `drawn` free items below them.
+    free_below = item - 1 - (np.arange(len(item)) - first[owner])
+    before = np.searchsorted(owner * stride + free_below, prompt * stride + drawn, side="right") - first[prompt]
+    return (drawn + 1 + before).astype(np.int32)

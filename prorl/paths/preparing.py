@@ -1,0 +1,115 @@
+"""From a raw log to the canonical tables: filters, chronological order, indices, the split of users."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prorl.config import Prepare
+from prorl.datasets.profiles import attribute_lists, item_texts
+from prorl.datasets.sources import RawLog
+from prorl.paths.sequences import Core, Removed, chronological, k_core, split_users
+from prorl.tables import SPLITS, DataError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The canonical tables of one data set, and what was dropped on the way and why."""
+
+    interactions: pa.Table
+    items: pa.Table
+    splits: pa.Table
+    statistics: dict[str, Any]
+
+
+def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
+    """Drop interactions with items that the source does not describe, take the k-core, sort, number users and items, split users.
+
+    Users are numbered in order of first appearance in the log, items in the order of the source's list of items.
+    Raises `DataError` if nothing is left or an item is described twice, `ConfigError` for unknown fields.
+    """
+    described = pa.array(log.items["raw_id"], pa.string())
+    _refuse_twice(described)
+    row = pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]  # [e], in the list of items
+    kept = np.flatnonzero(row >= 0)
+    core = k_core(log.user[kept], row[kept], settings.min_user_interactions, settings.min_item_interactions)
+    kept = kept[core.kept]
+    dropped = _dropped(log, row, core)
+    if not len(kept):
+        raise DataError(_nothing_left(len(log.user), dropped, settings))
+
+    user_codes, user = np.unique(log.user[kept], return_inverse=True)
+    rows, item = np.unique(row[kept], return_inverse=True)
+    timestamp = log.timestamp[kept]
+    order = chronological(user, timestamp)
+    user, item, timestamp = (user[order] + 1).astype(np.int32), (item[order] + 1).astype(np.int32), timestamp[order]
+    split = split_users(len(user_codes), settings.split, seed)
+
+    items = _item_table(log.items.iloc[rows], settings)
+    splits = pa.table(
+        {
+            "user": np.arange(1, len(user_codes) + 1, dtype=np.int32),
+            "raw_id": log.user_ids.take(pa.array(user_codes)),
+            "split": pa.array(SPLITS).take(pa.array(split)),
+        }
+    )
+    same_user = user[1:] == user[:-1]
+    statistics = {
+        "raw": {"interactions": len(log.user), "users": len(log.user_ids), "items": len(log.item_ids)},
+        "dropped": {name: dataclasses.asdict(removed) for name, removed in dropped.items()},
+        "k_core_filters_run": core.rounds,
+        "kept": {"interactions": len(user), "users": len(user_codes), "items": len(rows)},
+        "split": {
+            name: {"users": int((split == i).sum()), "interactions": int((split[user - 1] == i).sum())} for i, name in enumerate(SPLITS)
+        },
+        "same_time_as_previous": int((same_user & (timestamp[1:] == timestamp[:-1])).sum()),
+        "items_without_attributes": int(pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()),
+        "items_without_title": int(pc.sum(pc.equal(items["title"], "")).as_py()),
+        "attributes": len(pc.unique(pc.list_flatten(items["attributes"]))),
+    }
+    return Prepared(pa.table({"user": user, "item": item, "timestamp": timestamp}), items, splits, statistics)
+
+
+def _refuse_twice(raw_ids: pa.Array) -> None:
+    counts = raw_ids.value_counts()
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise DataError(f"{len(twice)} items are described more than once, the first is {twice[0].as_py()!r}; allowed: once")
+
+
+def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
+    """What each filter took, by the filter's name."""
+    described = row >= 0
+    undescribed = Removed(
+        interactions=int((~described).sum()),
+        users=len(log.user_ids) - len(np.unique(log.user[described])),
+        items=len(np.unique(log.item[~described])),
+    )
+    return {"items_without_description": undescribed, "users_below_minimum": core.users, "items_below_minimum": core.items}
+
+
+def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Prepare) -> str:
+    told = {
+        "items_without_description": "interactions with items that the source does not describe",
+        "users_below_minimum": f"users with fewer than prepare.min_user_interactions = {settings.min_user_interactions}",
+        "items_below_minimum": f"items with fewer than prepare.min_item_interactions = {settings.min_item_interactions}",
+    }
+    parts = [f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items" for name, part in dropped.items()]
+    return f"nothing is left of {n_interactions} interactions; dropped were {'; '.join(parts)}"
+
+
+def _item_table(items: pd.DataFrame, settings: Prepare) -> pa.Table:
+    attributes = attribute_lists(items, settings.attributes)
+    return pa.table(
+        {
+            "item": np.arange(1, len(items) + 1, dtype=np.int32),
+            "raw_id": pa.array(items["raw_id"], pa.string()),
+            "title": pa.array(items["title"], pa.string()),
+            "attributes": pa.array(attributes, pa.list_(pa.string())),
+            "text": pa.array(item_texts(items, attributes, settings.profile), pa.string()),
+        }
+    )

@@ -1,0 +1,26 @@
+"""Raw files of one data set, from its package, its publisher or a local archive, into data/raw/<dataset>/.
+
+PRORL_ARCHIVES names a folder of local archives, asked before the data set's own place.
+"""
+
+import os
+from pathlib import Path
+
+from prorl.config import Params
+from prorl.datasets.fetching import fetch
+from prorl.runtime import run_stage
+
+
+def body(params: Params, dataset: str) -> None:
+    archives = os.environ.get("PRORL_ARCHIVES")
+    fetch(
+        dataset,
+        params.section("fetch", dataset),
+        Path("data/raw") / dataset,
+        Path(archives) if archives else None,
+        params.section("logging").every_seconds,
+    )
+
+
+if __name__ == "__main__":
+    run_stage("fetch", body)
