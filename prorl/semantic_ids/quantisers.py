@@ -1,0 +1,35 @@
+"""The quantisers by the name that `quantize.method` gives them, and the way from vectors to semantic IDs.
+
+To add a quantiser, write a module with a function of this form and an entry here:
+(vectors [n, d], settings of `quantize`, seed) -> `Quantised`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prorl.config import Quantize
+from prorl.semantic_ids.residual import Quantised
+from prorl.semantic_ids.rq_kmeans import rq_kmeans
+from prorl.semantic_ids.unique_ids import imported, require_unique, with_final_code
+from prorl.tables import DataError
+
+QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {"rq_kmeans": rq_kmeans}
+
+
+def semantic_ids(vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int) -> tuple[np.ndarray, Quantised | None]:
+    """Codes [n, k] of the items `raw_ids` with `vectors` [n, d], no two alike, and what the quantiser made (None for imported codes).
+
+    k is `n_codebooks`, and one more with `expand_final`. Raises `DataError` where codes are not, or cannot be made, unique.
+    """
+    if len(vectors) != len(raw_ids):
+        raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
+    if settings.import_ is not None:
+        n_levels = settings.n_codebooks + settings.expand_final
+        return imported(Path(settings.import_), raw_ids, n_levels, settings.codebook_size), None
+    quantised = QUANTISERS[settings.method](vectors, settings, seed)
+    if settings.expand_final:
+        return with_final_code(quantised.codes, settings.codebook_size), quantised
+    require_unique(quantised.codes, raw_ids, remedy="set quantize.expand_final, or quantize.balanced, to tell them apart")
+    return quantised.codes, quantised

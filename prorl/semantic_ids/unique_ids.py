@@ -1,0 +1,84 @@
+"""Semantic IDs: one tuple of codes per item, told apart, checked, and on disk.
+
+Shape key: `n` items, `l` levels of a quantiser, `k` codes of an item (`l`, and one more with a final code).
+Row i of every array is item i + 1.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from prorl.files import read_json
+from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.tables import SEMANTIC_IDS, DataError, read_table, write_table
+
+
+def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
+    """Codes [n, l + 1]: the last one counts the items with the same `codes` [n, l], from 1, in item order.
+
+    Raises `DataError` naming the codes that more than `codebook_size - 1` items share.
+    """
+    _, group = np.unique(codes, axis=0, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    sizes = np.diff(starts, append=len(codes))
+    if sizes.max(initial=0) > codebook_size - 1:
+        shared = codes[order[starts[sizes.argmax()]]].tolist()
+        raise DataError(
+            f"{sizes.max()} items share the codes {shared}; allowed: at most {codebook_size - 1}, as many as the final code tells apart"
+        )
+    final = np.empty(len(codes), dtype=codes.dtype)
+    final[order] = np.arange(len(codes)) - np.repeat(starts, sizes) + 1
+    return np.column_stack([codes, final])
+
+
+def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> None:
+    """Raise `DataError` naming two items with the same codes [n, k], if there are any, and `remedy`."""
+    _, first, group = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    repeated = np.flatnonzero(first[group] != np.arange(len(codes)))
+    if len(repeated):
+        one, other = raw_ids[first[group[repeated[0]]]], raw_ids[repeated[0]]
+        raise DataError(f"items {one!r} and {other!r} have the same codes {codes[repeated[0]].tolist()}; {remedy}")
+
+
+def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int) -> np.ndarray:
+    """Codes [n, k] made elsewhere, from a JSON object of raw item id -> list of `n_levels` codes.
+
+    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a missing item, a list of
+    another length, a code that is no whole number or outside 0..`codebook_size` - 1, and two items with the same codes.
+    """
+    codes_of = read_json(path)
+    if not isinstance(codes_of, dict):
+        raise DataError(f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes")
+    missing = [raw_id for raw_id in raw_ids if raw_id not in codes_of]
+    if missing:
+        raise DataError(f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}")
+    for raw_id in raw_ids:
+        codes = codes_of[raw_id]
+        if not isinstance(codes, list) or len(codes) != n_levels or not all(type(code) is int for code in codes):
+            raise DataError(f"{path}: item {raw_id!r}: got {codes!r}, allowed: a list of {n_levels} whole numbers")
+        if not all(0 <= code < codebook_size for code in codes):
+            raise DataError(f"{path}: item {raw_id!r}: got codes {codes}, allowed: 0..{codebook_size - 1}")
+    codes = np.array([codes_of[raw_id] for raw_id in raw_ids])
+    require_unique(codes, raw_ids, remedy=f"every item of {path} must have codes of its own")
+    return codes
+
+
+def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) -> None:
+    """Write codes [n, k] and their tokens as the table of semantic IDs."""
+    rows = {"item": np.arange(1, len(codes) + 1), "codes": codes.tolist(), "tokens": vocabulary.tokens(codes).tolist()}
+    write_table(path, pa.table(rows), SEMANTIC_IDS)
+
+
+def read_semantic_ids(path: Path) -> np.ndarray:
+    """Codes [n, k], row i of item i + 1. Raises `DataError` for items that are not 1..n in order, or that differ in k."""
+    table = read_table(path, SEMANTIC_IDS)
+    if not np.array_equal(table["item"], np.arange(1, table.num_rows + 1)):
+        raise DataError(f"{path}: items must be 1..{table.num_rows}, in order")
+    codes = table["codes"].combine_chunks()
+    widths = np.unique(np.diff(codes.offsets))
+    if len(widths) != 1:
+        raise DataError(f"{path}: items with {widths.tolist()} codes; all must have as many")
+    return codes.flatten().to_numpy().reshape(table.num_rows, widths[0])
