@@ -1,0 +1,241 @@
+"""The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
+
+The same function, written anew for what guidance needs: the encoder and the cross-attention keys once per prompt, shared by its m
+paths; a key/value cache; and no logits beyond those asked for. A test holds it equal to Transformers' in float64.
+
+Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `d` model width, `a` heads, `v` vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE = 32, 128  # T5's own
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a T5: `n_layers` in the encoder and as many in the decoder."""
+
+    vocabulary: int
+    n_layers: int
+    d_model: int
+    d_ff: int
+    d_kv: int
+    n_heads: int
+    dropout: float
+
+
+class RMSNorm(nn.Module):
+    """T5's layer norm: scaled by the root mean square, neither centred nor shifted."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Multi-head attention without scaling, as in T5."""
+
+    def __init__(self, sizes: Sizes, has_relative_bias: bool):
+        super().__init__()
+        inner = sizes.n_heads * sizes.d_kv
+        self.n_heads, self.dropout = sizes.n_heads, sizes.dropout
+        self.q, self.k, self.v = (nn.Linear(sizes.d_model, inner, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner, sizes.d_model, bias=False)
+        if has_relative_bias:
+            self.relative_attention_bias = nn.Embedding(RELATIVE_BUCKETS, sizes.n_heads)
+
+    def split(self, x: torch.Tensor) -> torch.Tensor:
+        """[b, t, a * d_kv] as [b, a, t, d_kv]."""
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def keys_and_values(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values [b, a, t, d_kv] of `x` [b, t, d]."""
+        return self.split(self.k(x)), self.split(self.v(x))
+
+    def attend(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """[b, t, d] from queries of `x` [b, t, d]; `bias` is added to the scores [b, a, t, s]."""
+        scores = self.split(self.q(x)) @ keys.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
+        weights = F.dropout(weights, self.dropout, self.training)
+        return self.o((weights @ values).transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Two matrices around a ReLU."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        self.wi = nn.Linear(sizes.d_model, sizes.d_ff, bias=False)
+        self.wo = nn.Linear(sizes.d_ff, sizes.d_model, bias=False)
+        self.dropout = sizes.dropout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.wo(F.dropout(F.relu(self.wi(x)), self.dropout, self.training))
+
+
+class _Sublayer(nn.Module):
+    """A pre-norm residual step around one module, held under T5's name for it."""
+
+    def __init__(self, name: str, module: nn.Module, sizes: Sizes):
+        super().__init__()
+        setattr(self, name, module)
+        self.layer_norm = RMSNorm(sizes.d_model)
+
+
+class _Block(nn.Module):
+    def __init__(self, sizes: Sizes, *, is_decoder: bool, has_relative_bias: bool):
+        super().__init__()
+        layers = [_Sublayer("SelfAttention", Attention(sizes, has_relative_bias), sizes)]
+        if is_decoder:
+            layers.append(_Sublayer("EncDecAttention", Attention(sizes, False), sizes))
+        layers.append(_Sublayer("DenseReluDense", FeedForward(sizes), sizes))
+        self.layer = nn.ModuleList(layers)
+
+
+class _Stack(nn.Module):
+    def __init__(self, sizes: Sizes, *, is_decoder: bool):
+        super().__init__()
+        self.block = nn.ModuleList(_Block(sizes, is_decoder=is_decoder, has_relative_bias=i == 0) for i in range(sizes.n_layers))
+        self.final_layer_norm = RMSNorm(sizes.d_model)
+        self.is_decoder = is_decoder
+
+    def position_bias(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """Relative bias [a, t, s] between positions `queries` [t] and `keys` [s]; in the decoder, -inf towards the future."""
+        distance = keys[None, :] - queries[:, None]
+        buckets = relative_bucket(distance, bidirectional=not self.is_decoder)
+        bias = self.block[0].layer[0].SelfAttention.relative_attention_bias(buckets).permute(2, 0, 1)
+        return bias.masked_fill(distance > 0, -torch.inf) if self.is_decoder else bias
+
+
+class T5Policy(nn.Module):
+    """T5 with tied embeddings; `encode` prompts once, `decode` many paths for each."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        self.sizes = sizes
+        self.shared = nn.Embedding(sizes.vocabulary, sizes.d_model)
+        self.encoder = _Stack(sizes, is_decoder=False)
+        self.decoder = _Stack(sizes, is_decoder=True)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """T5's initialisation."""
+        d_model, d_ff, d_kv, n_heads = self.sizes.d_model, self.sizes.d_ff, self.sizes.d_kv, self.sizes.n_heads
+        deviations = {"shared": 1.0, "relative_attention_bias": d_model**-0.5, "q": (d_model * d_kv) ** -0.5, "k": d_model**-0.5,
+                      "v": d_model**-0.5, "o": (n_heads * d_kv) ** -0.5, "wi": d_model**-0.5, "wo": d_ff**-0.5}  # fmt: skip
+        for name, module in self.named_modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=deviations[name.rsplit(".", 1)[-1]])
+
+    def _drop(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, self.sizes.dropout, self.training)
+
+    def encode(self, tokens: torch.Tensor) -> tuple["CrossMemory", ...]:
+        """What the decoder attends to, per layer, for `tokens` [b, s]; padding (0) is not attended to."""
+        x = self._drop(self.shared(tokens))
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        bias = self.encoder.position_bias(positions, positions)
+        padding = tokens == 0
+        mask = torch.zeros(padding.shape, dtype=bias.dtype, device=tokens.device).masked_fill(padding, -torch.inf)[:, None, None, :]
+        bias = bias + mask
+        for block in self.encoder.block:
+            attention, feed_forward = block.layer
+            normed = attention.layer_norm(x)
+            x = x + self._drop(attention.SelfAttention.attend(normed, *attention.SelfAttention.keys_and_values(normed), bias))
+            x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
+        x = self._drop(self.encoder.final_layer_norm(x))
+        return tuple(CrossMemory(*block.layer[1].EncDecAttention.keys_and_values(x), mask) for block in self.decoder.block)
+
+    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...], cache: "Cache | None" = None) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for `tokens` [b, m, t], which follow those already in `cache`."""
+        b, m, t = tokens.shape
+        x = self._drop(self.shared(tokens.reshape(b * m, t)))
+        past = 0 if cache is None else cache.length
+        positions = torch.arange(past + t, device=tokens.device)
+        bias = self.decoder.position_bias(positions[past:], positions)
+        for i, block in enumerate(self.decoder.block):
+            self_attention, cross_attention, feed_forward = block.layer
+            normed = self_attention.layer_norm(x)
+            keys, values = self_attention.SelfAttention.keys_and_values(normed)
+            if cache is not None:
+                keys, values = cache.extend(i, keys, values)
+            x = x + self._drop(self_attention.SelfAttention.attend(normed, keys, values, bias))
+            # All paths of a prompt query its encoding side by side, as one longer sequence.
+            normed = cross_attention.layer_norm(x).reshape(b, m * t, -1)
+            crossed = cross_attention.EncDecAttention.attend(normed, memory[i].keys, memory[i].values, memory[i].mask)
+            x = x + self._drop(crossed.reshape(b * m, t, -1))
+            x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
+        if cache is not None:
+            cache.length += t
+        return self._drop(self.decoder.final_layer_norm(x)).view(b, m, t, -1)
+
+    def logits(self, states: torch.Tensor, ids: slice | torch.Tensor) -> torch.Tensor:
+        """Logits of the vocabulary's `ids` at decoder `states` [.., d], never below float32."""
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5
+            return states @ self.shared.weight[ids].T
+
+    def forward(self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t]."""
+        return self.decode(decoder_tokens, self.encode(encoder_tokens))
+
+
+@dataclass(frozen=True)
+class CrossMemory:
+    """One layer's keys and values [b, a, s, d_kv] of the encoded prompts, and the mask [b, 1, 1, s] of their padding."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    mask: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> "CrossMemory":
+        """Those of the prompts `rows`."""
+        return CrossMemory(self.keys[rows], self.values[rows], self.mask[rows])
+
+
+class Cache:
+    """Keys and values of decoder tokens so far, in buffers made once: per layer [rows, a, max_length, d_kv]."""
+
+    def __init__(self, n_layers: int, max_length: int):
+        self.length = 0
+        self.max_length = max_length
+        self._buffers: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * n_layers
+
+    def extend(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append `keys` and `values` [rows, a, t, d_kv] of `layer`; all of them so far."""
+        if self._buffers[layer] is None:
+            rows, a, _, d_kv = keys.shape
+            self._buffers[layer] = (keys.new_empty(rows, a, self.max_length, d_kv), values.new_empty(rows, a, self.max_length, d_kv))
+        end = self.length + keys.shape[2]
+        stored_keys, stored_values = self._buffers[layer]
+        stored_keys[:, :, self.length : end], stored_values[:, :, self.length : end] = keys, values
+        return stored_keys[:, :, :end], stored_values[:, :, :end]
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep `rows` alone, in that order."""
+        self._buffers = [(keys[rows], values[rows]) for keys, values in self._buffers]
+
+
+def relative_bucket(distance: torch.Tensor, *, bidirectional: bool) -> torch.Tensor:
+    """T5's bucket of each relative position (Raffel et al. 2020): exact when near, logarithmic when far."""
+    n_buckets = RELATIVE_BUCKETS
+    offset = torch.zeros_like(distance)
+    if bidirectional:
+        n_buckets //= 2
+        offset = (distance > 0) * n_buckets
+        distance = distance.abs()
+    else:
+        distance = (-distance).clamp(min=0)
+    exact = n_buckets // 2
+    far = exact + (distance.clamp(min=1).float() / exact).log() / math.log(RELATIVE_MAX_DISTANCE / exact) * (n_buckets - exact)
+    return offset + torch.where(distance < exact, distance, far.long().clamp(max=n_buckets - 1))

@@ -1,0 +1,141 @@
+"""Prompts and paths as token ids, and the rules a path must keep.
+
+Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `k` token within an item, `s` encoder tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from prorl.config import Decoding
+from prorl.semantic_ids.trie import Trie, named_once
+from prorl.semantic_ids.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All items as codes, and the rules of decoding: what the policy may write."""
+
+    vocabulary: Vocabulary
+    trie: Trie
+    decoding: Decoding
+    target_tokens: Literal["shared", "separate"]
+
+    def __post_init__(self) -> None:
+        longest = self.decoding.max_length
+        if self.trie.n_items < 3 * longest:
+            # With fewer items the forbidden ones could leave a path nothing to go on with.
+            raise ValueError(f"{self.trie.n_items} items; constrained paths of up to {longest} need at least {3 * longest}")
+
+    @property
+    def n_levels(self) -> int:
+        """Tokens per item."""
+        return self.vocabulary.n_levels
+
+    def to(self, device: torch.device) -> "Catalogue":
+        """The same on `device`."""
+        return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)
+
+    def item_tokens(self, items: torch.Tensor) -> torch.Tensor:
+        """Token ids [.., k] of `items` [..]; padding throughout for item 0."""
+        levels = 1 + self.vocabulary.codebook_size * torch.arange(self.n_levels, device=items.device)
+        return (self.trie.item_codes[items] + levels) * (items != 0)[..., None]
+
+    def prompt_tokens(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Encoder input [b, s]: history [b, h], target [b], EOS."""
+        target_tokens = self.item_tokens(target)
+        if self.target_tokens == "separate":
+            target_tokens = target_tokens + self.vocabulary.eos
+        end = torch.full_like(target_tokens[:, :1], self.vocabulary.eos)
+        return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
+
+    def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0."""
+        parts = [target[:, None] * 0]
+        if "history" in self.decoding.forbid:
+            parts.append(history)
+        if "target" in self.decoding.forbid:
+            parts.append(target[:, None])
+        return named_once(torch.cat(parts, dim=1))
+
+    def level_ids(self, level: int, device: torch.device) -> torch.Tensor:
+        """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level."""
+        first = 1 + self.vocabulary.codebook_size * level
+        ids = torch.arange(first, first + self.vocabulary.codebook_size, device=device)
+        return torch.cat([ids, ids.new_tensor([self.vocabulary.eos])]) if level == 0 else ids
+
+    def allowed(self, node: torch.Tensor, level: int, forbidden: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Which choices [r, c] (as `level_ids`) a path may make at `node` [r] of `level`, at path position [r], given `forbidden` [r, f]."""
+        codes = self.trie.allowed_codes(node, level, forbidden)
+        return torch.cat([codes, (position >= self.decoding.min_length)[:, None]], dim=1) if level == 0 else codes
+
+
+@dataclass(frozen=True)
+class LevelActions:
+    """The tokens of one level that paths chose, `r` of them.
+
+    source [r]: index of the decoder state that chose, in flat [b * m * s]; action [r]: index of the action it belongs to, in flat
+    [b * m * (t + 1)]; allowed [r, c]: the choices it had; chosen [r]: the one it took.
+    """
+
+    source: torch.Tensor
+    action: torch.Tensor
+    allowed: torch.Tensor
+    chosen: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Paths as the choices that make them: decoder input [b, m, s] and, level by level, what was chosen among what.
+
+    An action at position t is an item (all its tokens) or the stop (EOS). A path of the longest length makes no stop.
+    """
+
+    decoder_tokens: torch.Tensor
+    levels: tuple[LevelActions, ...]
+    n_positions: int
+
+    @classmethod
+    def of_paths(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor) -> "Actions":
+        """The actions of paths `items` [b, m, t] (0 behind the end), under the rules of `catalogue`."""
+        b, m, t_max = items.shape
+        device, n_levels, trie = items.device, catalogue.n_levels, catalogue.trie
+        length = (items != 0).sum(-1)
+        n_read = int(length.max())
+        tokens = catalogue.item_tokens(items[..., :n_read]).flatten(2)
+        decoder_tokens = torch.cat([tokens.new_zeros(b, m, 1), tokens], dim=2)
+        n_states = decoder_tokens.shape[2]
+        start = catalogue.forbidden_at_start(history, target)
+        # Where an item begins or the path stops: every t up to the length, but not beyond the longest path.
+        acts = torch.arange(t_max, device=device) <= length[..., None]
+        prompt, rollout, position = acts.nonzero(as_tuple=True)
+        row = prompt * m + rollout
+        item = items[prompt, rollout, position]
+        forbidden = start[prompt]
+        if "repeats" in catalogue.decoding.forbid:
+            earlier = torch.arange(t_max, device=device) < position[:, None]
+            forbidden = torch.cat([forbidden, items[prompt, rollout] * earlier], dim=1)
+        levels = []
+        for level in range(n_levels):
+            if level == 1:  # a stop has one token
+                go_on = item != 0
+                row, position, item, forbidden = row[go_on], position[go_on], item[go_on], forbidden[go_on]
+            node = torch.where(item != 0, trie.item_parents[item, level], 1)
+            chosen = trie.item_codes[item, level]
+            if level == 0:
+                chosen = torch.where(item != 0, chosen, catalogue.vocabulary.codebook_size)
+            levels.append(
+                LevelActions(
+                    source=row * n_states + position * n_levels + level,
+                    action=row * (t_max + 1) + position,
+                    allowed=catalogue.allowed(node, level, forbidden, position),
+                    chosen=chosen,
+                )
+            )
+        return cls(decoder_tokens, tuple(levels), t_max + 1)
+
+
+def masked_log_softmax(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities over the allowed choices; -inf elsewhere."""
+    return logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)

@@ -1,0 +1,95 @@
+"""The trie of all items' codes, as tables on the device, and which next code a path may take.
+
+Shape key: `n` items, `k` level, `c` code within a level, `r` rows, `f` forbidden items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+DEAD, ROOT = 0, 1
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Codes of items as a prefix tree.
+
+    next_node [nodes, c] int32: the node behind a code, `DEAD` where no item goes on so.
+    n_items_below [nodes] int32: items under a node; 0 under `DEAD`.
+    leaf_item [nodes] int64: the item a full code ends at, else 0.
+    item_codes [n+1, k] int64 and item_parents [n+1, k] int32: each item's codes, and the node before each of them (-1 for item 0).
+    """
+
+    next_node: torch.Tensor
+    n_items_below: torch.Tensor
+    leaf_item: torch.Tensor
+    item_codes: torch.Tensor
+    item_parents: torch.Tensor
+
+    @property
+    def n_levels(self) -> int:
+        """Codes per item."""
+        return self.item_codes.shape[1]
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes per level."""
+        return self.next_node.shape[1]
+
+    @property
+    def n_items(self) -> int:
+        """Items, padding not counted."""
+        return len(self.item_codes) - 1
+
+    @classmethod
+    def from_codes(cls, codes: np.ndarray, codebook_size: int) -> "Trie":
+        """The trie of `codes` [n, k], row i being item i + 1. Raises `ValueError` if two items share all codes."""
+        codes = np.asarray(codes, dtype=np.int64)
+        n, n_levels = codes.shape
+        parents = np.full((n + 1, n_levels), -1, dtype=np.int32)
+        node = np.full(n, ROOT, dtype=np.int64)
+        edges, n_nodes = [], 2
+        for level in range(n_levels):
+            parents[1:, level] = node
+            edge, position = np.unique(node * codebook_size + codes[:, level], return_inverse=True)
+            edges.append(edge)
+            node = n_nodes + position
+            n_nodes += len(edge)
+        if n_nodes - len(edges[-1]) + n > n_nodes:
+            order = np.argsort(node, kind="stable")
+            first = order[np.flatnonzero(np.diff(node[order]) == 0)[0]]
+            twin = order[np.flatnonzero(np.diff(node[order]) == 0)[0] + 1]
+            raise ValueError(f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; every item needs its own")
+        next_node = np.zeros((n_nodes, codebook_size), dtype=np.int32)
+        edge = np.concatenate(edges)
+        next_node.reshape(-1)[edge] = np.arange(2, n_nodes)
+        below = np.zeros(n_nodes, dtype=np.int32)
+        np.add.at(below, parents[1:].ravel(), 1)
+        below[node] = 1
+        leaf_item = np.zeros(n_nodes, dtype=np.int64)
+        leaf_item[node] = np.arange(1, n + 1)
+        item_codes = np.concatenate([np.zeros((1, n_levels), dtype=np.int64), codes])
+        return cls(*(torch.from_numpy(table) for table in (next_node, below, leaf_item, item_codes, parents)))
+
+    def to(self, device: torch.device) -> "Trie":
+        """The same tables on `device`."""
+        return Trie(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    def allowed_codes(self, node: torch.Tensor, level: int, forbidden: torch.Tensor) -> torch.Tensor:
+        """Codes [r, c] that lead from `node` [r] at `level` to at least one item that is not among `forbidden` [r, f].
+
+        Each row of `forbidden` names an item at most once; 0 is ignored.
+        """
+        n_left = self.n_items_below[self.next_node[node]]
+        passes_here = self.item_parents[forbidden, level] == node[:, None]
+        n_left.scatter_add_(1, self.item_codes[forbidden, level], -passes_here.to(n_left.dtype))
+        return n_left > 0
+
+
+def named_once(items: torch.Tensor) -> torch.Tensor:
+    """`items` [r, f] with every repeated entry of a row replaced by 0; the order within a row changes."""
+    items = items.sort(dim=1).values
+    repeated = torch.zeros_like(items, dtype=torch.bool)
+    repeated[:, 1:] = items[:, 1:] == items[:, :-1]
+    return items.masked_fill(repeated, 0)

@@ -1,0 +1,128 @@
+"""The only door to RecBole: its model classes as plain modules, without its data layer, configuration or trainer.
+
+Importing any of RecBole's sequential models imports all of them, and one, SINE, switches autograd's anomaly detection on for the
+whole process, which makes every backward pass five to ten times slower. The setting is put back right after the import here.
+
+RecBole's own `forward` returns the state after the last item alone. `extend` returns the state after *every* item, in one causal
+pass with the same weights, and can continue from the memory of an earlier pass, so that a history is encoded once for many paths.
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from prorl.config import GRU4RecSizes, SASRecSizes
+
+_anomaly_detection = torch.is_anomaly_enabled()
+from recbole.model.sequential_recommender.gru4rec import GRU4Rec  # noqa: E402
+from recbole.model.sequential_recommender.sasrec import SASRec  # noqa: E402
+
+torch.autograd.set_detect_anomaly(_anomaly_detection)
+
+Memory = Any  # what a model keeps of the items it has read; each model's own
+
+
+class _ItemCount:
+    """Stands in for RecBole's data set, which models ask for the number of items alone."""
+
+    def __init__(self, n_items: int):
+        self.n_items = n_items
+
+    def num(self, field: str) -> int:
+        return self.n_items + 1  # with padding
+
+
+def _recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict[str, Any]:
+    names = {
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        "LIST_SUFFIX": "_list",
+        "ITEM_LIST_LENGTH_FIELD": "item_length",
+        "NEG_PREFIX": "neg_",
+        "MAX_ITEM_LIST_LENGTH": max_length,
+        "device": "cpu",
+        "loss_type": "CE",
+    }
+    return {**names, **dataclasses.asdict(sizes)}
+
+
+class CausalSASRec(SASRec):
+    """RecBole's SASRec, read at every position."""
+
+    def __init__(self, sizes: SASRecSizes, n_items: int, max_length: int):
+        super().__init__(_recbole_settings(sizes, max_length), _ItemCount(n_items))
+        if sizes.hidden_act == "gelu":
+            for layer in self.trm_encoder.layer:
+                layer.feed_forward.intermediate_act_fn = F.gelu  # the same function as RecBole's five operations, in one
+
+    def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
+        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of both.
+
+        Padding (0) may stand at the end alone. Raises `ValueError` beyond `max_length` items.
+        """
+        past = 0 if memory is None else memory[0][0].shape[2]
+        length = items.shape[1]
+        if past + length > self.max_seq_length:
+            raise ValueError(f"SASRec reads at most {self.max_seq_length} items, got {past + length}")
+        positions = torch.arange(past, past + length, device=items.device)
+        x = self.item_embedding(items) + self.position_embedding(positions)
+        x = self.dropout(self.LayerNorm(x))
+        causal = torch.ones(length, past + length, dtype=torch.bool, device=items.device).tril(diagonal=past)
+        extended = []
+        for i, layer in enumerate(self.trm_encoder.layer):
+            attention = layer.multi_head_attention
+            query, key, value = (
+                projection(x).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+                for projection in (attention.query, attention.key, attention.value)
+            )
+            if memory is not None:
+                key, value = torch.cat([memory[i][0], key], dim=2), torch.cat([memory[i][1], value], dim=2)
+            extended.append((key, value))
+            dropout = attention.attn_dropout.p if self.training else 0.0
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=causal, dropout_p=dropout)
+            context = attention.dense(context.transpose(1, 2).flatten(2))
+            x = attention.LayerNorm(attention.out_dropout(context) + x)
+            x = layer.feed_forward(x)
+        return x, extended
+
+    @staticmethod
+    def repeat(memory: Memory, times: int) -> Memory:
+        """The memory of [b] sequences for [b * times], each repeated in place."""
+        return [(key.repeat_interleave(times, dim=0), value.repeat_interleave(times, dim=0)) for key, value in memory]
+
+    @staticmethod
+    def select(memory: Memory, rows: torch.Tensor) -> Memory:
+        """The memory of the sequences `rows`."""
+        return [(key[rows], value[rows]) for key, value in memory]
+
+
+class CausalGRU4Rec(GRU4Rec):
+    """RecBole's GRU4Rec, read at every position."""
+
+    def __init__(self, sizes: GRU4RecSizes, n_items: int, max_length: int):
+        super().__init__(_recbole_settings(sizes, max_length), _ItemCount(n_items))
+
+    def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
+        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of both.
+
+        Padding (0) may stand at the end alone; the memory of a padded sequence is not to be continued.
+        """
+        states, memory = self.gru_layers(self.emb_dropout(self.item_embedding(items)), memory)
+        return self.dense(states), memory
+
+    @staticmethod
+    def repeat(memory: Memory, times: int) -> Memory:
+        """The memory of [b] sequences for [b * times], each repeated in place."""
+        return memory.repeat_interleave(times, dim=1)
+
+    @staticmethod
+    def select(memory: Memory, rows: torch.Tensor) -> Memory:
+        """The memory of the sequences `rows`."""
+        return memory[:, rows]
+
+
+SIMULATORS: dict[str, type[nn.Module]] = {"SASRec": CausalSASRec, "GRU4Rec": CausalGRU4Rec}
+SIZES = {"SASRec": SASRecSizes, "GRU4Rec": GRU4RecSizes}

@@ -1,0 +1,137 @@
+"""What every training loop shares: device and precision, optimiser, checkpoints an interrupted run continues from, and curves.
+
+Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a continued run draws
+what an unbroken one would have drawn.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from dvclive import Live
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import prorl
+from prorl.files import atomic_file, sha256_of
+
+CHECKPOINTS = Path(".checkpoints")
+
+
+def accelerator(precision: str) -> Accelerator:
+    """One process on CPU or GPU, or one of several under `accelerate launch`; `precision` is float32 or bf16 (autocast).
+
+    PyTorch's deterministic algorithms are switched on; on CUDA those without one warn.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer is written before it is read
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available())
+
+
+def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices alone, not on norms and biases."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Use `learning_rate` for all parameters from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+class Checkpoint:
+    """The state of an interrupted run, one safetensors file in `.checkpoints/`, replaced whole.
+
+    Its name holds a hash of the run's input files, settings and code, so a run finds its own state or none.
+    """
+
+    def __init__(self, label: str, inputs: Iterable[Path], *settings: Any):
+        digest = hashlib.sha256(repr(settings).encode())
+        code = sorted(Path(prorl.__file__).parent.rglob("*.py"))
+        for path in [*_files(inputs), *code]:
+            digest.update(sha256_of(path).encode())
+        self.path = CHECKPOINTS / f"{label}-{digest.hexdigest()[:16]}.safetensors"
+
+    def save(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
+        """Replace the stored state. `state` is anything JSON can hold."""
+        with atomic_file(self.path) as temporary:
+            tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+            save_file(tensors, temporary, metadata={"state": json.dumps(state)})
+
+    def load(self) -> tuple[dict[str, torch.Tensor], dict] | None:
+        """The stored tensors and state, or None where the run starts afresh."""
+        if not self.path.exists():
+            return None
+        with safe_open(self.path, framework="pt") as stored:
+            return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(stored.metadata()["state"])  # noqa: SIM118
+
+    def remove(self) -> None:
+        """Forget the state, once the run's outputs are written."""
+        self.path.unlink(missing_ok=True)
+
+
+def _files(inputs: Iterable[Path]) -> list[Path]:
+    found = []
+    for path in map(Path, inputs):
+        found += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return found
+
+
+def pack(name: str, module: nn.Module | torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The tensors of a module or optimiser, named `name/...`."""
+    if isinstance(module, nn.Module):
+        return {f"{name}/{key}": value.clone() for key, value in module.state_dict().items()}
+    state = module.state_dict()["state"]
+    return {f"{name}/{index}/{key}": value.clone() for index, entry in state.items() for key, value in entry.items()}
+
+
+def unpack(name: str, module: nn.Module | torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put what `pack` named `name/...` back into `module`."""
+    own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+    if isinstance(module, nn.Module):
+        module.load_state_dict(own)
+        return
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in own.items():
+        index, entry = key.split("/")
+        state.setdefault(int(index), {})[entry] = value
+    module.load_state_dict({"state": state, "param_groups": module.state_dict()["param_groups"]})
+
+
+class Curves:
+    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again.
+
+    DVC clears a stage's outputs before it runs, so a continued run must rewrite the rows of its first part.
+    """
+
+    def __init__(self, folder: Path, rows: list[dict] | None = None, *, enabled: bool = True):
+        self.rows: list[dict] = []
+        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        for row in rows or []:
+            self.log(**row)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Add one row at `step`."""
+        self.rows.append({"step": step, "values": values})
+        if self._live is None:
+            return
+        self._live.step = step
+        for name, value in values.items():
+            self._live.log_metric(name, value)
+
+    def close(self) -> None:
+        """Write the summary."""
+        if self._live is not None:
+            self._live.end()
