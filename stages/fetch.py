@@ -17,8 +17,10 @@ def body(params: Params, dataset: str) -> None:
         dataset,
         params.section("fetch", dataset),
         Path("data/raw") / dataset,
-        Path(archives) if archives else None,
-        params.section("logging").every_seconds,
+        archives=Path(archives) if archives else None,
+        downloads=Path(".checkpoints/fetch") / dataset,
+        checksums=Path("reports") / dataset / "checksums.json",
+        every_seconds=params.section("logging").every_seconds,
     )
 
 

@@ -1,4 +1,4 @@
-"""Delimited text as columns of text, and text as numbers, with errors that name the line."""
+"""Delimited text as columns of text, and text as ids and numbers, with errors that name the line."""
 
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +16,10 @@ BLOCK_BYTES = 1 << 24  # the longest line that can be read
 def read_delimited(path: Path, separator: str, columns: list[str] | None, encoding: str, quoted: bool) -> pa.Table:
     """The file as text columns named `columns`, or after its first line where that is None.
 
-    A separator of several characters stands for a tab. With `quoted`, values may stand in double quotes and then hold separators
+    A separator of several characters may stand for a tab. With `quoted`, values may stand in double quotes and then hold separators
     and line ends. Raises `DataError` naming the line that has too many or too few values.
     """
-    malformed = []
+    malformed: list[csv.InvalidRow] = []
 
     def stop(row: csv.InvalidRow) -> str:
         malformed.append(row)
@@ -38,25 +38,24 @@ def read_delimited(path: Path, separator: str, columns: list[str] | None, encodi
     # One thread: only then does pyarrow number the rows.
     reading = csv.ReadOptions(use_threads=False, column_names=columns, encoding=encoding, block_size=BLOCK_BYTES)
     try:
-        if columns is None:
-            columns = _header(path, separator, encoding, quoted)
-        converting = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
+        names = columns if columns is not None else _header(path, separator, encoding, quoted)
+        converting = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
         return csv.read_csv(source, read_options=reading, parse_options=parsing, convert_options=converting)
-    except pa.ArrowInvalid as error:
-        if malformed:
-            row = malformed[0]
-            raise DataError(
-                f"{path}: line {row.number}: {row.actual_columns} values, allowed: {row.expected_columns}; found {row.text!r}"
-            ) from error
-        raise DataError(f"{path}: not readable as delimited text: {error}") from error
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        if not malformed:
+            raise DataError(f"{path}: not readable as delimited text: {error}") from error
+        row = malformed[0]
+        raise DataError(
+            f"{path}: line {row.number}: {row.actual_columns} values, allowed: {row.expected_columns}; found {row.text[:200]!r}"
+        ) from error
 
 
 def _header(path: Path, separator: str, encoding: str, quoted: bool) -> list[str]:
     """The values of the first line."""
     with open(path, "rb") as stream:
         line = stream.readline()
-    options = csv.ParseOptions(delimiter=separator, quote_char='"' if quoted else False)
-    return csv.read_csv(BytesIO(line), read_options=csv.ReadOptions(encoding=encoding), parse_options=options).column_names
+    parsing = csv.ParseOptions(delimiter=separator, quote_char='"' if quoted else False)
+    return csv.read_csv(BytesIO(line), read_options=csv.ReadOptions(encoding=encoding), parse_options=parsing).column_names
 
 
 def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
@@ -67,19 +66,22 @@ def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 
 def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> pa.ChunkedArray:
-    """Raw ids as they stand. Raises `DataError` for the first that is empty; row 0 stands on line `first_line`."""
-    empty = pc.equal(values, "")
-    if pc.any(empty).as_py():
-        row = empty.index(True).as_py()
-        raise DataError(f"{path}: line {row + first_line}: {name} is empty, allowed: an id")
+    """Raw ids as they stand. Raises `DataError` for the first that is empty or null; row 0 stands on line `first_line`."""
+    present = pc.fill_null(pc.not_equal(values, ""), False)
+    if not pc.all(present).as_py():
+        raise DataError(f"{path}: line {first_false(present) + first_line}: {name} is empty, allowed: an id")
     return values
 
 
 def whole_numbers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> np.ndarray:
     """Texts as int64. Raises `DataError` for the first that is no whole number; row 0 stands on line `first_line`."""
-    try:
-        return pc.cast(values, pa.int64()).to_numpy()
-    except pa.ArrowInvalid:
-        whole = pc.match_substring_regex(values, r"^-?[0-9]{1,18}$")
-        row = max(whole.index(False).as_py(), 0)
-        raise DataError(f"{path}: line {row + first_line}: {name} is {values[row].as_py()!r}, allowed: a whole number") from None
+    whole = pc.match_substring_regex(values, r"^-?[0-9]{1,18}$")
+    if not pc.all(whole).as_py():
+        row = first_false(whole)
+        raise DataError(f"{path}: line {row + first_line}: {name} is {values[row].as_py()!r}, allowed: a whole number")
+    return pc.cast(values, pa.int64()).to_numpy()
+
+
+def first_false(mask: pa.ChunkedArray) -> int:
+    """The first row where `mask` is false."""
+    return pc.index(mask, pa.scalar(False)).as_py()

@@ -3,11 +3,13 @@
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 from prorl.config import ConfigError, Fetch
 from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive, take_files
-from prorl.datasets.sources import Source
+from prorl.datasets.downloads import download
+from prorl.datasets.sources import InstalledFiles, Source
 from prorl.files import atomic_folder, read_json, sha256_of, write_json
 from prorl.tables import DataError
 
@@ -22,47 +24,34 @@ def source_name(dataset: str, source: str | None) -> str:
     return name
 
 
-def fetch(dataset: str, settings: Fetch, folder: Path, archives: Path | None, every_seconds: float) -> None:
+def fetch(
+    dataset: str, settings: Fetch, folder: Path, *, archives: Path | None, downloads: Path, checksums: Path, every_seconds: float
+) -> None:
     """Fill `folder` with the raw files of `dataset` and a record of where they came from, wholly or not at all.
 
     They come from `settings.archive`; without it from what the folder `archives` holds of the data set; without that from the
-    source's own place. Raises `ConfigError` for an unknown source and `DataError` for a missing file or a checksum that differs.
+    source's own place. `downloads` keeps what a broken download has brought. `checksums` is a JSON of the checksums of first
+    downloads where the publisher states none; a later download must have the same.
+    Raises `ConfigError` for an unknown source and `DataError` for a missing file or a checksum that differs.
     """
     name = source_name(dataset, settings.source)
     source = DATASETS[name]
     archive = Path(settings.archive) if settings.archive else archives and find_archive(dataset, source.files, archives)
     with atomic_folder(folder) as temporary:
-        record = {"source": name}
+        record: dict[str, Any] = {"source": name}
         if archive:
             take_files(archive, source.files, temporary)
             record["archive"] = {"name": archive.name, "sha256": sha256_of(archive) if archive.is_file() else None}
-        elif source.package:
-            record["package"] = source.package[0]
-            _copy_from_package(source, temporary)
+        elif source.installed:
+            record["package"] = source.installed.package
+            _copy_installed(source.installed, temporary)
+        elif source.remotes:
+            record["downloads"] = _download_all(source, temporary, downloads, checksums, every_seconds)
         else:
-            raise ConfigError(f"fetch.{dataset}.archive: source {name!r} is nowhere to be downloaded; name a folder or zip with its files")
-        record["sha256"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+            raise ConfigError(f"fetch.{dataset}.archive: got null, allowed for source {name!r}: a folder or zip with its files")
+        record["files"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / RECORD, record)
-
-
-def _copy_from_package(source: Source, folder: Path) -> None:
-    package, inside = source.package
-    found = importlib.util.find_spec(package)  # without importing it, which can take seconds
-    if found is None:
-        raise DataError(f"package {package} is not installed; its folder {inside} holds {', '.join(source.sha256)}")
-    home = Path(found.submodule_search_locations[0]) / inside
-    for name, expected in source.sha256.items():
-        if not (home / name).is_file():
-            raise DataError(f"{home / name}: no such file in the installed package {package}")
-        shutil.copyfile(home / name, folder / name)
-        verify(folder / name, expected, str(home / name))
-
-
-def verify(path: Path, expected: str, origin: str) -> None:
-    """Raises `DataError` if the file at `path`, which came from `origin`, has another SHA-256 than `expected`."""
-    found = sha256_of(path)
-    if found != expected:
-        raise DataError(f"{origin}: SHA-256 is {found}, allowed: {expected}; the file is damaged or has been changed")
+    shutil.rmtree(downloads, ignore_errors=True)
 
 
 def fetched_source(folder: Path) -> Source:
@@ -70,3 +59,45 @@ def fetched_source(folder: Path) -> Source:
     if not (folder / RECORD).is_file():
         raise DataError(f"{folder / RECORD}: no such file; run the fetch stage first")
     return DATASETS[read_json(folder / RECORD)["source"]]
+
+
+def _copy_installed(installed: InstalledFiles, folder: Path) -> None:
+    found = importlib.util.find_spec(installed.package)  # without importing it, which can take seconds
+    if found is None:
+        raise DataError(f"package {installed.package} is not installed; its folder {installed.folder} holds {list(installed.sha256)}")
+    home = Path(found.submodule_search_locations[0]) / installed.folder
+    for name, expected in installed.sha256.items():
+        if not (home / name).is_file():
+            raise DataError(f"{home / name}: no such file in the installed package {installed.package}")
+        shutil.copyfile(home / name, folder / name)
+        _verify(sha256_of(folder / name), expected, str(home / name))
+
+
+def _download_all(source: Source, folder: Path, downloads: Path, checksums: Path, every_seconds: float) -> dict[str, str]:
+    """Download what `source` needs, check it and put the raw files into `folder`. Returns the checksum of each download."""
+    known = read_json(checksums) if checksums.exists() else {}
+    found = {}
+    for remote in source.remotes:
+        path = downloads / remote.name
+        if not path.exists():
+            download(remote.url, path, every_seconds)
+        found[remote.name] = sha256_of(path)
+        expected = remote.sha256 or known.get(remote.name)
+        if expected and found[remote.name] != expected:
+            path.unlink()
+        stated = "" if remote.sha256 else f", recorded in {checksums} at the first download"
+        _verify(found[remote.name], expected or found[remote.name], remote.url, stated)
+    for remote in source.remotes:
+        if any(remote.name in names for names in source.files):
+            (downloads / remote.name).replace(folder / remote.name)
+        else:
+            take_files(downloads / remote.name, source.files, folder)
+    first = {remote.name: found[remote.name] for remote in source.remotes if not remote.sha256}
+    if first:
+        write_json(checksums, {**known, **first})
+    return found
+
+
+def _verify(found: str, expected: str, origin: str, stated: str = "") -> None:
+    if found != expected:
+        raise DataError(f"{origin}: SHA-256 is {found}, allowed: {expected}{stated}; the file is damaged or has been changed")

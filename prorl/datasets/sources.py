@@ -4,7 +4,7 @@ Shape key: `e` interactions, `u` users, `n` items.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,12 @@ from prorl.tables import DataError
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A file to download, and its SHA-256 where the publisher states one."""
-
-    url: str
-    sha256: str | None
-
-
-@dataclass(frozen=True)
 class RawLog:
     """One data set as its source gives it, before anything is dropped.
 
     user [e] and item [e] are positions in `user_ids` and `item_ids`, in file order; timestamp [e] grows with time, in any unit.
     `items` has one row per item: `raw_id`, `title`, and the source's own fields, each of texts or of lists of texts.
+    `unusable` counts the records that the reader left out, by reason.
     """
 
     user: np.ndarray
@@ -38,14 +31,17 @@ class RawLog:
     user_ids: pa.Array
     item_ids: pa.Array
     items: pd.DataFrame
+    unusable: dict[str, int]
 
-    @classmethod
-    def of(cls, users: pa.ChunkedArray, items: pa.ChunkedArray, timestamp: np.ndarray, catalogue: pd.DataFrame, path: Path) -> "RawLog":
-        """The log with raw ids `users` [e] and `items` [e] as read from `path`. Raises `DataError` if it has no interaction."""
-        if not len(users):
-            raise DataError(f"{path}: holds no interaction")
-        (user, user_ids), (item, item_ids) = _coded(users), _coded(items)
-        return cls(user, item, timestamp, user_ids, item_ids, catalogue)
+
+def raw_log(
+    users: pa.ChunkedArray, items: pa.ChunkedArray, timestamp: np.ndarray, catalogue: pd.DataFrame, unusable: dict[str, int], path: Path
+) -> RawLog:
+    """The log with raw ids `users` [e] and `items` [e] as read from `path`. Raises `DataError` if it has no interaction."""
+    if not len(users):
+        raise DataError(f"{path}: holds no interaction")
+    (user, user_ids), (item, item_ids) = _coded(users), _coded(items)
+    return RawLog(user, item, timestamp, user_ids, item_ids, catalogue, unusable)
 
 
 def _coded(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
@@ -55,19 +51,34 @@ def _coded(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a data set's raw files come from and how they are read.
+class Remote:
+    """A file to download, raw or a zip with the raw files, and its SHA-256 where the publisher states one."""
 
-    files: for each raw file, the names it may have (the first that is there counts).
-    package: folder of an installed package that holds them, as (package, folder), or None.
-    remotes: what to download, or empty.
-    sha256: checksums of the files in the package, by name.
-    read: (raw folder, settings) -> `RawLog`.
+    url: str
+    sha256: str | None
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True)
+class InstalledFiles:
+    """Raw files inside an installed package, by name, with their SHA-256."""
+
+    package: str
+    folder: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The raw files of a data set: for each the names it may have, where they come from, and how they are read.
+
+    read: (folder of the raw files, settings) -> `RawLog`. Without `remotes` and `installed` only a local archive can bring the files.
     """
 
     files: tuple[tuple[str, ...], ...]
     read: Callable[[Path, Prepare], RawLog]
-    package: tuple[str, str] | None
-    remotes: tuple[Remote, ...]
-    sha256: dict[str, str]
-    terms: str
+    remotes: tuple[Remote, ...] = field(default=())
+    installed: InstalledFiles | None = field(default=None)

@@ -85,7 +85,7 @@ def mine_runs(sequences: Sequences, feasible: np.ndarray, history_length: int, m
     length = np.diff(start)[closed]
     start, user = start[:-1][closed], user[:-1][closed]
     kept = (length >= min_run) & (length <= max_run)
-    sizes = np.bincount(length)
+    sizes = np.bincount(length, minlength=max_run + 1)
     statistics = {
         "users": len(sequences),
         "users_shorter_than_history": int((lengths < history_length).sum()),
@@ -93,7 +93,7 @@ def mine_runs(sequences: Sequences, feasible: np.ndarray, history_length: int, m
         "runs_open_at_end": len(long_enough),
         "runs_too_short": int((length < min_run).sum()),
         "runs_too_long": int((length > max_run).sum()),
-        "runs_by_length": {str(size): int(sizes[size]) for size in np.flatnonzero(sizes).tolist()},
+        "runs_by_length": {str(size): int(sizes[size]) for size in range(min_run, max_run + 1)},
         "instances": int(kept.sum()),
     }
     return Runs(user[kept], start[kept], length[kept], statistics)

@@ -60,6 +60,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     same_user = user[1:] == user[:-1]
     statistics = {
         "raw": {"interactions": len(log.user), "users": len(log.user_ids), "items": len(log.item_ids)},
+        "unusable_records": log.unusable,
         "dropped": {name: dataclasses.asdict(removed) for name, removed in dropped.items()},
         "k_core_filters_run": core.rounds,
         "kept": {"interactions": len(user), "users": len(user_codes), "items": len(rows)},
