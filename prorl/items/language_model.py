@@ -1,0 +1,87 @@
+"""Item profile text to vectors by a sentence-transformers model, over as many processes as accelerate started.
+
+Texts are sorted by length and cut into batches once, for all processes together, and whole batches are dealt to shards. What a
+batch holds, and so how far it is padded, hangs neither on the number of processes nor on where an interrupted run stopped:
+the matrix is the same, bit for bit in float32 where every process has the same threads.
+
+Shards are files in a folder that all processes see. A run that was killed goes on with the shards that are missing; processes
+exchange nothing else, and wait for each other once, before process 0 puts the matrix together.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from sentence_transformers import SentenceTransformer
+
+from prorl.config import Embed
+from prorl.items.matrices import read_matrix, write_matrix
+from prorl.runtime import progress
+
+BATCHES_PER_SHARD = 32  # what a killed run loses at most, per process
+
+
+def encode(texts: Sequence[str], settings: Embed, checkpoints: Path, every_seconds: float) -> np.ndarray | None:
+    """L2-normalised vectors of `texts`, float32 [n, d], in the order of `texts`; None in every process but the first.
+
+    Pooling is the model's own: the last token's state for Qwen3-Embedding. Shards are kept in `checkpoints`, under a key of the
+    texts, the model and the settings; the caller removes that folder once the vectors are safe.
+    """
+    on_cpu = not torch.cuda.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))  # a process may wait long for the others' last shards
+    model = SentenceTransformer(
+        settings.model,
+        device=str(state.device),
+        model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
+    )
+    model.max_seq_length = settings.max_tokens
+    shards = shards_of(texts, settings.batch_size)
+    folder = checkpoints / fingerprint(texts, settings)
+    files = [folder / f"{shard:06d}.npy" for shard in range(len(shards))]
+    mine = range(state.process_index, len(shards), state.num_processes)
+    todo = [shard for shard in mine if not files[shard].exists()]
+    steps = ((shard, batch) for shard in todo for batch in shards[shard])
+    total = sum(len(shards[shard]) for shard in todo)
+    vectors: list[np.ndarray] = []
+    for shard, batch in progress(steps, description="embed", unit="batch", every_seconds=every_seconds, total=total):
+        vectors.append(encode_batch(model, [texts[row] for row in batch]))
+        if len(vectors) == len(shards[shard]):
+            write_matrix(files[shard], np.concatenate(vectors))
+            vectors = []
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        return None
+    rows, vectors = np.concatenate([row for shard in shards for row in shard]), np.concatenate([read_matrix(file) for file in files])
+    return vectors[np.argsort(rows)]
+
+
+def encode_batch(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
+    """Vectors of `texts` in one forward pass, float32, normalised in float32 whatever the model's precision."""
+    vectors = model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+    return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+
+
+def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
+    """Rows of `texts`, in batches of about equal length, in shards of about equal work.
+
+    Batches run from the longest texts to the shortest, so that one too large for memory fails at once, and are dealt to the
+    shards in turn.
+    """
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    n_shards = -(-len(batches) // BATCHES_PER_SHARD)
+    return [batches[shard::n_shards] for shard in range(n_shards)]
+
+
+def fingerprint(texts: Sequence[str], settings: Embed) -> str:
+    """A key of everything the vectors hang on; a model in a folder counts with its files' sizes and times of change."""
+    files = sorted(path for path in Path(settings.model).rglob("*") if path.is_file()) if Path(settings.model).is_dir() else []
+    weights = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    digest = hashlib.sha256(repr((settings, weights, BATCHES_PER_SHARD, torch.__version__)).encode())
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode()).digest())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,25 @@
+"""Item profile text to vectors: `[accelerate launch] stages/embed.py <dataset>`."""
+
+import shutil
+from pathlib import Path
+
+from prorl.config import Params
+from prorl.items.embedding import embed
+from prorl.items.matrices import write_matrix
+from prorl.runtime import run_stage
+from prorl.tables import ITEMS, read_table
+
+
+def body(params: Params, dataset: str) -> None:
+    """Write one vector per item, in item order."""
+    items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
+    texts, raw_ids = items["text"].to_pylist(), items["raw_id"].to_pylist()
+    checkpoints = Path(".checkpoints") / f"embed-{dataset}"
+    vectors = embed(texts, raw_ids, params.section("embed", dataset), params.seed, checkpoints, params.section("logging").every_seconds)
+    if vectors is not None:
+        write_matrix(Path("data/embeddings") / dataset / "embeddings.npy", vectors)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_stage("embed", body)

@@ -1,0 +1,134 @@
+"""A tiny random Qwen3 against pooling written by hand, over one process and two, unbroken and resumed."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from tiny_qwen3 import save_tiny_qwen3
+from transformers import AutoModel, AutoTokenizer
+
+from prorl.config import Embed
+from prorl.items import language_model
+from prorl.items.embedding import embed
+from prorl.items.language_model import encode, shards_of
+
+TEXTS = [f"{'The long ' * (i % 7)}film {i} ({1950 + i % 60}). {'Comedy' if i % 3 else 'Drama, War'}" for i in range(300)]
+
+TWO_PROCESSES = """
+import sys, json, numpy as np, torch
+from pathlib import Path
+from prorl.config import Embed
+from prorl.items import language_model
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+language_model.BATCHES_PER_SHARD = 4
+texts = json.loads((folder / "texts.json").read_text())
+settings = Embed(None, str(folder / "model"), 8, 4, 24, "float32")
+vectors = language_model.encode(texts, settings, folder / "shards", 15)
+if vectors is not None:
+    np.save(folder / "vectors.npy", vectors)
+"""
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory):
+    """The folder of the tiny model."""
+    folder = tmp_path_factory.mktemp("qwen3")
+    save_tiny_qwen3(folder, TEXTS)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No model hub, one thread, and small shards."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(language_model, "BATCHES_PER_SHARD", 4)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def settings_for(folder) -> Embed:
+    return Embed(import_=None, model=str(folder / "model"), dimension=8, batch_size=4, max_tokens=24, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def by_hand(qwen3):
+    """Each text alone, unpadded: the state of its last token, the end-of-text token, normalised."""
+    tokenizer = AutoTokenizer.from_pretrained(qwen3 / "model")
+    model = AutoModel.from_pretrained(qwen3 / "model").eval()
+    rows = []
+    for text in TEXTS:
+        tokens = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
+        assert tokens["input_ids"][0, -1] == tokenizer.eos_token_id
+        with torch.no_grad():
+            rows.append(model(**tokens).last_hidden_state[0, -1])
+    return torch.nn.functional.normalize(torch.stack(rows), dim=-1).numpy()
+
+
+def test_vectors_are_the_normalised_states_of_the_last_token(qwen3, by_hand, tmp_path):
+    vectors = encode(TEXTS, settings_for(qwen3), tmp_path, 15)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, by_hand, atol=1e-6)
+    assert np.unique(vectors.round(4), axis=0).shape == vectors.shape
+
+
+def test_bf16_is_close_to_float32(qwen3, by_hand, tmp_path):
+    vectors = embed(TEXTS, TEXTS, replace(settings_for(qwen3), precision="bf16"), 1, tmp_path, 15)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose((vectors**2).sum(axis=1), 1, atol=1e-6)
+    assert (vectors * by_hand).sum(axis=1).min() > 0.99
+
+
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(qwen3, tmp_path, monkeypatch):
+    unbroken = encode(TEXTS, settings_for(qwen3), tmp_path / "unbroken", 15)
+    encoded = []
+    original = language_model.encode_batch
+
+    def fails_at_the_tenth(model, texts):
+        if len(encoded) == 9:
+            raise KeyboardInterrupt
+        encoded.append(texts)
+        return original(model, texts)
+
+    monkeypatch.setattr(language_model, "encode_batch", fails_at_the_tenth)
+    with pytest.raises(KeyboardInterrupt):
+        encode(TEXTS, settings_for(qwen3), tmp_path / "broken", 15)
+    n_done = len(list((tmp_path / "broken").rglob("*.npy")))
+    assert n_done == 2  # of 4 batches each
+    monkeypatch.setattr(language_model, "encode_batch", lambda model, texts: encoded.append(texts) or original(model, texts))
+    resumed = encode(TEXTS, settings_for(qwen3), tmp_path / "broken", 15)
+    assert len(encoded) == 9 + 75 - 2 * 4
+    np.testing.assert_array_equal(resumed, unbroken)
+
+
+def test_two_processes_make_the_same_bits_as_one(qwen3, tmp_path):
+    (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
+    (tmp_path / "model").symlink_to(qwen3 / "model")
+    (tmp_path / "two.py").write_text(TWO_PROCESSES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as accelerate sets them
+    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path)]
+    processes = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    two = np.load(tmp_path / "vectors.npy")
+    np.testing.assert_array_equal(two, encode(TEXTS, settings_for(tmp_path), tmp_path / "one", 15))
+
+
+def test_batches_are_of_like_length_and_every_text_is_in_one():
+    shards = shards_of(TEXTS, 4)
+    assert [len(shard) for shard in shards] == [4] * 18 + [3]
+    assert sorted(np.concatenate([row for shard in shards for row in shard])) == list(range(300))
+    ranges = sorted((len(TEXTS[batch[-1]]), len(TEXTS[batch[0]])) for shard in shards for batch in shard)
+    assert all(shorter[1] <= longer[0] for shorter, longer in pairwise(ranges))
