@@ -15,7 +15,7 @@ repro: $(INSTALLED)
 	dvc repro
 
 test: $(INSTALLED)
-	pytest -m "not slow"
+	pytest
 
 test-slow: $(INSTALLED)
 	pytest -m slow

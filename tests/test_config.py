@@ -1,0 +1,152 @@
+"""params.yaml is read strictly: every mistake is one error that names file, key, value and what is allowed."""
+
+import dataclasses
+import re
+import typing
+
+import pytest
+from ruamel.yaml import YAML
+
+from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError, read_params
+from tests.stage_dependencies import ROOT
+
+PARAMS = ROOT / "params.yaml"
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A function that writes params.yaml with `change(params)` applied, and gives its path."""
+
+    def write(change):
+        yaml = YAML(typ="safe")
+        raw = yaml.load(PARAMS)
+        change(raw)
+        path = tmp_path / "params.yaml"
+        yaml.dump(raw, path)
+        return path
+
+    return write
+
+
+def put(key, value):
+    """A change that sets the dotted `key`."""
+
+    def change(raw):
+        *path, last = key.split(".")
+        for name in path:
+            raw = raw[name]
+        raw[last] = value
+
+    return change
+
+
+def drop(key):
+    """A change that removes the dotted `key`."""
+
+    def change(raw):
+        *path, last = key.split(".")
+        for name in path:
+            raw = raw[name]
+        del raw[last]
+
+    return change
+
+
+def test_the_projects_own_settings_are_valid_for_every_section_and_data_set():
+    params = read_params(PARAMS)
+    for name, kind in SECTIONS.items():
+        for dataset in params.datasets:
+            settings = params.section(name, None if name in GLOBAL_SECTIONS else dataset)
+            assert isinstance(settings, kind)
+
+
+def test_numbers_are_of_the_type_that_the_settings_state():
+    params = read_params(PARAMS)
+    assert isinstance(params.section("simulator", "ml-100k").learning_rate, float)
+    assert params.section("prepare", "ml-100k").split == [8.0, 1.0, 1.0]
+
+
+def test_a_data_sets_entry_holds_over_the_sections_own_and_for_no_other_data_set(changed):
+    def change(raw):
+        raw["datasets"] = ["ml-100k", "other"]
+        for name in SECTIONS:
+            if name not in GLOBAL_SECTIONS:
+                raw[name]["other"] = {}
+        raw["finetune"]["other"] = {"learning_rate": 0.5, "weights": {"ctr": 0.25}}
+
+    params = read_params(changed(change))
+    own, other = params.section("finetune", "ml-100k"), params.section("finetune", "other")
+    assert own == params.section("finetune")
+    assert other.learning_rate == 0.5
+    assert dataclasses.asdict(other.weights) == {**dataclasses.asdict(own.weights), "ctr": 0.25}
+    assert dataclasses.replace(other, learning_rate=own.learning_rate, weights=own.weights) == own
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("seed", "2026"), "seed: got '2026' (str), allowed: a whole number"),
+        (put("seed", True), "seed: got True (bool), allowed: a whole number"),
+        (put("datasets", []), "datasets: got an empty list, allowed: at least one data set"),
+        (put("datasets", "ml-100k"), "datasets: got 'ml-100k' (str), allowed: a list"),
+        (put("finetune.steps", 1.5), "finetune.steps: got 1.5 (float), allowed: a whole number"),
+        (put("finetune.steps", 0), "finetune.steps: got 0 (int), allowed: a number at least 1"),
+        (put("finetune.gamma", 1.01), "finetune.gamma: got 1.01 (float), allowed: a number above 0 and at most 1"),
+        (put("finetune.gamma", float("nan")), "finetune.gamma: got nan"),
+        (put("finetune.learning_rate", "1e-4x"), "finetune.learning_rate: got '1e-4x' (str), allowed: a number"),
+        (put("finetune.targets", "hard"), "finetune.targets: got 'hard' (str), allowed: mined, random, mixed"),
+        (put("finetune.targets", ["mined"]), "finetune.targets: got ['mined'] (list), allowed: mined, random, mixed"),
+        (put("finetune.weights.ctr", -1), "finetune.weights.ctr: got -1.0 (float), allowed: a number at least 0"),
+        (put("finetune.weights", 1), "finetune.weights: got 1 (int), allowed: a mapping"),
+        (put("finetune.learning_rat", 1e-4), "finetune.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        (put("finetune.kl.zzz", 1), "finetune.kl.zzz: unknown key; allowed: coefficient"),
+        (put("finetun", {}), "finetun: unknown key; did you mean 'finetune'?"),
+        (drop("finetune.kl"), "finetune.kl: missing"),
+        (drop("finetune"), "finetune: missing"),
+        (put("finetune", None), "finetune: got None, allowed: a mapping"),
+        (drop("finetune.ml-100k"), "finetune.ml-100k: got None, allowed: a mapping, `{}` where nothing differs"),
+        (put("finetune.ml-100k", {"steps": "many"}), "finetune.steps: got 'many' (str), allowed: a whole number"),
+        (put("decoding.forbid", ["repeat"]), "decoding.forbid[0]: got 'repeat' (str), allowed: repeats, history, target"),
+        (put("reduce.whiten", 1), "reduce.whiten: got 1 (int), allowed: true or false"),
+        (put("evaluate.rollouts", [1, 0]), "evaluate.rollouts[1]: got 0 (int), allowed: a number at least 1"),
+        (put("evaluate.policies", {"mine": 3}), "evaluate.policies.mine: got 3 (int), allowed: text"),
+        (
+            put("simulator.SASRec.hidden_dropout_prob", 1),
+            "simulator.SASRec.hidden_dropout_prob: got 1.0 (float), allowed: a number at least 0",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(changed, change, message):
+    path = changed(change)
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: {message}")) as error:
+        read_params(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_data_set_is_an_error_that_names_the_known_ones():
+    with pytest.raises(ConfigError, match=r"'ml-10m' is not in `datasets`, which holds \['ml-100k'\]"):
+        read_params(PARAMS).section("mine", "ml-10m")
+
+
+@pytest.mark.parametrize(("text", "message"), [("seed: [", "not readable as YAML"), ("- 1", "expected a mapping of sections, found list")])
+def test_a_file_that_is_no_mapping_is_an_error_that_names_it(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"params.yaml: {message}"):
+        read_params(path)
+
+
+def test_a_missing_file_is_an_error_that_says_where_to_run(tmp_path):
+    with pytest.raises(ConfigError, match="no such file; run from the root of the repository"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_every_bound_allows_some_number():
+    for name, section in SECTIONS.items():
+        for field in dataclasses.fields(section):
+            low = [field.metadata[key] for key in ("above", "at_least") if field.metadata.get(key) is not None]
+            high = [field.metadata[key] for key in ("below", "at_most") if field.metadata.get(key) is not None]
+            assert not low or not high or max(low) < min(high), f"{name}.{field.name}"
+            assert field.default is dataclasses.MISSING, "params.yaml states every value"
+            assert field.name in typing.get_type_hints(section)
