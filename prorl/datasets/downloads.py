@@ -39,7 +39,8 @@ def download(url: str, path: Path, every_seconds: float) -> None:
                 partial.unlink()
             raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
     except (URLError, OSError, http.client.HTTPException) as error:
-        raise DataError(f"{url}: {error}; what has arrived is in {partial}, run again to continue") from error
+        kept = f"; what has arrived is in {partial}, run again to continue" if partial.exists() else ""
+        raise DataError(f"{url}: {error}{kept}") from error
     version.unlink(missing_ok=True)
     partial.replace(path)
 

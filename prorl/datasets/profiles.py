@@ -1,10 +1,15 @@
 """Attributes of items, and the text that describes an item to an embedding model."""
 
+from pathlib import Path
 from string import Formatter
 
 import pandas as pd
 
 from prorl.config import ConfigError
+from prorl.datasets.delimited import column
+from prorl.datasets.tabular import read_table_of
+from prorl.files import read_json
+from prorl.tables import DataError
 
 
 def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
@@ -33,6 +38,30 @@ def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[st
         fields = {name: values[name][row] for name in wanted}
         texts.append(" ".join(piece.format_map(fields) for piece in pieces if all(fields[name] for name in names[piece])))
     return texts
+
+
+def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
+    """The texts of the items `raw_ids`, made elsewhere: a JSON of raw item id -> text, or a table with columns `raw_id` and `text`.
+
+    Texts of other items are not used. Raises `DataError` if an item has none.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; prepare.profiles names it")
+    if path.suffix == ".json":
+        try:
+            texts = read_json(path)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise DataError(f"{path}: allowed: one object of raw item id -> text")
+    else:
+        table = read_table_of(path)
+        keys, values = (column(table, name, path).to_pylist() for name in ("raw_id", "text"))
+        texts = {str(key): value for key, value in zip(keys, values, strict=True)}
+    missing = [raw_id for raw_id in raw_ids if not texts.get(raw_id)]
+    if missing:
+        raise DataError(f"{path}: {len(missing)} of {len(raw_ids)} items have no text, the first is {missing[0]!r}; allowed: one for each")
+    return [texts[raw_id] for raw_id in raw_ids]
 
 
 def _fields(items: pd.DataFrame) -> list[str]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from prorl.config import ConfigError, Mine
 from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, mine_runs, random_targets
+from prorl.paths.released import import_released
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import derived_seed
 from prorl.tables import SPLITS, DataError
@@ -17,11 +17,13 @@ def mine(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was mined and dropped.
 
-    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
+    With `settings.import_` they are the released ones. seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
     """
     if settings.min_run > settings.max_run:
         raise ConfigError(f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run")
     sequences = user_sequences(interactions)
+    if settings.import_:
+        return import_released(settings, sequences, items, splits, seed)
     words = attribute_words(items["attributes"], settings.ignored_attributes)
     feasible = feasible_transitions(sequences.items, words)
     runs = mine_runs(sequences, feasible, settings.history_length, settings.min_run, settings.max_run)
@@ -33,7 +35,7 @@ def mine(
     for name in SPLITS:
         table = instance_table(sequences, runs, split == name, settings.history_length)
         if name != "train":
-            targets = random_targets(sequences, np.asarray(table["user"]), items.num_rows, derived_seed(*seed, name))
+            targets = random_targets(sequences, table["user"].to_numpy(), items.num_rows, derived_seed(*seed, name))
             table = table.append_column("random_target", pa.array(targets))
         tables[name] = table
     return tables, statistics

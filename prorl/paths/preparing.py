@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prorl.config import Prepare
-from prorl.datasets.profiles import attribute_lists, item_texts
+from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.datasets.sources import RawLog
 from prorl.paths.sequences import Core, Removed, chronological, k_core, split_users
 from prorl.tables import SPLITS, DataError
@@ -105,12 +106,16 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
 
 def _item_table(items: pd.DataFrame, settings: Prepare) -> pa.Table:
     attributes = attribute_lists(items, settings.attributes)
+    if settings.profiles:
+        texts = read_profiles(Path(settings.profiles), items["raw_id"].tolist())
+    else:
+        texts = item_texts(items, attributes, settings.profile)
     return pa.table(
         {
             "item": np.arange(1, len(items) + 1, dtype=np.int32),
             "raw_id": pa.array(items["raw_id"], pa.string()),
             "title": pa.array(items["title"], pa.string()),
             "attributes": pa.array(attributes, pa.list_(pa.string())),
-            "text": pa.array(item_texts(items, attributes, settings.profile), pa.string()),
+            "text": pa.array(texts, pa.string()),
         }
     )

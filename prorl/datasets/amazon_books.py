@@ -1,0 +1,93 @@
+"""Books of the Amazon Review Data (2018): reviews of users and books with at least five, and the books' metadata.
+
+Jianmo Ni, Jiacheng Li and Julian McAuley: Justifying recommendations using distantly-labeled reviews and fine-grained aspects,
+EMNLP 2019. One JSON object per line.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.json
+
+from prorl.config import Prepare
+from prorl.datasets.records import json_records, plain_text, plain_texts, required
+from prorl.datasets.sources import RawLog, Remote, Source, raw_log
+from prorl.tables import DataError
+
+REVIEWS, BOOKS = "Books_5.json.gz", "meta_Books.json.gz"
+REVIEW = pa.schema([("reviewerID", pa.string()), ("asin", pa.string()), ("unixReviewTime", pa.int64())])
+BLOCK_BYTES = 1 << 24  # the longest line that can be read
+AUTHOR_PAGE = re.compile(r"Visit Amazon's (?P<author>.+) Page")
+ROOT_CATEGORY = "Books"  # of every book, so it tells none from another
+
+
+def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
+    """Fields: author, categories, description."""
+    path = folder / REVIEWS
+    try:
+        reviews = pyarrow.json.read_json(
+            path,
+            read_options=pyarrow.json.ReadOptions(block_size=BLOCK_BYTES),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=REVIEW, unexpected_field_behavior="ignore"),
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        _name_malformed_line(path)
+        raise DataError(f"{path}: not readable as JSON lines: {error}") from error
+    if any(reviews[name].null_count for name in REVIEW.names):
+        _name_malformed_line(path)
+    unusable: Counter[str] = Counter(books_described_again=0)
+    items = _read_books(folder / BOOKS, unusable)
+    time = reviews["unixReviewTime"].to_numpy()
+    return raw_log(reviews["reviewerID"], reviews["asin"], time, items, dict(unusable), path)
+
+
+def _name_malformed_line(path: Path) -> None:
+    """Read line by line what the columnar reader refused. Raises `DataError` naming the first line that breaks the format."""
+    for number, review in json_records(path):
+        for field, kind in (("reviewerID", str), ("asin", str), ("unixReviewTime", int)):
+            required(review, field, kind, path, number)
+
+
+def _read_books(path: Path, unusable: Counter[str]) -> pd.DataFrame:
+    """One row per book; of several descriptions of one book the first counts."""
+    books: dict[str, dict] = {}
+    for number, book in json_records(path):
+        raw_id = required(book, "asin", str, path, number)
+        if raw_id in books:
+            unusable["books_described_again"] += 1
+            continue
+        books[raw_id] = {
+            "raw_id": raw_id,
+            "title": _title(book.get("title")),
+            "author": _author(book.get("brand")),
+            "categories": [name for name in plain_texts(book.get("category")) if name != ROOT_CATEGORY],
+            "description": " ".join(plain_texts(book.get("description"))),
+        }
+    if not books:
+        raise DataError(f"{path}: describes no book")
+    return pd.DataFrame(list(books.values()))
+
+
+def _title(value: Any) -> str:
+    """The title; some records hold a script of the shop's page there instead."""
+    return "" if isinstance(value, str) and "getTime()" in value else plain_text(value)
+
+
+def _author(value: Any) -> str:
+    text = plain_text(value)
+    page = AUTHOR_PAGE.fullmatch(text)
+    return page["author"] if page else text
+
+
+AMAZON_BOOKS = Source(
+    files=((REVIEWS,), (BOOKS,)),
+    read=read_amazon_books,
+    remotes=(
+        Remote(f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/{REVIEWS}", sha256=None),
+        Remote(f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/metaFiles2/{BOOKS}", sha256=None),
+    ),
+)
