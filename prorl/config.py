@@ -122,7 +122,7 @@ class RQVAE:
     hidden_sizes: list[int] = setting(at_least=1)
     latent_size: int = setting(at_least=1)
     commitment: float = setting(at_least=0)
-    epochs: int = setting(at_least=1)
+    steps: int = setting(at_least=1)
     batch_size: int = setting(at_least=1)
     learning_rate: float = setting(above=0)
 
@@ -237,7 +237,8 @@ class Finetune:
     init_from: str | None
     targets: Literal["mined", "random", "mixed"]
     select_on: dict[str, float]
-    steps: int = setting(at_least=1)
+    epochs: int | None = setting(at_least=1)
+    steps: int | None = setting(at_least=1)
     centering_steps: int | None = setting(at_least=1)
     prompts_per_step: int = setting(at_least=1)
     n_rollouts: int = setting(at_least=2)

@@ -12,10 +12,11 @@ import numpy as np
 from prorl.config import Quantize
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
+from prorl.semantic_ids.rq_vae import rq_vae
 from prorl.semantic_ids.unique_ids import imported, require_unique, with_final_code
 from prorl.tables import DataError
 
-QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {"rq_kmeans": rq_kmeans}
+QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {"rq_kmeans": rq_kmeans, "rq_vae": rq_vae}
 
 
 def semantic_ids(vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int) -> tuple[np.ndarray, Quantised | None]:

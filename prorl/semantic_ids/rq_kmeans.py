@@ -12,20 +12,26 @@ from prorl.runtime import derived_seed
 from prorl.semantic_ids.residual import Quantised, nearest, reconstruct, residual_codes
 
 
-def rq_kmeans(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
-    """Codes of `vectors` [n, d] under codebooks fitted to them, each the best of `settings.n_restarts` k-means++ starts.
+def fit_codebooks(vectors: np.ndarray, settings: Quantize, seed: int) -> list[np.ndarray]:
+    """Codebooks [c, d] fitted to `vectors` [n, d] level after level, each the best of `settings.n_restarts` k-means++ starts.
 
     A level with fewer distinct residuals than `settings.codebook_size` has a codebook of that many codes.
     One thread: k-means adds up in the order in which threads finish, so that more would change the last bits from run to run.
     """
-    vectors = np.asarray(vectors, dtype=np.float32)
-    residuals, codebooks = vectors, []
+    residuals, codebooks = np.asarray(vectors, dtype=np.float32), []
     with threadpool_limits(1):
         for level in range(settings.n_codebooks):
             n_codes = min(settings.codebook_size, len(np.unique(residuals, axis=0)))
             kmeans = KMeans(n_codes, n_init=settings.n_restarts, random_state=derived_seed(seed, "rq_kmeans", level))
             codebooks.append(kmeans.fit(residuals).cluster_centers_)
             residuals = residuals - codebooks[-1][nearest(residuals, codebooks[-1])]
+    return codebooks
+
+
+def rq_kmeans(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
+    """Codes of `vectors` [n, d] under codebooks fitted to them."""
+    codebooks = fit_codebooks(vectors, settings, seed)
+    with threadpool_limits(1):
         codes = residual_codes(vectors, codebooks, settings.balanced)
-    tensors = {f"codebook_{level + 1}": codebook for level, codebook in enumerate(codebooks)}
+    tensors = {f"codebook_{level}": codebook for level, codebook in enumerate(codebooks)}
     return Quantised(codes, reconstruct(codes, codebooks), tensors)

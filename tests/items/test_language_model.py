@@ -11,13 +11,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from tiny_qwen3 import save_tiny_qwen3
 from transformers import AutoModel, AutoTokenizer
 
 from prorl.config import Embed
 from prorl.items import language_model
 from prorl.items.embedding import embed
 from prorl.items.language_model import encode, shards_of
+from tests.items.tiny_qwen3 import save_tiny_qwen3
 
 TEXTS = [f"{'The long ' * (i % 7)}film {i} ({1950 + i % 60}). {'Comedy' if i % 3 else 'Drama, War'}" for i in range(300)]
 
@@ -46,9 +46,8 @@ def qwen3(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """No model hub, one thread, and small shards."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def one_thread(monkeypatch):
+    """One thread, and small shards."""
     monkeypatch.setattr(language_model, "BATCHES_PER_SHARD", 4)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
