@@ -68,18 +68,28 @@ def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> pa.ChunkedArray:
     """Raw ids as they stand. Raises `DataError` for the first that is empty or null; row 0 stands on line `first_line`."""
     present = pc.fill_null(pc.not_equal(values, ""), False)
-    if not pc.all(present).as_py():
+    if not all_true(present):
         raise DataError(f"{path}: line {first_false(present) + first_line}: {name} is empty, allowed: an id")
     return values
 
 
 def whole_numbers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> np.ndarray:
     """Texts as int64. Raises `DataError` for the first that is no whole number; row 0 stands on line `first_line`."""
-    whole = pc.match_substring_regex(values, r"^-?[0-9]{1,18}$")
-    if not pc.all(whole).as_py():
+    whole = are_whole(values)
+    if not all_true(whole):
         row = first_false(whole)
         raise DataError(f"{path}: line {row + first_line}: {name} is {values[row].as_py()!r}, allowed: a whole number")
     return pc.cast(values, pa.int64()).to_numpy()
+
+
+def are_whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which texts are whole numbers that fit int64."""
+    return pc.fill_null(pc.match_substring_regex(values, r"^-?[0-9]{1,18}$"), False)
+
+
+def all_true(mask: pa.ChunkedArray) -> bool:
+    """Whether no row of `mask` is false; so it is where there is no row."""
+    return pc.all(mask, min_count=0).as_py()
 
 
 def first_false(mask: pa.ChunkedArray) -> int:

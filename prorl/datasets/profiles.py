@@ -76,12 +76,17 @@ def _names(piece: str, allowed: list[str]) -> list[str]:
     """The fields of one template. Only names of `allowed` pass: no attribute or index of a value can be reached."""
     try:
         parsed = [(name, specification) for _, name, specification, _ in Formatter().parse(piece) if name is not None]
-        piece.format_map(dict.fromkeys([name for name, _ in parsed if name in allowed], ""))
-    except KeyError:
-        pass  # an unknown field, named below
     except ValueError as error:
         raise ConfigError(f"prepare.profile: {piece!r} is no template: {error}") from None
-    for name, _ in parsed:
+    for name, specification in parsed:
         if name not in allowed:
             raise ConfigError(f"prepare.profile: {piece!r} has field {name!r}, allowed: {', '.join(allowed)}")
+        if "{" in specification:
+            raise ConfigError(
+                f"prepare.profile: {piece!r} has a field inside a field, allowed: {{{name}}} or a length as in {{{name}:.500}}"
+            )
+    try:
+        piece.format_map(dict.fromkeys(allowed, ""))
+    except ValueError as error:
+        raise ConfigError(f"prepare.profile: {piece!r} is no template: {error}") from None
     return [name for name, _ in parsed]

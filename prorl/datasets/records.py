@@ -17,7 +17,7 @@ STRING = r"""u?(?:'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+")"""
 SCALAR = rf"(?:{STRING}|-?[0-9][0-9.eE+-]*+|True|False|None)"
 PAIR = re.compile(rf"({STRING}): ({SCALAR}|\[(?:{SCALAR}(?:, {SCALAR})*+)?\])(, |\}}$)")
 
-TAG = re.compile(r"<[^<>]*>")
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 SCRIPT = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
@@ -97,10 +97,10 @@ def plain_text(value: Any) -> str:
     """Text without HTML entities, tags and scripts, its spaces single; empty for anything but text."""
     if not isinstance(value, str):
         return ""
-    if "&" in value:
-        value = html.unescape(value)
     if "<" in value:
         value = TAG.sub(" ", SCRIPT.sub(" ", value))
+    if "&" in value:
+        value = html.unescape(value)
     return " ".join(value.split())
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prorl.config import ConfigError, Prepare
-from prorl.datasets.delimited import column, identifiers, read_delimited
+from prorl.datasets.delimited import all_true, are_whole, column, identifiers, read_delimited
 from prorl.datasets.sources import RawLog, Source, raw_log
 from prorl.tables import DataError
 
@@ -52,11 +52,13 @@ def timestamps(values: pa.ChunkedArray, path: Path) -> np.ndarray:
     Raises `DataError` naming the first row that is neither.
     """
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        whole = pc.match_substring_regex(values, r"^-?[0-9]{1,18}$")
-        if pc.all(whole).as_py():
+        whole = are_whole(values)
+        if all_true(whole):
             return pc.cast(values, pa.int64()).to_numpy()
         dates = pd.to_datetime(values.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-        _refuse_rows(dates.isna().to_numpy(), values, path)
+        no_date = dates.isna().to_numpy()
+        neither = no_date & ~whole.to_numpy()
+        _refuse_rows(neither if neither.any() else no_date, values, path)
         return dates.to_numpy(dtype="datetime64[us]").astype(np.int64)
     if pa.types.is_temporal(values.type):
         values = pc.cast(values, pa.timestamp("us"), safe=False)

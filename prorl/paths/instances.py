@@ -17,7 +17,8 @@ def mine(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was mined and dropped.
 
-    With `settings.import_` they are the released ones. seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
+    With `settings.import_` they are the released ones.
+    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
     """
     if settings.min_run > settings.max_run:
         raise ConfigError(f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run")
