@@ -49,8 +49,8 @@ def residual_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray], balance
 def told_apart(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Last codes [n] that tell apart items with the same leading codes, at the least total squared distance.
 
-    Only groups in which the nearest codes `codes` [n, l] collide change. A group of more items than codes uses every code
-    equally often, to within one. Source: the uniform semantic mapping of LC-Rec (Zheng et al., 2024), solved exactly per group.
+    Only groups in which the nearest codes `codes` [n, l] collide change. In a group of m items, more than there are codes, no
+    code is used more than ceil(m / c) times. Source: the uniform semantic mapping of LC-Rec (Zheng et al., 2024), solved exactly per group.
     """
     last = codes[:, -1].copy()
     _, group = np.unique(codes[:, :-1], axis=0, return_inverse=True)

@@ -1,10 +1,8 @@
 """A tiny random Qwen3 against pooling written by hand, over one process and two, unbroken and resumed."""
 
-import json
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,21 +18,6 @@ from prorl.items.language_model import encode, shards_of
 from tests.items.tiny_qwen3 import save_tiny_qwen3
 
 TEXTS = [f"{'The long ' * (i % 7)}film {i} ({1950 + i % 60}). {'Comedy' if i % 3 else 'Drama, War'}" for i in range(300)]
-
-TWO_PROCESSES = """
-import sys, json, numpy as np, torch
-from pathlib import Path
-from prorl.config import Embed
-from prorl.items import language_model
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-language_model.BATCHES_PER_SHARD = 4
-texts = json.loads((folder / "texts.json").read_text())
-settings = Embed(None, str(folder / "model"), 8, 4, 24, "float32")
-vectors = language_model.encode(texts, settings, folder / "shards", 15)
-if vectors is not None:
-    np.save(folder / "vectors.npy", vectors)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -109,20 +92,40 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(qwen3, tmp_path, mon
     np.testing.assert_array_equal(resumed, unbroken)
 
 
+def encode_as_one_of_two(rank: int, port: int, settings: Embed, folder) -> None:
+    """What one of two processes does, with the environment that accelerate's launcher gives it."""
+    shared = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank))
+    torch.set_num_threads(1)
+    language_model.BATCHES_PER_SHARD = 4
+    vectors = encode(TEXTS, settings, folder / "shards", 15)
+    assert (vectors is None) == (rank == 1)
+    if vectors is not None:
+        np.save(folder / "vectors.npy", vectors)
+
+
 def test_two_processes_make_the_same_bits_as_one(qwen3, tmp_path):
-    (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
-    (tmp_path / "model").symlink_to(qwen3 / "model")
-    (tmp_path / "two.py").write_text(TWO_PROCESSES)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as accelerate sets them
-    shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path)]
-    processes = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    two = np.load(tmp_path / "vectors.npy")
-    np.testing.assert_array_equal(two, encode(TEXTS, settings_for(tmp_path), tmp_path / "one", 15))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sentence_transformers"])  # its import takes seconds, and this way once for both
+    arguments = (port, settings_for(qwen3), tmp_path)
+    processes = [context.Process(target=encode_as_one_of_two, args=(rank, *arguments)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+        process.kill()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(list((tmp_path / "shards").rglob("*.npy"))) == 19
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), encode(TEXTS, settings_for(qwen3), tmp_path / "one", 15))
 
 
 def test_batches_are_of_like_length_and_every_text_is_in_one():
