@@ -30,6 +30,11 @@ def round_trip_yaml() -> YAML:
     return yaml
 
 
+def is_module(dep: str) -> bool:
+    """Whether `dep` of a stage is a module of the library."""
+    return dep.startswith("prorl/") and dep.endswith(".py")
+
+
 def module_file(name: str) -> Path | None:
     """The file of module or package `name` in the repository, or None where `name` is something inside a module."""
     path = ROOT.joinpath(*name.split("."))
@@ -95,7 +100,7 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
 def with_dependencies(stages: dict) -> dict:
     """`stages` of dvc.yaml with modules among deps and params put right, in place; a stage's script is its first dep."""
     for stage in stages.values():
-        script, *inputs = [dep for dep in stage["deps"] if not dep.startswith("prorl/")]
+        script, *inputs = [dep for dep in stage["deps"] if not is_module(dep)]
         stage["deps"][:] = [script, *modules_of(ROOT / script), *inputs]
         params = params_of(ROOT / script, list(stage["matrix"]))
         if params and "params" not in stage:

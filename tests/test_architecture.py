@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.stage_dependencies import DVC_FILE, ROOT, imported_names, modules_of, params_of, round_trip_yaml, settings_read
+from tests.stage_dependencies import DVC_FILE, ROOT, imported_names, is_module, modules_of, params_of, round_trip_yaml, settings_read
 
 FLOORS = [
     *("config", "files", "tables", "runtime", "training"),
@@ -53,8 +53,15 @@ def test_every_script_is_the_script_of_one_stage_with_its_name():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_depends_on_exactly_the_modules_its_script_imports(name):
-    modules = [dep for dep in STAGES[name]["deps"] if dep.startswith("prorl/")]
+    modules = [dep for dep in STAGES[name]["deps"] if is_module(dep)]
     assert modules == modules_of(ROOT / STAGES[name]["deps"][0]), "run `python -m tests.stage_dependencies --write`"
+
+
+def test_a_template_is_a_dependency_of_the_stages_that_import_the_package_it_lies_in():
+    for template in (ROOT / "prorl").rglob("*.jinja"):
+        package = name_of(template.parent / "__init__.py")
+        readers = {name for name, stage in STAGES.items() if package in stage["deps"]}
+        assert readers == {name for name, stage in STAGES.items() if name_of(template) in stage["deps"]}
 
 
 @pytest.mark.parametrize("name", STAGES)

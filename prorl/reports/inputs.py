@@ -1,0 +1,82 @@
+"""What the report is made of: the stages' metrics, their training curves, and the greedy path of every test prompt."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from prorl.files import read_json
+from prorl.tables import ITEMS, DataError, read_frame
+
+GREEDY_PATHS = pa.schema(
+    [
+        ("policy", pa.string()),
+        ("simulator", pa.string()),
+        ("prompt", pa.int64()),
+        ("target", pa.int32()),
+        ("path", pa.list_(pa.int32())),
+        ("ioi", pa.float64()),
+        ("ior", pa.float64()),
+        ("ctr", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training curve: `stage` (`simulator/SASRec`, `pretrain`, ..), `name` (`validation/loss`), steps and values."""
+
+    stage: str
+    name: str
+    steps: list[int]
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All of it, for one data set. `simulators` maps a simulator's name to its metrics; `titles` an item to its title."""
+
+    dataset: str
+    prepare: dict[str, Any]
+    mine: dict[str, Any]
+    quantize: dict[str, Any]
+    simulators: dict[str, dict[str, Any]]
+    pretrain: dict[str, Any]
+    finetune: dict[str, Any]
+    evaluation: dict[str, dict[str, dict[str, Any]]]
+    comparison: dict[str, dict[str, dict[str, Any]]]
+    curves: list[Curve]
+    greedy: pd.DataFrame
+    titles: dict[int, str]
+
+
+def read_inputs(dataset: str, reports: Path, greedy: Path, items: Path) -> ReportInputs:
+    """Read the folder `reports` of `dataset`, the greedy paths and the items. Raises `DataError` naming a file that is not as needed."""
+    stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison")
+    described = read_frame(items, ITEMS)
+    return ReportInputs(
+        dataset=dataset,
+        **{stage: read_json(reports / f"{stage}.json") for stage in stages},
+        simulators={path.stem: read_json(path) for path in sorted((reports / "simulator").glob("*.json"))},
+        curves=read_curves(reports / "curves"),
+        greedy=read_frame(greedy, GREEDY_PATHS),
+        titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
+    )
+
+
+def read_curves(folder: Path) -> list[Curve]:
+    """Every curve below `folder`, a tab-separated file with a column `step` and one named after the file, sorted by stage and name."""
+    curves = []
+    for path in sorted(folder.rglob("*.tsv")):
+        stage, _, name = path.relative_to(folder).with_suffix("").as_posix().partition("/plots/metrics/")
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        try:
+            steps, values = [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{path}: needed are columns 'step' and {path.stem!r} of numbers: {error!r}") from error
+        curves.append(Curve(stage, name, steps, values))
+    return curves

@@ -1,0 +1,155 @@
+"""The report of one data set as one self-contained HTML page: the same bytes for the same inputs, no script, nothing from elsewhere."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from prorl.config import Report
+from prorl.reports import tables
+from prorl.reports.figures import Series, bar_plot, interval_plot, line_plot
+from prorl.reports.inputs import ReportInputs
+from prorl.reports.published import DIFFERENCES, NEAREST
+
+STAGES = ("simulator", "pretrain", "finetune")  # those with training curves, in the order of the data's flow
+HEADLINE = ("ioi", "ior", "ctr", "coherence")
+
+
+@dataclass(frozen=True)
+class ExamplePath:
+    """A greedy path of one policy: titles of its items, and its metrics as text."""
+
+    policy: str
+    titles: list[str]
+    metrics: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """The greedy paths towards one target. The user's history stays out: the page is published with the code."""
+
+    prompt: int
+    target: str
+    paths: list[ExamplePath]
+
+
+def render(inputs: ReportInputs, settings: Report) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("prorl.reports", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    nearest = NEAREST.get(inputs.dataset)
+    return environment.get_template("page.html.jinja").render(
+        dataset=inputs.dataset,
+        notes=notes(inputs),
+        results=tables.results(inputs),
+        result_plots=result_plots(inputs),
+        rollouts=tables.rollouts(inputs),
+        length_plot=length_plot(inputs.greedy),
+        examples=examples(inputs, settings.example_paths),
+        judge=inputs.greedy.simulator.min(),
+        simulators=tables.simulators(inputs),
+        simulator_notes=_simulator_notes(inputs),
+        training=tables.training(inputs),
+        curve_plots=curve_plots(inputs),
+        semantic_ids=tables.semantic_ids(inputs),
+        data=tables.data(inputs),
+        published=tables.published(nearest) if nearest else None,
+        differences=DIFFERENCES,
+    )
+
+
+def notes(inputs: ReportInputs) -> list[str]:
+    """What a reader must know before the figures: how items were embedded, and what pre-training was shown."""
+    embedding = inputs.quantize["embedding_model"]
+    search = inputs.pretrain["search"]
+    found = [
+        "Item vectors are lsa: TF-IDF and truncated SVD of the items' profile text, not the vectors of a language model."
+        if embedding == "lsa"
+        else f"Item vectors: {embedding}."
+    ]
+    if search and search["paths"]:
+        found.append(
+            f"Pre-training was shown {search['paths']:,} paths found by search on a simulator, beside mined paths; the published recipe "
+            f"has none. The search's own paths have a mean IoI of {search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR {search['ctr']:.3f} "
+            f"and {search['length']:.2f} items."
+        )
+    else:
+        found.append("Pre-training was shown mined paths alone, as in the published recipe.")
+    stopped = {"flattened": "because validation loss had flattened", "max_steps": "at its largest allowed number of steps"}
+    pretrain, finetune = inputs.pretrain, inputs.finetune
+    found.append(
+        f"Pre-training stopped after {pretrain['steps']:,} steps {stopped[pretrain['stopped']]}; the checkpoint of step "
+        f"{pretrain['best_step']:,} is used. Of {finetune['steps']:,} steps of fine-tuning, step {finetune['best_step']:,} is used."
+    )
+    return found
+
+
+def _simulator_notes(inputs: ReportInputs) -> list[str]:
+    return [
+        f"{name}: {values['epochs']} epochs, the best on validation users was epoch {values['best_epoch']}; "
+        f"{values['untouched_items']:,} of {values['n_items']:,} items touched by no training user."
+        for name, values in inputs.simulators.items()
+    ]
+
+
+def examples(inputs: ReportInputs, n: int) -> list[Example]:
+    """The greedy paths of all policies for `n` prompts at equal distances among the test prompts, metrics under the first simulator."""
+    judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(["prompt", "policy"])
+    prompts = judged.prompt.unique()
+    chosen = prompts[np.linspace(0, len(prompts) - 1, min(n, len(prompts))).astype(int)] if len(prompts) else []
+    found = []
+    for prompt in chosen:
+        rows = judged[judged.prompt == prompt]
+        paths = [
+            ExamplePath(
+                row.policy,
+                [_title(inputs, item) for item in row.path],
+                ", ".join(f"{tables.label(name).split(',')[0]} {getattr(row, name):.{tables.decimals_of(name)}f}" for name in HEADLINE[:3]),
+            )
+            for row in rows.itertuples()
+        ]
+        found.append(Example(int(prompt), _title(inputs, rows.target.iloc[0]), paths))
+    return found
+
+
+def _title(inputs: ReportInputs, item: int) -> str:
+    return inputs.titles[int(item)] or f"item {item}"
+
+
+def result_plots(inputs: ReportInputs) -> list[Markup]:
+    """The headline metrics of every policy under every simulator, and the best IoI of K paths."""
+    policies, judges = list(inputs.evaluation), tables.judges(inputs)
+    plots = []
+    for metric in HEADLINE:
+        values = {policy: [inputs.evaluation[policy][judge][metric] for judge in judges] for policy in policies}
+        series = {policy: [(value["mean"], value["low"], value["high"]) for value in row] for policy, row in values.items()}
+        plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
+    for judge in judges:
+        best = {policy: tables.best_of_k(inputs.evaluation[policy][judge]) for policy in policies}
+        series = {policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values]) for policy, values in best.items()}
+        plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
+    return plots
+
+
+def length_plot(greedy: pd.DataFrame) -> Markup:
+    """Shares of greedy paths by length; a path is the same under every simulator, so one simulator's rows are counted."""
+    judged = greedy[greedy.simulator == greedy.simulator.min()]
+    lengths = {policy: Counter(map(len, rows.path)) for policy, rows in judged.groupby("policy")}
+    positions = range(max(max(counts) for counts in lengths.values()) + 1)
+    shares = {policy: [counts[length] / counts.total() for length in positions] for policy, counts in lengths.items()}
+    return bar_plot("Length of greedy paths", "items", positions, shares)
+
+
+def curve_plots(inputs: ReportInputs) -> list[Markup]:
+    """One plot for each quantity of each stage: training and validation, and all simulators, in the same plot."""
+    plots: dict[tuple[str, str], Series] = {}
+    for curve in inputs.curves:
+        stage, _, simulator = curve.stage.partition("/")
+        part, _, quantity = curve.name.rpartition("/")
+        plots.setdefault((stage, quantity), {})[" ".join(filter(None, (simulator, part)))] = (curve.steps, curve.values)
+    in_order = sorted(plots.items(), key=lambda plot: (STAGES.index(plot[0][0]), plot[0]))
+    return [line_plot(f"{stage}: {quantity}", "step", series) for (stage, quantity), series in in_order]

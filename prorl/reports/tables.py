@@ -1,0 +1,173 @@
+"""The report's tables: rows of text from the stages' metrics."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from prorl.reports.inputs import ReportInputs
+from prorl.reports.published import PUBLISHED
+
+# Metric -> what a reader sees, and decimals.
+METRICS = {
+    "ioi": ("IoI, increment of interest", 3),
+    "ior": ("IoR, increment of rank", 1),
+    "ctr": ("CTR, feasibility", 3),
+    "coherence": ("Coherence", 3),
+    "error": ("Error", 3),
+    "length": ("Length", 2),
+    "distinct": ("Distinct paths / prompts", 3),
+    "diversity": ("Diversity", 3),
+    "repeats": ("Paths with a repeat", 3),
+    "target_in_path": ("Paths with the target", 3),
+    "history_in_path": ("Paths with an item of the history", 3),
+}
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows; the first column names the row, the others are numbers."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def number(value: float | None, decimals: int = 3) -> str:
+    """`value` with `decimals`, thousands apart; whole numbers without."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{decimals}f}"
+
+
+def with_interval(value: dict[str, float | None], decimals: int = 3) -> str:
+    """`mean [low, high]`, or the mean alone where there is no interval."""
+    if value["low"] is None or value["high"] is None:
+        return number(value["mean"], decimals)
+    return f"{number(value['mean'], decimals)} [{number(value['low'], decimals)}, {number(value['high'], decimals)}]"
+
+
+def label(metric: str) -> str:
+    """What a reader sees for `metric`."""
+    return METRICS[metric][0] if metric in METRICS else metric
+
+
+def decimals_of(metric: str) -> int:
+    """Decimals that a value of `metric` is shown with."""
+    return METRICS[metric][1] if metric in METRICS else 3
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """`metrics` in the order of `METRICS`, then any others by name."""
+    return sorted(metrics, key=lambda metric: (list(METRICS).index(metric) if metric in METRICS else len(METRICS), metric))
+
+
+def judges(inputs: ReportInputs) -> list[str]:
+    """The simulators that judged every policy."""
+    return list(next(iter(inputs.evaluation.values())))
+
+
+def best_of_k(judged: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """(K, metrics) of every `rollout@K`, by growing K."""
+    return sorted((int(name.removeprefix("rollout@")), values) for name, values in judged.items() if name.startswith("rollout@"))
+
+
+def results(inputs: ReportInputs) -> list[Table]:
+    """For each simulator: every greedy metric of every policy with its interval, and the paired differences."""
+    tables = []
+    policies = list(inputs.evaluation)
+    for simulator in judges(inputs):
+        values = {policy: _greedy(inputs.evaluation[policy][simulator]) for policy in policies}
+        differences = {name: pair[simulator] for name, pair in inputs.comparison.items()}
+        table = Table(f"Greedy paths, judged by {simulator}", ["", *policies, *differences])
+        for metric in in_order(values[policies[0]]):
+            cells = [with_interval(values[policy][metric], decimals_of(metric)) for policy in policies]
+            paired = [with_interval(pair[metric], decimals_of(metric)) if metric in pair else MISSING for pair in differences.values()]
+            table.rows.append([label(metric), *cells, *paired])
+        tables.append(table)
+    return tables
+
+
+def rollouts(inputs: ReportInputs) -> list[Table]:
+    """For each simulator: the best of K sampled paths, each metric by itself, for every policy and K."""
+    tables = []
+    for simulator in judges(inputs):
+        best = {(policy, k): values for policy, judged in inputs.evaluation.items() for k, values in best_of_k(judged[simulator])}
+        metrics = in_order({metric for values in best.values() for metric in values})
+        table = Table(f"Best of K sampled paths, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
+        for (policy, k), values in best.items():
+            cells = [with_interval(values[metric], decimals_of(metric)) for metric in metrics]
+            table.rows.append([f"{policy}, K = {k}", *cells])
+        tables.append(table)
+    return tables
+
+
+def simulators(inputs: ReportInputs) -> Table:
+    """Next-item metrics of every simulator on validation and test users, beside popularity's."""
+    metrics = ("mrr@10", "recall@10", "ndcg@10")
+    table = Table("Simulators against popularity", ["", *(f"{split} {metric}" for split in ("validation", "test") for metric in metrics)])
+    rows = {**inputs.simulators, "popularity": next(iter(inputs.simulators.values()))["popularity"]}
+    for name, values in rows.items():
+        table.rows.append([name, *(number(values[split][metric], 4) for split in ("validation", "test") for metric in metrics)])
+    return table
+
+
+def data(inputs: ReportInputs) -> list[Table]:
+    """What the raw logs held, what each filter took, and what was mined."""
+    prepare, mine = inputs.prepare, inputs.mine
+    counts = Table("From raw logs to users in splits", ["", "users", "items", "interactions"])
+    rows = {"raw": prepare["raw"], **{_words(name): taken for name, taken in prepare["dropped"].items()}, "kept": prepare["kept"]}
+    rows |= {f"{split} users": values for split, values in prepare["split"].items()}
+    for name, values in rows.items():
+        counts.rows.append([name, *(number(values.get(column)) for column in counts.columns[1:])])
+    instances = Table("Instances", ["", "count"], [[split, number(count)] for split, count in mine["instances"].items()])
+    instances.rows.extend([_words(key), number(mine[key])] for key in ("runs_too_short", "runs_too_long", "runs_open_at_end"))
+    return [counts, instances]
+
+
+def semantic_ids(inputs: ReportInputs) -> Table:
+    """How good the codebooks are, one row per quantity."""
+    return Table("Semantic IDs", ["", "value"], [[_words(key), number(value)] for key, value in _flat(inputs.quantize)])
+
+
+def training(inputs: ReportInputs) -> list[Table]:
+    """Greedy metrics on validation prompts: after pre-training, where fine-tuning began, and its chosen checkpoint; and the centering."""
+    after = {
+        "pre-training": inputs.pretrain["validation"],
+        "start of fine-tuning": inputs.finetune["validation_initial"],
+        "fine-tuning": inputs.finetune["validation"],
+    }
+    table = Table("Greedy metrics on validation prompts", ["", *after])
+    for metric in in_order({metric for values in after.values() for metric in values}):
+        table.rows.append([label(metric), *(number(values.get(metric), decimals_of(metric)) for values in after.values())])
+    centering = Table("Step rewards centered by", ["", "mean", "standard deviation"])
+    for reward, values in inputs.finetune["centering"].items():
+        centering.rows.append([label(reward), number(values["mean"], 4), number(values["std"], 4)])
+    return [table, centering]
+
+
+def published(name: str) -> Table:
+    """The published figures on the data set `name`."""
+    table = Table(f"Published on {name}; SASRec as simulator, random targets, greedy paths", ["", "IoI", "IoR", "CTR", "Coherence"])
+    for row in PUBLISHED[name]:
+        table.rows.append([row.method, number(row.ioi), f"{row.ior:,}", number(row.ctr), number(row.coherence)])
+    return table
+
+
+def _greedy(judged: dict[str, Any]) -> dict[str, Any]:
+    return {metric: value for metric, value in judged.items() if not metric.startswith("rollout@")}
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The leaves of a nested mapping, their keys joined by commas."""
+    leaves = []
+    for key, value in values.items():
+        name = f"{prefix}, {key}" if prefix else key
+        leaves += _flat(value, name) if isinstance(value, dict) else [(name, value)]
+    return leaves

@@ -1,0 +1,71 @@
+"""Metrics as rows of text."""
+
+import pytest
+
+from prorl.reports import tables
+from prorl.reports.published import DIFFERENCES, NEAREST, PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [(1234, 3, "1,234"), (1234.5678, 2, "1,234.57"), (None, 3, "-"), ("lsa", 3, "lsa"), (True, 3, "True"), (-0.5, 3, "-0.500")],
+)
+def test_numbers_are_readable(value, decimals, text):
+    assert tables.number(value, decimals) == text
+
+
+def test_an_interval_is_shown_where_there_is_one():
+    assert tables.with_interval({"mean": 2.0, "low": 1.5, "high": 2.5}, 1) == "2.0 [1.5, 2.5]"
+    assert tables.with_interval({"mean": 2.0, "low": None, "high": None}, 1) == "2.0"
+
+
+def test_results_have_a_table_per_simulator_policies_as_columns_and_paired_differences(inputs):
+    first, second = tables.results(inputs)
+    assert [first.caption, second.caption] == ["Greedy paths, judged by GRU4Rec", "Greedy paths, judged by SASRec"]
+    assert first.columns == ["", "pretrained", "prorl", "prorl - pretrained"]
+    rows = {row[0]: row[1:] for row in first.rows}
+    assert rows["IoI, increment of interest"] == ["1.000 [0.750, 1.250]", "2.000 [1.750, 2.250]", "1.000 [0.750, 1.250]"]
+    assert rows["Distinct paths / prompts"] == ["0.750", "0.750", "-"]
+    assert not any("rollout" in name for name in rows)
+
+
+def test_rollouts_grow_with_k(inputs):
+    table = tables.rollouts(inputs)[1]
+    assert [row[0] for row in table.rows] == [f"{policy}, K = {k}" for policy in ("pretrained", "prorl") for k in (1, 5, 10)]
+    assert table.rows[-1][1] == "3.000 [2.750, 3.250]"
+
+
+def test_simulators_stand_beside_popularity(inputs):
+    table = tables.simulators(inputs)
+    assert [row[:2] for row in table.rows] == [["GRU4Rec", "0.0400"], ["SASRec", "0.0400"], ["popularity", "0.0110"]]
+
+
+def test_data_and_training_tables_hold_every_row(inputs):
+    counts, instances = tables.data(inputs)
+    assert [row[0] for row in counts.rows] == ["raw", "users below minimum", "kept", "train users"]
+    assert counts.rows[-1] == ["train users", "7", "-", "99"]
+    assert ["test", "2"] in instances.rows
+    metrics, centering = tables.training(inputs)
+    assert metrics.rows[0] == ["IoI, increment of interest", "1.500", "1.500", "2.500"]
+    assert centering.rows == [["IoI, increment of interest", "0.2500", "0.5000"]]
+    assert ["level 1, used codes", "4"] in tables.semantic_ids(inputs).rows
+
+
+def test_every_row_is_as_wide_as_its_table(inputs):
+    for table in [
+        *tables.results(inputs),
+        *tables.rollouts(inputs),
+        tables.simulators(inputs),
+        *tables.data(inputs),
+        *tables.training(inputs),
+    ]:
+        assert {len(row) for row in table.rows} == {len(table.columns)}, table.caption
+
+
+def test_published_figures_are_those_of_the_paper():
+    table = tables.published("MovieLens-1M")
+    assert table.rows[-1] == ["ProRL", "2.850", "728", "0.854", "0.842"]
+    assert tables.published("Amazon-Book").rows[-1][2] == "1,383"
+    assert set(NEAREST.values()) == set(PUBLISHED)
+    assert {len(rows) for rows in PUBLISHED.values()} == {11}
+    assert DIFFERENCES
