@@ -30,7 +30,7 @@ def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[st
     A field is `{attributes}` or a column of `items`, lists joined by commas; `{description:.500}` cuts to 500 characters.
     Raises `ConfigError` for an unknown field or a piece that is no template.
     """
-    names = {piece: _names(piece, [*_fields(items), "attributes"]) for piece in pieces}
+    names = {piece: _names(piece, list(dict.fromkeys([*_fields(items), "attributes"]))) for piece in pieces}
     wanted = sorted({name for used in names.values() for name in used})
     values = {name: [_text(value) for value in (attributes if name == "attributes" else items[name])] for name in wanted}
     texts = []
