@@ -19,6 +19,7 @@ PARAMS_FILE = Path("params.yaml")
 
 Forbidden = Literal["repeats", "history", "target"]
 Precision = Literal["float32", "bf16"]
+Metric = Literal["ioi", "ior", "ctr", "coherence", "length", "distinct", "diversity"]
 
 
 class ConfigError(ValueError):
@@ -236,7 +237,7 @@ class Finetune:
     simulator: str
     init_from: str | None
     targets: Literal["mined", "random", "mixed"]
-    select_on: dict[str, float]
+    select_on: dict[Metric, float]
     epochs: int | None = setting(at_least=1)
     steps: int | None = setting(at_least=1)
     centering_steps: int | None = setting(at_least=1)
@@ -343,7 +344,9 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
             continue
         for dataset in params.datasets:
             if not isinstance(raw[name].get(dataset), dict):
-                raise ConfigError(f"{source}: {name}.{dataset}: got {raw[name].get(dataset)!r}, allowed: a mapping, `{{}}` where nothing differs")
+                raise ConfigError(
+                    f"{source}: {name}.{dataset}: got {raw[name].get(dataset)!r}, allowed: a mapping, `{{}}` where nothing differs"
+                )
             params.section(name, dataset)
     return params
 
@@ -401,7 +404,10 @@ def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: st
     if origin is dict:
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             refuse("a mapping of names")
-        return {name: _convert(arguments[1], entry, f"{key}.{name}", bounds, source) for name, entry in value.items()}
+        return {
+            _convert(arguments[0], name, key, {}, source): _convert(arguments[1], entry, f"{key}.{name}", bounds, source)
+            for name, entry in value.items()
+        }
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

@@ -34,7 +34,7 @@ class Paths:
 def rollouts(
     policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor, temperature: float = 1.0
 ) -> Paths:
-    """Sample m paths per prompt by inverse transform of `uniforms` [b, m, t * k + 1] in [0, 1).
+    """Sample m paths per prompt by inverse transform of `uniforms` [b, m, t * k] in [0, 1).
 
     log_prob is that of the policy at `temperature`.
     """
@@ -163,3 +163,20 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
+
+
+@dataclass(frozen=True)
+class PolicyGuide:
+    """A policy as a guide: greedy paths, and samples at temperature 1."""
+
+    policy: T5Policy
+    catalogue: Catalogue
+
+    def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """See `Guide.paths`."""
+        return greedy(self.policy, self.catalogue, history, target).items[:, 0]
+
+    def samples(self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int) -> torch.Tensor:
+        """See `SamplingGuide.samples`."""
+        uniforms = keyed_uniforms(seed, prompt, n_samples, self.catalogue.n_tokens)
+        return rollouts(self.policy, self.catalogue, history, target, uniforms).items

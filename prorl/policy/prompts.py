@@ -33,6 +33,11 @@ class Catalogue:
         """Tokens per item."""
         return self.vocabulary.n_levels
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the longest path."""
+        return self.decoding.max_length * self.n_levels
+
     def to(self, device: torch.device) -> "Catalogue":
         """The same on `device`."""
         return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)

@@ -1,0 +1,136 @@
+"""Guides times simulators: every metric with its interval, guides compared on the same prompts, and every prompt's result.
+
+Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from prorl.config import Evaluate
+from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
+from prorl.guide import Guide, SamplingGuide
+from prorl.metrics import path_metrics
+from prorl.metrics.intervals import UserBootstrap
+from prorl.metrics.judging import path_shape_metrics, simulated_metrics
+from prorl.runtime import derived_seed, progress
+from prorl.simulators.scoring import Simulator
+
+Table = dict[str, dict]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}; `comparison`: {"a - b": {simulator:
+    {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator and prompt."""
+
+    results: Table
+    comparison: Table
+    per_prompt: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Simulators and attributes [n+1, w] that paths are judged by, over prompts."""
+
+    prompts: JudgedPrompts
+    simulators: dict[str, Simulator]
+    attribute_words: np.ndarray
+    max_length: int
+    diversity_pairs: int
+    batch_size: int
+    seed: int
+
+    def metrics(self, items: torch.Tensor) -> dict[str, dict[str, np.ndarray]]:
+        """{simulator: {metric: [p]}} of one path [p, t] per prompt."""
+        shape = path_shape_metrics(
+            self.prompts.history.cpu().numpy(),
+            self.prompts.target.cpu().numpy(),
+            items.cpu().numpy(),
+            self.prompts.user,
+            self.attribute_words,
+            self.diversity_pairs,
+            derived_seed(self.seed, "diversity"),
+        )
+        return {
+            name: {metric: values[:, 0] for metric, values in self._simulated(simulator, items[:, None]).items()} | shape
+            for name, simulator in self.simulators.items()
+        }
+
+    def greedy_means(self, guide: Guide) -> dict[str, dict[str, float]]:
+        """{simulator: {metric: mean}} of the guide's greedy paths."""
+        metrics = self.metrics(greedy_paths(guide, self.prompts, self.max_length, self.batch_size))
+        return {name: {metric: float(np.mean(values)) for metric, values in own.items()} for name, own in metrics.items()}
+
+    def best_of(self, samples: torch.Tensor, counts: list[int]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        """{simulator: {"rollout@K": {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t]."""
+        n, k, t = samples.shape
+        target = self.prompts.target.repeat_interleave(k).cpu().numpy()
+        coherence = path_metrics.coherence(samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words).reshape(n, k)
+        best = {}
+        for name, simulator in self.simulators.items():
+            metrics = self._simulated(simulator, samples) | {"coherence": coherence}
+            best[name] = {f"rollout@{c}": {metric: values[:, :c].max(1) for metric, values in metrics.items()} for c in counts}
+        return best
+
+    def _simulated(self, simulator: Simulator, items: torch.Tensor) -> dict[str, np.ndarray]:
+        return simulated_metrics(simulator, self.prompts.history, self.prompts.target, items, self.batch_size)
+
+
+def evaluate(guides: dict[str, SamplingGuide], judge: Judge, settings: Evaluate, every_seconds: float) -> Evaluation:
+    """Judge all `guides`; each but the first is compared with the first, prompt by prompt."""
+    prompts = judge.prompts
+    bootstrap = UserBootstrap.of_users(prompts.user, settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap"))
+    results: Table = {}
+    metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    rows = []
+    for name, guide in guides.items():
+        items = greedy_paths(guide, prompts, judge.max_length, judge.batch_size)
+        samples = _samples(name, guide, judge, max(settings.rollouts), every_seconds)
+        metrics[name] = judge.metrics(items)
+        best = judge.best_of(samples, settings.rollouts)
+        results[name] = {
+            simulator: {metric: bootstrap.mean(values) for metric, values in own.items()}
+            | {label: {metric: bootstrap.mean(values) for metric, values in part.items()} for label, part in best[simulator].items()}
+            for simulator, own in metrics[name].items()
+        }
+        rows += [_rows(name, simulator, prompts, items, own) for simulator, own in metrics[name].items()]
+    first, *others = guides
+    comparison = {
+        f"{other} - {first}": {
+            simulator: {metric: bootstrap.mean(values - metrics[first][simulator][metric]) for metric, values in own.items()}
+            for simulator, own in metrics[other].items()
+        }
+        for other in others
+    }
+    return Evaluation(results, comparison, pd.concat(rows, ignore_index=True))
+
+
+def _samples(name: str, guide: SamplingGuide, judge: Judge, n_samples: int, every_seconds: float) -> torch.Tensor:
+    """`n_samples` paths [p, k, t] for every prompt."""
+    prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
+    batches = torch.arange(len(prompts), device=prompts.target.device).split(max(1, judge.batch_size // n_samples))
+    return torch.cat(
+        [
+            guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed)
+            for rows in progress(batches, description=f"sample {name}", unit="batch", every_seconds=every_seconds)
+        ]
+    )
+
+
+def _rows(guide: str, simulator: str, prompts: JudgedPrompts, items: torch.Tensor, metrics: dict[str, np.ndarray]) -> pd.DataFrame:
+    paths = items.cpu().numpy()
+    return pd.DataFrame(
+        {
+            "policy": guide,
+            "simulator": simulator,
+            "prompt": np.arange(len(prompts)),
+            "user": prompts.user,
+            "history": list(prompts.history.cpu().numpy()),
+            "target": prompts.target.cpu().numpy(),
+            "path": [row[row != 0] for row in paths],
+            **{metric: metrics[metric] for metric in ("ioi", "ior", "ctr", "coherence", "error", "length")},
+        }
+    )

@@ -1,0 +1,104 @@
+"""A policy on disk: an ordinary Transformers T5 (`config.json`, `model.safetensors`) with the semantic IDs it speaks in.
+
+`T5ForConditionalGeneration.from_pretrained(folder)` opens it. `prorl.json` says how items become tokens.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from prorl.config import Decoding
+from prorl.files import atomic_folder, read_json, write_json
+from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy
+from prorl.policy.prompts import Catalogue
+from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.tables import SEMANTIC_IDS, DataError, read_table
+
+IDS_FILE = "semantic_ids.parquet"
+
+
+def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -> Catalogue:
+    """The catalogue of the items in the table `semantic_ids`.
+
+    Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their codes.
+    """
+    table = read_table(semantic_ids, SEMANTIC_IDS)
+    items = table["item"].to_numpy()
+    if not np.array_equal(items, np.arange(1, len(items) + 1)):
+        raise DataError(f"{semantic_ids}: column 'item' must count from 1 to {len(items)}")
+    codes, tokens = (np.stack(table[name].to_numpy()) for name in ("codes", "tokens"))
+    if codes.shape[1] < 2:
+        raise DataError(f"{semantic_ids}: items have {codes.shape[1]} code; at least 2 are needed")
+    # A level's token ids start one codebook behind those of the level before.
+    vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
+    try:
+        if not np.array_equal(vocabulary.tokens(codes), tokens):
+            raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
+        return Catalogue(vocabulary, Trie.from_codes(codes, vocabulary.codebook_size), decoding, target_tokens)
+    except ValueError as error:
+        raise DataError(f"{semantic_ids}: {error}") from error
+
+
+def save_policy(folder: Path, policy: T5Policy, catalogue: Catalogue, semantic_ids: Path) -> None:
+    """Write `policy` and a copy of the table `semantic_ids` into `folder`, whole or not at all."""
+    sizes, vocabulary = policy.sizes, catalogue.vocabulary
+    with atomic_folder(folder) as temporary:
+        weights = {name: tensor.detach().contiguous().cpu() for name, tensor in policy.state_dict().items()}
+        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        write_json(
+            temporary / "config.json",
+            {
+                "architectures": ["T5ForConditionalGeneration"],
+                "model_type": "t5",
+                "vocab_size": sizes.vocabulary,
+                "num_layers": sizes.n_layers,
+                "num_decoder_layers": sizes.n_layers,
+                "d_model": sizes.d_model,
+                "d_ff": sizes.d_ff,
+                "d_kv": sizes.d_kv,
+                "num_heads": sizes.n_heads,
+                "dropout_rate": sizes.dropout,
+                "feed_forward_proj": "relu",
+                "layer_norm_epsilon": 1e-6,
+                "relative_attention_num_buckets": RELATIVE_BUCKETS,
+                "relative_attention_max_distance": RELATIVE_MAX_DISTANCE,
+                "tie_word_embeddings": True,
+                "is_encoder_decoder": True,
+                "pad_token_id": vocabulary.pad,
+                "decoder_start_token_id": vocabulary.pad,
+                "eos_token_id": vocabulary.eos,
+            },
+        )
+        write_json(
+            temporary / "prorl.json",
+            {"target_tokens": catalogue.target_tokens, "decoding": dataclasses.asdict(catalogue.decoding)},
+        )
+        shutil.copyfile(semantic_ids, temporary / IDS_FILE)
+
+
+def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
+    """The policy in `folder` and its catalogue, under the rules of `decoding`. Raises `DataError` for files that do not fit together."""
+    folder = Path(folder)
+    try:
+        config, own = read_json(folder / "config.json"), read_json(folder / "prorl.json")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; a policy is a folder as the pretrain stage writes it") from error
+    sizes = Sizes(
+        vocabulary=config["vocab_size"],
+        n_layers=config["num_layers"],
+        d_model=config["d_model"],
+        d_ff=config["d_ff"],
+        d_kv=config["d_kv"],
+        n_heads=config["num_heads"],
+        dropout=config["dropout_rate"],
+    )
+    policy = T5Policy(sizes)
+    try:
+        policy.load_state_dict(load_file(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
+    return policy, load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"])

@@ -1,0 +1,153 @@
+"""Supervised pre-training of the policy: cross-entropy on the tokens of demonstrated paths and their stop.
+
+The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by search on the simulator. Training stops
+when the validation loss has flattened. AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
+Stage: `stages/pretrain.py`.
+"""
+
+import contextlib
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from prorl.config import Pretrain
+from prorl.policy.demonstrations import Demonstrations
+from prorl.policy.model import T5Policy
+from prorl.policy.prompts import Catalogue
+from prorl.runtime import derived_seed, progress
+from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, set_learning_rate, unpack
+
+
+def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
+    """Share of the learning rate at `step` of 1..n_steps: rising linearly, then falling as a half cosine to 0."""
+    if step <= warmup_steps:
+        return step / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, n_steps - warmup_steps)))
+
+
+def token_losses(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
+    """Cross-entropy of every token of the paths and their stop over the whole vocabulary, [tokens of the batch]; padding has none.
+
+    A path of the longest length has no stop.
+    """
+    vocabulary, n_levels = catalogue.vocabulary, catalogue.n_levels
+    width = int(batch.lengths.max())
+    tokens = catalogue.item_tokens(batch.path[:, :width]).flatten(1)
+    labels = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
+    stops = batch.lengths < catalogue.decoding.max_length
+    labels[stops, batch.lengths[stops] * n_levels] = vocabulary.eos
+    inputs = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
+    states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None])[:, 0]
+    real = labels != 0
+    module = getattr(policy, "module", policy)
+    return F.cross_entropy(module.logits(states[real], slice(0, vocabulary.size)), labels[real], reduction="none")
+
+
+def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
+    """Tokens that carry loss: those of the items, and the stops."""
+    return int((batch.lengths * catalogue.n_levels + (batch.lengths < catalogue.decoding.max_length)).sum())
+
+
+def pretrain(
+    policy: T5Policy,
+    catalogue: Catalogue,
+    train: dict[str, Demonstrations],
+    validation: dict[str, Demonstrations],
+    shares: dict[str, float],
+    settings: Pretrain,
+    seed: int,
+    checkpoint: Checkpoint,
+    curves_folder: Path,
+    every_seconds: float,
+) -> dict:
+    """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of `train`.
+
+    The validation loss is the sources' mean token losses weighted by `shares`. Gives `{"steps", "best_step", "stopped",
+    "validation_loss"}`, `stopped` being `flattened` or `max_steps`.
+    """
+    run = accelerator(settings.precision)
+    catalogue = catalogue.to(run.device)
+    train, validation = ({name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation))
+    optimizer = adamw(policy.to(run.device), settings.learning_rate, settings.weight_decay)
+    model, optimizer = run.prepare(policy, optimizer)
+    best, state = pack("best", policy), {"step": 0, "best_step": 0, "best_loss": math.inf, "rows": [], "stopped": "max_steps"}
+    if (stored := checkpoint.load()) is not None:
+        tensors, state = stored
+        unpack("model", policy, tensors)
+        unpack("optimizer", optimizer, tensors)
+        best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
+    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process)
+    steps = range(state["step"] + 1, settings.max_steps + 1)
+    bar = progress(steps, description="pretrain", unit="step", every_seconds=every_seconds, total=settings.max_steps, initial=state["step"])
+    losses = []
+    for step in bar:
+        if state["stopped"] == "flattened":
+            break
+        set_learning_rate(optimizer, settings.learning_rate * cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
+        losses.append(_step(run, model, optimizer, catalogue, train, shares, settings, derived_seed(seed, "pretrain", step)))
+        if step % settings.evaluate_every and step != settings.max_steps:
+            continue
+        row = {f"validation/loss_{name}": _mean_loss(run, model, catalogue, part) for name, part in validation.items() if shares[name] > 0}
+        loss = sum(row[f"validation/loss_{name}"] * share for name, share in shares.items() if share > 0)
+        state["step"] = step
+        if loss < state["best_loss"] - settings.min_improvement:
+            state.update(best_loss=loss, best_step=step)
+            best = pack("best", policy)
+        elif step - state["best_step"] >= settings.patience * settings.evaluate_every:
+            state["stopped"] = "flattened"
+        train_loss = torch.stack(losses).mean().item()
+        losses.clear()
+        curves.log(step, {"train/loss": train_loss, "validation/loss": loss, **row})
+        bar.set_postfix_str(f"loss {train_loss:.3f}, validation {loss:.3f}", refresh=False)
+        if run.is_main_process:
+            checkpoint.save({**pack("model", policy), **pack("optimizer", optimizer), **best}, {**state, "rows": curves.rows})
+    curves.close()
+    unpack("best", policy, best)
+    return {"steps": state["step"], "best_step": state["best_step"], "stopped": state["stopped"], "validation_loss": state["best_loss"]}
+
+
+def _step(run, model, optimizer, catalogue, train, shares, settings: Pretrain, seed: int) -> torch.Tensor:
+    """One optimiser step on a batch drawn with `seed`; the mean loss per token over all processes."""
+    model.train()
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for name, share in shares.items():
+        n = round(settings.batch_size * share)
+        if n:
+            parts.append(train[name][torch.randint(len(train[name]), (n,), generator=generator).to(run.device)])
+    batch = concatenated(parts)
+    total = n_tokens(batch, catalogue)
+    order = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]
+    loss = torch.zeros((), device=run.device)
+    # Short and long paths apart, so that little padding is computed.
+    pieces = [piece for piece in order.tensor_split(2) if len(piece)]
+    for i, piece in enumerate(pieces):
+        with run.no_sync(model) if i < len(pieces) - 1 else contextlib.nullcontext():
+            with run.autocast():
+                piece_loss = token_losses(model, catalogue, batch[piece]).sum() / total
+            run.backward(piece_loss * run.num_processes)
+        loss += piece_loss.detach()
+    run.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return run.reduce(loss, reduction="sum")
+
+
+def concatenated(parts: list[Demonstrations]) -> Demonstrations:
+    """All demonstrations of `parts`, one after another."""
+    return Demonstrations(*(torch.cat([getattr(part, name) for part in parts]) for name in ("history", "target", "path")))
+
+
+@torch.no_grad()
+def _mean_loss(run, model, catalogue: Catalogue, demonstrations: Demonstrations, batch_size: int = 256) -> float:
+    """Mean token loss over `demonstrations`, each process taking a share."""
+    model.eval()
+    order = demonstrations.lengths.argsort(stable=True)
+    total = torch.zeros((), dtype=torch.float64, device=run.device)
+    for rows in order.split(batch_size)[run.process_index :: run.num_processes]:
+        with run.autocast():
+            total += token_losses(model, catalogue, demonstrations[rows]).double().sum()
+    return (run.reduce(total, reduction="sum") / n_tokens(demonstrations, catalogue)).item()

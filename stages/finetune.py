@@ -1,0 +1,59 @@
+"""The pre-trained policy fine-tuned by the rectified policy gradient, with a simulator as its users."""
+
+from pathlib import Path
+
+from accelerate import PartialState
+
+from prorl.config import Params
+from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.prompts import JudgedPrompts
+from prorl.files import write_json
+from prorl.paths.mining import attribute_words
+from prorl.paths.sequences import user_sequences
+from prorl.policy.checkpoints import IDS_FILE, load_policy, save_policy
+from prorl.policy.decoding import PolicyGuide
+from prorl.rl.rollouts import PromptSource
+from prorl.rl.trainer import finetune
+from prorl.runtime import derived_seed, run_stage
+from prorl.simulators.scoring import load_simulator
+from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
+from prorl.training import Checkpoint
+
+
+def body(params: Params, dataset: str) -> None:
+    settings, decoding = params.section("finetune", dataset), params.section("decoding")
+    prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
+    policies, simulator_folder = Path("models/policies") / dataset, Path("models/simulators") / dataset / settings.simulator
+    start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
+    train, validation = (read_instances(instances / f"{split}.parquet") for split in ("train", "validation"))
+    inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start]
+    checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed)
+
+    policy, catalogue = load_policy(start, decoding)
+    device = PartialState().device
+    simulator = load_simulator(simulator_folder).to(device)
+    sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
+    words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
+    prompts = JudgedPrompts.of(validation, device).sample(settings.validation_prompts, derived_seed(params.seed, "validation prompts"))
+    batch_size = settings.prompts_per_step * settings.n_rollouts
+    judge = Judge(prompts, {settings.simulator: simulator}, words, decoding.max_length, len(prompts), batch_size, params.seed)
+    on_device = catalogue.to(device)
+    training = finetune(
+        policy,
+        catalogue,
+        simulator,
+        PromptSource(train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.seed),
+        settings,
+        lambda current: judge.greedy_means(PolicyGuide(current, on_device))[settings.simulator],
+        params.seed,
+        checkpoint,
+        reports / "curves/finetune",
+        params.section("logging").every_seconds,
+    )
+    save_policy(policies / "prorl", policy, catalogue, start / IDS_FILE)
+    write_json(reports / "finetune.json", training)
+    checkpoint.remove()
+
+
+if __name__ == "__main__":
+    run_stage("finetune", body)

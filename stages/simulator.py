@@ -1,0 +1,60 @@
+"""One simulator of one data set: trained on the full histories of training users, chosen on validation users, reported on test users."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from prorl.config import ConfigError, Params
+from prorl.files import write_json
+from prorl.paths.sequences import user_sequences
+from prorl.runtime import run_stage
+from prorl.simulators.ranking import ranking_metrics
+from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.scoring import save_simulator
+from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
+from prorl.simulators.windows import of_users
+from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
+from prorl.training import Checkpoint
+
+
+def body(params: Params, dataset: str, name: str) -> None:
+    if name not in SIMULATORS:
+        raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
+    settings = params.section("simulator", dataset)
+    prepared, reports = Path("data/prepared") / dataset, Path("reports") / dataset
+    sequences = user_sequences(read_frame(prepared / "interactions.parquet", INTERACTIONS))
+    users = read_frame(prepared / "splits.parquet", USER_SPLITS)
+    split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
+    n_items = len(read_frame(prepared / "items.parquet", ITEMS))
+    checkpoint = Checkpoint(f"simulator-{dataset}-{name}", [prepared], name, settings, params.seed)
+    simulator, training = train_simulator(
+        name,
+        settings,
+        split["train"],
+        split["validation"],
+        n_items,
+        params.seed,
+        checkpoint,
+        reports / "curves/simulator" / name,
+        params.section("logging").every_seconds,
+    )
+    sizes = dataclasses.asdict(getattr(settings, name))
+    save_simulator(Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length)
+    counts = np.bincount(split["train"].items, minlength=n_items + 1)
+    judged = ("validation", "test")
+    write_json(
+        reports / "simulator" / f"{name}.json",
+        {
+            **{s: ranking_metrics(last_item_ranks(simulator, split[s], settings.max_length)) for s in judged},
+            "popularity": {s: ranking_metrics(popularity_ranks(counts, split[s])) for s in judged},
+            "n_items": n_items,
+            "untouched_items": int((counts[1:] == 0).sum()),
+            **training,
+        },
+    )
+    checkpoint.remove()
+
+
+if __name__ == "__main__":
+    run_stage("simulator", body, ("dataset", "simulator"))
