@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from prorl.config import ConfigError, Params, read_params
+from prorl.config import ConfigError, read_params
 from prorl.files import read_json, write_json
 from prorl.tables import DataError
 

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from prorl.config import ConfigError, Mine
-from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, mine_runs, random_targets
+from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, later_positions, mine_runs, random_targets
 from prorl.paths.released import import_released
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import derived_seed
@@ -26,8 +26,9 @@ def mine(
     if settings.import_:
         return import_released(settings, sequences, items, splits, seed)
     words = attribute_words(items["attributes"], settings.ignored_attributes)
-    feasible = feasible_transitions(sequences.items, words)
-    runs = mine_runs(sequences, feasible, settings.history_length, settings.min_run, settings.max_run)
+    later = later_positions(sequences, settings.history_length)
+    feasible = feasible_transitions(sequences.items, words, later)
+    runs = mine_runs(sequences, later, feasible, settings.history_length, settings.min_run, settings.max_run)
     split = splits["split"].to_numpy()[runs.user - 1]
     statistics = {**runs.statistics, "instances": {name: int((split == name).sum()) for name in SPLITS}}
     if not all(statistics["instances"].values()):

@@ -3,7 +3,8 @@
 A run is a stretch of feasible transitions; an instance is a run of kept length with the `h` items right before it. The target is the
 run's last item, the path is the rest. Source: the ProRL paper, section on path mining, with the released instances' conventions.
 
-Shape key: `e` interactions, `n` items, `i` instances, `h` items of history, `w` words of 64 attributes.
+Shape key: `e` interactions, `n` items, `i` instances, `h` items of history, `p` later positions,
+`w` words of 64 attributes.
 """
 
 from dataclasses import dataclass
@@ -37,15 +38,19 @@ def attribute_words(attributes: pa.ChunkedArray | pa.Array, ignored: list[str]) 
     return words
 
 
-def feasible_transitions(items: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Whether each item [e] shares an attribute with the one before it, [e] bool; the first never does.
+def later_positions(sequences: Sequences, history_length: int) -> np.ndarray:
+    """Positions [p] of the items that can follow another in a run: those with more than `history_length` items of their user before."""
+    within = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
+    return np.flatnonzero(within > history_length)
 
-    Sequences of several users may follow one another; `mine_runs` looks at no transition across users.
-    """
-    feasible = np.zeros(len(items), dtype=bool)
-    undecided = np.arange(1, len(items))
+
+def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Whether the item at each of `positions` [p] shares an attribute with the one before it in `items` [e], [p] bool."""
+    feasible = np.zeros(len(positions), dtype=bool)
+    undecided = np.arange(len(positions))
     for word in np.ascontiguousarray(words.T):
-        shares = (word[items[undecided]] & word[items[undecided - 1]]) != 0
+        position = positions[undecided]
+        shares = (word[items[position]] & word[items[position - 1]]) != 0
         feasible[undecided[shares]] = True
         undecided = undecided[~shares]
     return feasible
@@ -65,20 +70,18 @@ class Runs:
     statistics: dict[str, int | dict[str, int]]
 
 
-def mine_runs(sequences: Sequences, feasible: np.ndarray, history_length: int, min_run: int, max_run: int) -> Runs:
+def mine_runs(sequences: Sequences, later: np.ndarray, feasible: np.ndarray, history_length: int, min_run: int, max_run: int) -> Runs:
     """Runs of `min_run` to `max_run` items, each with at least `history_length` items of the same user before it.
 
-    Per user a run starts after the first `history_length` items and at every transition that is not feasible. The run that is open
-    at the end of the sequence is dropped, and so are longer runs, which are not cut.
+    later [p]: `later_positions`; feasible [p]: whether the transition into each is feasible. Per user a run starts after the first
+    `history_length` items and at every transition that is not feasible. The run that is open at the end of the sequence is dropped,
+    and so are longer runs, which are not cut.
     """
     offsets, lengths = sequences.offsets, sequences.lengths
-    long_enough = np.flatnonzero(lengths > history_length)
-    first = offsets[:-1] + history_length  # position of each user's first run
-    eligible = np.zeros(len(sequences.items) + 1, dtype=np.int8)
-    eligible[first[long_enough] + 1] += 1
-    eligible[offsets[1:][long_enough]] -= 1  # a user whose only eligible item is the first run's start adds and subtracts in one place
-    starts = (np.cumsum(eligible[:-1], dtype=np.int8) > 0) & ~feasible
-    starts[first[long_enough]] = True
+    long_enough = lengths > history_length
+    starts = np.zeros(len(sequences.items), dtype=bool)
+    starts[offsets[:-1][long_enough] + history_length] = True
+    starts[later[~feasible]] = True
     start = np.flatnonzero(starts)
     user = np.searchsorted(offsets, start, side="right").astype(np.int32)
     closed = user[1:] == user[:-1]
@@ -90,7 +93,7 @@ def mine_runs(sequences: Sequences, feasible: np.ndarray, history_length: int, m
         "users": len(sequences),
         "users_shorter_than_history": int((lengths < history_length).sum()),
         "users_without_item_after_history": int((lengths == history_length).sum()),
-        "runs_open_at_end": len(long_enough),
+        "runs_open_at_end": int(long_enough.sum()),
         "runs_too_short": int((length < min_run).sum()),
         "runs_too_long": int((length > max_run).sum()),
         "runs_by_length": {str(size): int(sizes[size]) for size in range(min_run, max_run + 1)},

@@ -77,7 +77,7 @@ def search(
     every_seconds: float,
     batch_size: int = 128,
 ) -> Demonstrations:
-    """Paths for `history` [i, h] and `target` [i] that raise the target's probability by acceptable items, under the rules of `decoding`."""
+    """Paths for `history` [i, h] and `target` [i] that raise the target's probability by acceptable items, by the rules of `decoding`."""
     batches = list(zip(history.split(batch_size), target.split(batch_size), strict=True))
     found = [
         _search_batch(simulator, h, t, decoding, n_candidates)

@@ -71,7 +71,7 @@ class Catalogue:
         return torch.cat([ids, ids.new_tensor([self.vocabulary.eos])]) if level == 0 else ids
 
     def allowed(self, node: torch.Tensor, level: int, forbidden: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Which choices [r, c] (as `level_ids`) a path may make at `node` [r] of `level`, at path position [r], given `forbidden` [r, f]."""
+        """Which choices [r, c], as `level_ids`, a path has at `node` [r] of `level` and path position [r], given `forbidden` [r, f]."""
         codes = self.trie.allowed_codes(node, level, forbidden)
         return torch.cat([codes, (position >= self.decoding.min_length)[:, None]], dim=1) if level == 0 else codes
 

@@ -7,7 +7,10 @@ import torch
 
 
 def acting(length: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Which rollouts act at each position, [b, m, t+1]: an item at t < length, the stop at t = length; a path of `max_length` makes no stop."""
+    """Which rollouts act at each position, [b, m, t+1]: an item at t < length, the stop at t = length.
+
+    A path of `max_length` makes no stop.
+    """
     position = torch.arange(max_length + 1, device=length.device)
     return (position <= length[..., None]) & (position < max_length)
 

@@ -6,7 +6,7 @@ import pytest
 
 from prorl.config import ConfigError, Mine
 from prorl.paths.instances import mine
-from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, mine_runs, random_targets
+from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, later_positions, mine_runs, random_targets
 from prorl.paths.sequences import Sequences
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES, DataError
 
@@ -51,7 +51,8 @@ def test_mining_equals_the_walk_through_every_user(seed, n_names):
     sequences, attributes = random_log(np.random.default_rng(seed), n_users=60, n_items=30, n_names=n_names)
     log = log_of(sequences)
     words = attribute_words(pa.array(attributes, pa.list_(pa.string())), ["Drama"])
-    runs = mine_runs(log, feasible_transitions(log.items, words), history_length=3, min_run=2, max_run=4)
+    later = later_positions(log, 3)
+    runs = mine_runs(log, later, feasible_transitions(log.items, words, later), history_length=3, min_run=2, max_run=4)
     table = instance_table(log, runs, np.ones(len(runs.user), dtype=bool), 3)
     expected = naive_instances(sequences, attributes, ["Drama"], 3, 2, 4)
     assert len(expected) > 20
@@ -71,12 +72,13 @@ def test_attribute_words_say_who_shares_what():
 def test_no_attributes_at_all():
     words = attribute_words(pa.array([[], []], pa.list_(pa.string())), [])
     assert words.tolist() == [[0], [0], [0]]
-    assert not feasible_transitions(np.array([1, 2, 1]), words).any()
+    assert not feasible_transitions(np.array([1, 2, 1]), words, np.array([1, 2])).any()
 
 
 def mined(sequences, feasible, min_run=2, max_run=3):
     log = log_of(sequences)
-    runs = mine_runs(log, np.array(feasible, dtype=bool), history_length=2, min_run=min_run, max_run=max_run)
+    later = later_positions(log, 2)
+    runs = mine_runs(log, later, np.array(feasible, dtype=bool)[later], history_length=2, min_run=min_run, max_run=max_run)
     return instance_table(log, runs, np.ones(len(runs.user), dtype=bool), 2).to_pylist(), runs.statistics
 
 
