@@ -1,0 +1,146 @@
+"""Time and memory of the stages prepare and mine on synthetic logs with a long tail, against the bounds they must keep.
+
+    python benchmarks/prepare_scale.py                      # 3 and 30 million interactions; about 3 GB of disk and 5 minutes
+    python benchmarks/prepare_scale.py --interactions 300000
+
+A log of `e` interactions has e / 12 users and e / 30 items, as the books of Amazon roughly have. Beside each size stands the time that the
+walk through every user, item by item, takes for the mining alone (it does not write its instances).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+
+from prorl.config import GLOBAL_SECTIONS, SECTIONS
+from prorl.files import read_json
+from prorl.paths.sequences import user_sequences
+from prorl.tables import INTERACTIONS, ITEMS, read_table
+
+ROOT = Path(__file__).parents[1]
+DATASET = "synthetic"
+CHUNK = 5_000_000
+N_CATEGORIES = 2000
+MAX_SECONDS, MAX_GIB = 300, 12
+
+
+def write_log(folder: Path, n_interactions: int) -> None:
+    """A log in random order and its items, as parquet with ids of text. Users and items follow power laws; so do categories."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    n_users, n_items = n_interactions // 12, n_interactions // 30
+    schema = pa.schema([("user", pa.string()), ("item", pa.string()), ("timestamp", pa.int64())])
+    with pq.ParquetWriter(folder / "interactions.parquet", schema) as writer:
+        for start in range(0, n_interactions, CHUNK):
+            size = min(CHUNK, n_interactions - start)
+            user = (n_users * generator.random(size) ** 2).astype(np.int64)
+            item = (n_items * generator.random(size) ** 3).astype(np.int64)
+            time_of = generator.integers(0, 500_000_000, size)
+            writer.write_table(pa.table([_ids("A1REUF", user), _ids("B00", item), pa.array(time_of)], schema=schema))
+    per_item = generator.integers(0, 5, n_items)
+    categories = pa.array([f"category {i}" for i in range(N_CATEGORIES)])
+    drawn = (N_CATEGORIES * generator.random(per_item.sum()) ** 3).astype(np.int64)
+    attributes = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(per_item)]).astype(np.int32), categories.take(pa.array(drawn)))
+    item = np.arange(n_items)
+    pq.write_table(pa.table({"item": _ids("B00", item), "title": _ids("Item ", item), "attributes": attributes}), folder / "items.parquet")
+
+
+def _ids(prefix: str, numbers: np.ndarray) -> pa.Array:
+    return pc.binary_join_element_wise(prefix, pc.cast(pa.array(numbers), pa.string()), "")
+
+
+def write_params(path: Path, archive: Path) -> None:
+    """The repository's settings, for the synthetic data set alone."""
+    yaml = YAML(typ="safe")
+    params = yaml.load(ROOT / "params.yaml")
+    for name in SECTIONS.keys() - set(GLOBAL_SECTIONS):
+        for known in params["datasets"]:
+            del params[name][known]
+        params[name][DATASET] = {}
+    params["datasets"] = [DATASET]
+    params["fetch"][DATASET] = {"source": "tabular", "archive": str(archive)}
+    params["prepare"][DATASET] = {
+        "min_user_interactions": 5,
+        "min_item_interactions": 5,
+        "attributes": ["attributes"],
+        "profile": ["{title}", "{attributes}"],
+    }
+    with open(path, "w") as stream:
+        yaml.dump(params, stream)
+
+
+def walk(folder: Path, history_length: int, max_run: int) -> int:
+    """The number of instances, found the obvious way."""
+    sequences = user_sequences(read_table(folder / "interactions.parquet", INTERACTIONS))
+    sets = [set(), *map(set, read_table(folder / "items.parquet", ITEMS)["attributes"].to_pylist())]
+    found = 0
+    for user in range(1, len(sequences) + 1):
+        items = sequences.of(user).tolist()
+        length = 1
+        for before, item in zip(items[history_length:], items[history_length + 1 :], strict=False):
+            if sets[before] & sets[item]:
+                length += 1
+                continue
+            found += 2 <= length <= max_run
+            length = 1
+    return found
+
+
+def measure(folder: Path, n_interactions: int) -> dict[str, float]:
+    """Run the stages on a log of that size; seconds and peak GiB of each, and the walk's seconds."""
+    write_log(folder / "archive", n_interactions)
+    write_params(folder / "params.yaml", folder / "archive")
+    for stage in ("fetch", "prepare", "mine"):
+        subprocess.run([sys.executable, ROOT / "stages" / f"{stage}.py", DATASET], cwd=folder, check=True)
+    runtime = read_json(folder / "reports" / DATASET / "runtime.json")
+    statistics = read_json(folder / "reports" / DATASET / "mine.json")
+    started = time.perf_counter()
+    found = walk(folder / "data/prepared" / DATASET, history_length=10, max_run=10)
+    assert found == sum(statistics["instances"].values()), (found, statistics)
+    stages = [runtime[f"{stage}@{DATASET}"] for stage in ("prepare", "mine")]
+    return {
+        "prepare": stages[0]["seconds"],
+        "mine": stages[1]["seconds"],
+        "gib": max(stage["peak_memory_mib"] for stage in stages) / 1024,
+        "walk": time.perf_counter() - started,
+        "instances": found,
+        **read_json(folder / "reports" / DATASET / "prepare.json")["kept"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--interactions", type=int, nargs="+", default=[3_000_000, 30_000_000])
+    sizes = parser.parse_args().interactions
+    print(f"{os.cpu_count()} CPUs")
+    print(
+        f"{'interactions':>12} {'kept':>11} {'users':>9} {'items':>9} {'instances':>9} {'prepare':>9} {'mine':>7} {'peak':>9} {'walk':>7}"
+    )
+    per_million = []
+    kept_bounds = True
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure(Path(folder), size)
+        print(
+            f"{size:>12,} {row['interactions']:>11,} {row['users']:>9,} {row['items']:>9,} {row['instances']:>9,} "
+            f"{row['prepare']:>7.1f} s {row['mine']:>5.1f} s {row['gib']:>5.1f} GiB {row['walk']:>5.1f} s",
+            flush=True,
+        )
+        per_million.append((row["prepare"] + row["mine"]) / size * 1e6)
+        kept_bounds &= row["prepare"] + row["mine"] <= MAX_SECONDS and row["gib"] <= MAX_GIB
+    print("seconds per million interactions:", ", ".join(f"{seconds:.2f}" for seconds in per_million))
+    if not kept_bounds:
+        sys.exit(f"more than {MAX_SECONDS} s or {MAX_GIB} GiB")
+
+
+if __name__ == "__main__":
+    main()
