@@ -36,12 +36,15 @@ def read_tabular(folder: Path, settings: Prepare) -> RawLog:
 
 
 def read_table_of(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """The table in a parquet, CSV or TSV file, by its ending; of parquet the `columns` it has. Raises `DataError` if it cannot be read."""
+    """The table in a parquet, CSV or TSV file, by its ending; of parquet only `columns`, if it has them all.
+
+    Raises `DataError` if it cannot be read.
+    """
     if path.suffix in SEPARATORS:
         return read_delimited(path, SEPARATORS[path.suffix], None, "utf8", quoted=True)
     try:
-        present = pq.read_schema(path).names
-        return pq.read_table(path, columns=[name for name in present if columns is None or name in columns] or None)
+        complete = columns is not None and set(columns) <= set(pq.read_schema(path).names)
+        return pq.read_table(path, columns=columns if complete else None)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
 
