@@ -8,7 +8,7 @@ from prorl.config import Params
 from prorl.files import atomic_folder, write_json
 from prorl.items.matrices import read_matrix
 from prorl.runtime import run_stage
-from prorl.semantic_ids.quantisers import semantic_ids
+from prorl.semantic_ids.quantisers import provenance, semantic_ids
 from prorl.semantic_ids.statistics import semantic_id_statistics
 from prorl.semantic_ids.unique_ids import write_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
@@ -17,13 +17,12 @@ from prorl.tables import ITEMS, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Write semantic IDs, codebooks and what they are worth."""
-    settings, embedding = params.section("quantize", dataset), params.section("embed", dataset)
+    embedding, settings = params.section("embed", dataset), params.section("quantize", dataset)
     items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
     vectors = read_matrix(Path("data/reduced") / dataset / "reduced.npy")
     codes, quantised = semantic_ids(vectors, items["raw_id"].to_pylist(), settings, params.seed)
     report = semantic_id_statistics(codes[:, : settings.n_codebooks], items["attributes"].to_pylist(), vectors, quantised, params.seed)
-    report["embedding_model"] = embedding.import_.vectors if embedding.import_ else embedding.model
-    report["source"] = settings.import_ or settings.method
+    report |= provenance(embedding, settings)
     with atomic_folder(Path("data/semantic_ids") / dataset) as folder:
         write_semantic_ids(folder / "semantic_ids.parquet", codes, Vocabulary(codes.shape[1], settings.codebook_size))
         if quantised is not None:

@@ -51,7 +51,10 @@ def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
     Rows of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file of the wrong kind or
     shape, an item twice, an item without a row, and a number that is not finite.
     """
-    listed = read_json(Path(source.items))
+    try:
+        listed = read_json(Path(source.items))
+    except (OSError, ValueError) as error:
+        raise DataError(f"embed.import: {error}") from error
     if not isinstance(listed, list) or not all(isinstance(raw_id, str) for raw_id in listed):
         raise DataError(f"{source.items}: allowed: a JSON list of raw item ids, as text")
     vectors = read_matrix(Path(source.vectors))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prorl.config import Quantize
+from prorl.config import Embed, Quantize
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae
@@ -34,3 +34,12 @@ def semantic_ids(vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize
         return with_final_code(quantised.codes, settings.codebook_size), quantised
     require_unique(quantised.codes, raw_ids, remedy="set quantize.expand_final, or quantize.balanced, to tell them apart")
     return quantised.codes, quantised
+
+
+def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:
+    """What the semantic IDs come from, for people: the embedding model, and the quantiser; of imports the file's name."""
+    if quantize.import_ is not None:
+        file = Path(quantize.import_).name
+        return {"embedding_model": f"unknown, semantic IDs imported from {file}", "quantiser": f"imported from {file}"}
+    model = f"imported from {Path(embed.import_.vectors).name}" if embed.import_ else embed.model
+    return {"embedding_model": model, "quantiser": quantize.method}

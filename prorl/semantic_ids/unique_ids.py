@@ -46,10 +46,14 @@ def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> No
 def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int) -> np.ndarray:
     """Codes [n, k] made elsewhere, from a JSON object of raw item id -> list of `n_levels` codes.
 
-    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a missing item, a list of
-    another length, a code that is no whole number or outside 0..`codebook_size` - 1, and two items with the same codes.
+    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file that is no such
+    object, a missing item, a list of another length, a code that is no whole number or outside 0..`codebook_size` - 1, and two
+    items with the same codes.
     """
-    codes_of = read_json(path)
+    try:
+        codes_of = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"quantize.import: {error}") from error
     if not isinstance(codes_of, dict):
         raise DataError(f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes")
     missing = [raw_id for raw_id in raw_ids if raw_id not in codes_of]

@@ -83,6 +83,15 @@ def test_a_wrong_list_of_items_is_refused(source, tmp_path, items, message):
         imported(source, ["a", "b"])
 
 
+def test_a_list_of_items_that_is_no_json_or_not_there_is_refused(source, tmp_path):
+    (tmp_path / "items.json").write_text("d\na\n")
+    with pytest.raises(DataError, match=r"embed.import: .*items.json: not JSON"):
+        imported(source, ["a", "b"])
+    (tmp_path / "items.json").unlink()
+    with pytest.raises(DataError, match=r"embed.import: .*items.json"):
+        imported(source, ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prorl.config import RQVAE, Quantize
-from prorl.semantic_ids.quantisers import QUANTISERS, semantic_ids
+from prorl.config import RQVAE, Embed, EmbeddingImport, Quantize
+from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
 from prorl.semantic_ids.rq_vae import reseed_dead_codes
@@ -122,6 +122,17 @@ def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
     codes, quantised = semantic_ids(vectors[:2], ["a", "b"], replace(SETTINGS, import_=str(tmp_path / "codes.json")), 7)
     assert codes.tolist() == [[0, 1, 2, 2], [0, 1, 2, 1]]
     assert quantised is None
+
+
+def test_provenance_names_models_and_imported_files():
+    vectors = EmbeddingImport(vectors="made/elsewhere.npy", items="made/items.json")
+    embed = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
+    assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
+    assert provenance(replace(embed, import_=vectors), SETTINGS)["embedding_model"] == "imported from elsewhere.npy"
+    assert provenance(embed, replace(SETTINGS, import_="made/codes.json")) == {
+        "embedding_model": "unknown, semantic IDs imported from codes.json",
+        "quantiser": "imported from codes.json",
+    }
 
 
 def test_dead_codes_become_random_residuals():

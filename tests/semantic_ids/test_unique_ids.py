@@ -49,6 +49,13 @@ def test_wrong_imports_are_refused(tmp_path, content, message):
         imported(tmp_path / "codes.json", ["a", "b"], 2, 4)
 
 
+def test_an_import_that_is_no_json_or_not_there_is_refused(tmp_path):
+    (tmp_path / "codes.json").write_text("{")
+    for name, message in (("codes.json", "not JSON"), ("absent.json", "No such file")):
+        with pytest.raises(DataError, match=f"quantize.import: .*{message}"):
+            imported(tmp_path / name, ["a"], 2, 4)
+
+
 @pytest.mark.parametrize(("name", "n_items", "n_triples"), [("ml-1m", 3883, 3877), ("Steam", 5237, 5169), ("Books", 5227, 4848)])
 def test_published_semantic_ids_are_read(archives, name, n_items, n_triples):
     path = archives / "published" / f"{name}.sem_ids"
