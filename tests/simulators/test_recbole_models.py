@@ -1,0 +1,80 @@
+"""The door to RecBole: no side effects, and states at every position in one pass or in several."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from prorl.simulators.recbole_models import SIMULATORS
+from tests.tiny_models import SASREC, random_prompts, recbole_model
+
+READ_ANOMALY_DETECTION = "import torch; print(torch.is_anomaly_enabled())"
+
+
+def test_anomaly_detection_stays_off_after_the_import():
+    import prorl.simulators.recbole_models  # noqa: F401
+
+    assert not torch.is_anomaly_enabled()
+
+
+def test_anomaly_detection_stays_off_in_a_fresh_process_though_recbole_switches_it_on():
+    lines = f"""
+import importlib, sys
+import prorl.simulators.recbole_models
+{READ_ANOMALY_DETECTION}
+importlib.reload(sys.modules["recbole.model.sequential_recommender.sine"])
+{READ_ANOMALY_DETECTION}
+"""
+    result = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert result.stdout.split()[-2:] == ["False", "True"]
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize("first", [1, 4, 6])
+def test_continuing_from_memory_equals_one_pass(name, first):
+    model = recbole_model(name, 12, 10).double()
+    items, _ = random_prompts(3, 12, 7)
+    whole, _ = model.extend(items)
+    before, memory = model.extend(items[:, :first])
+    after, _ = model.extend(items[:, first:], memory)
+    torch.testing.assert_close(torch.cat([before, after], dim=1), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_memory_repeated_and_selected_is_that_of_its_sequences(name):
+    model = recbole_model(name, 12, 10).double()
+    items, _ = random_prompts(3, 12, 6)
+    _, memory = model.extend(items[:, :5])
+    last = items[:, 5:]
+    expected, _ = model.extend(last, memory)
+    repeated, _ = model.extend(last.repeat_interleave(2, dim=0), model.repeat(memory, 2))
+    torch.testing.assert_close(repeated, expected.repeat_interleave(2, dim=0), rtol=0, atol=1e-12)
+    rows = torch.tensor([2, 0])
+    selected, _ = model.extend(last[rows], model.select(memory, rows))
+    torch.testing.assert_close(selected, expected[rows], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_no_state_depends_on_later_items(name):
+    model = recbole_model(name, 12, 10).double()
+    items, _ = random_prompts(2, 12, 6)
+    states, _ = model.extend(items)
+    changed = items.clone()
+    changed[:, 4:] = 0
+    torch.testing.assert_close(model.extend(changed)[0][:, :4], states[:, :4], rtol=0, atol=1e-12)
+
+
+def test_sasrec_refuses_more_items_than_it_has_positions():
+    model = recbole_model("SASRec", 12, 6)
+    items, _ = random_prompts(2, 12, 6)
+    _, memory = model.extend(items)
+    with pytest.raises(ValueError, match="at most 6 items, got 7"):
+        model.extend(items[:, :1], memory)
+
+
+def test_gelu_in_one_call_is_recboles():
+    model = SIMULATORS["SASRec"](SASREC, 5, 4)
+    layer = model.trm_encoder.layer[0].feed_forward
+    x = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    torch.testing.assert_close(layer.intermediate_act_fn(x), layer.gelu(x), rtol=0, atol=1e-12)

@@ -1,0 +1,151 @@
+"""One causal pass against every prefix alone, right-padded, through RecBole's own `full_sort_predict`."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from prorl.simulators import scoring
+from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.scoring import InnerProductSimulator, load_simulator, save_simulator
+from prorl.tables import DataError
+from tests.tiny_models import GRU4REC, SASREC, random_paths, random_prompts, random_simulator, recbole_model
+
+N_ITEMS, MAX_LENGTH, T = 40, 12, 5
+
+
+def prefix_by_prefix(model, history, path, target):
+    """log P, rank and acceptance [t+1], [t+1], [t] of one path, each prefix read alone by RecBole."""
+    path = path[path != 0]
+    log_prob, rank, acceptance = [], [], []
+    for length in range(len(path) + 1):
+        read = torch.cat([history, path[:length]])
+        padded = torch.zeros(1, MAX_LENGTH, dtype=torch.int64)
+        padded[0, : len(read)] = read
+        scores = model.full_sort_predict({"item_id_list": padded, "item_length": torch.tensor([len(read)])})[0, 1:]
+        log_prob.append(scores.log_softmax(0)[target - 1].item())
+        rank.append(1 + sum(score > scores[target - 1] for score in scores.tolist()))
+        if length < len(path):
+            acceptance.append(torch.sigmoid(scores[path[length] - 1]).item())
+    return log_prob, rank, acceptance
+
+
+def paths_of_all_lengths():
+    """Paths [b, m, t] of random lengths, an empty and a full one among them."""
+    path = random_paths(4, 3, T, N_ITEMS)
+    path[0, 0] = 0
+    path[1, 1] = torch.arange(1, T + 1)
+    path[2, 2] = torch.tensor([7, 7, 0, 0, 0])
+    return path
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+@torch.no_grad()
+def test_every_prefix_is_scored_as_recbole_scores_it_alone(name):
+    model = recbole_model(name, N_ITEMS, MAX_LENGTH).double()
+    history, target = random_prompts(4, N_ITEMS, 6)
+    path = paths_of_all_lengths()
+    scores = InnerProductSimulator(model).score(history, path, target)
+    assert scores.log_prob.dtype == torch.float64
+    for b in range(4):
+        for j in range(3):
+            length = int((path[b, j] != 0).sum())
+            log_prob, rank, acceptance = prefix_by_prefix(model, history[b], path[b, j], target[b])
+            assert scores.log_prob[b, j, : length + 1].tolist() == pytest.approx(log_prob, abs=1e-10)
+            assert scores.rank[b, j, : length + 1].tolist() == rank
+            assert scores.acceptance[b, j, :length].tolist() == pytest.approx(acceptance, abs=1e-10)
+    assert len({tuple(row) for row in scores.rank.flatten(0, 1).tolist()}) > 4  # the simulator tells the paths apart
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_beyond_the_end_of_a_path_the_last_value_stays_and_nothing_is_accepted(name):
+    history, target = random_prompts(4, N_ITEMS, 6)
+    path = paths_of_all_lengths()
+    scores = random_simulator(N_ITEMS, name).score(history, path, target)
+    length = (path != 0).sum(-1)
+    for values in (scores.log_prob, scores.rank):
+        last = values.gather(2, length[..., None])
+        behind = torch.arange(T + 1) >= length[..., None]
+        assert torch.equal(values[behind], last.expand_as(values)[behind])
+    assert (scores.acceptance[path == 0] == 0).all()
+    assert (scores.acceptance[path != 0] > 0).all()
+    assert (scores.log_prob[0, 0] == scores.log_prob[0, 0, 0]).all()  # an empty path changes nothing
+
+
+@pytest.mark.parametrize("elements", [1, 3, 50, 97])
+def test_scores_in_blocks_equal_the_plain_ones(monkeypatch, elements):
+    simulator = random_simulator(N_ITEMS)
+    simulator.model.double()
+    states = torch.randn(9, SASREC.hidden_size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    target = torch.tensor([1, 2, 3, 20, 39, 40, 40, 1, 17])
+    logits = states @ simulator.vectors[1:].T
+    own = logits.gather(1, target[:, None] - 1)
+    monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", elements)
+    log_prob, rank = simulator.target_scores(states, target)
+    torch.testing.assert_close(log_prob, logits.log_softmax(1).gather(1, target[:, None] - 1)[:, 0], rtol=0, atol=1e-12)
+    assert torch.equal(rank, 1 + (logits > own).sum(1))
+
+
+def test_items_that_score_alike_are_not_better():
+    """Small whole numbers, whose products are exact in any order."""
+    simulator = random_simulator(N_ITEMS)
+    with torch.no_grad():
+        simulator.model.item_embedding.weight[1:] = torch.arange(SASREC.hidden_size).float()
+    states = torch.arange(3 * SASREC.hidden_size).view(3, -1) % 7 - 3.0
+    log_prob, rank = simulator.target_scores(states, torch.tensor([1, 20, 40]))
+    assert rank.tolist() == [1, 1, 1]
+    torch.testing.assert_close(log_prob, torch.full((3,), -torch.tensor(float(N_ITEMS)).log().item()))
+
+
+def test_padding_is_no_item():
+    """A padding vector that would win every softmax and rank changes nothing."""
+    simulator = random_simulator(N_ITEMS)
+    states, target = torch.randn(4, SASREC.hidden_size), torch.tensor([1, 2, 3, 4])
+    log_prob, rank = simulator.target_scores(states, target)
+    with torch.no_grad():
+        simulator.model.item_embedding.weight[0] = 100 * states.sum(0)
+    assert torch.equal(simulator.target_scores(states, target)[0], log_prob)
+    assert torch.equal(simulator.target_scores(states, target)[1], rank)
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("SASRec", SASREC), ("GRU4Rec", GRU4REC)])
+def test_a_saved_simulator_scores_the_same(tmp_path, name, sizes):
+    model = recbole_model(name, N_ITEMS, MAX_LENGTH)
+    save_simulator(tmp_path / "s", model, name, vars(sizes), MAX_LENGTH)
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["config.json", "model.safetensors"]
+    loaded = load_simulator(tmp_path / "s")
+    assert loaded.n_items == N_ITEMS
+    assert loaded.model.max_seq_length == MAX_LENGTH
+    history, target = random_prompts(4, N_ITEMS, 6)
+    path = paths_of_all_lengths()
+    ours, theirs = InnerProductSimulator(model).score(history, path, target), loaded.score(history, path, target)
+    assert torch.equal(ours.log_prob, theirs.log_prob)
+    assert torch.equal(ours.acceptance, theirs.acceptance)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    save_simulator(tmp_path / "s", recbole_model("SASRec", N_ITEMS, MAX_LENGTH), "SASRec", vars(SASREC), MAX_LENGTH)
+    return tmp_path / "s"
+
+
+def test_an_unknown_simulator_is_an_error_that_names_the_known(stored):
+    config = json.loads((stored / "config.json").read_text())
+    (stored / "config.json").write_text(json.dumps(config | {"name": "Pop"}))
+    with pytest.raises(DataError, match=r"config\.json: name: got 'Pop', allowed: SASRec, GRU4Rec"):
+        load_simulator(stored)
+
+
+@pytest.mark.parametrize("change", ["items", "missing", "unexpected"])
+def test_weights_of_another_model_are_an_error(stored, change):
+    weights = load_file(stored / "model.safetensors")
+    if change == "items":
+        weights["item_embedding.weight"] = weights["item_embedding.weight"][:-1].clone()
+    elif change == "missing":
+        del weights["LayerNorm.bias"]
+    else:
+        weights["another.weight"] = torch.zeros(2)
+    save_file(weights, stored / "model.safetensors")
+    with pytest.raises(DataError, match=r"model\.safetensors: does not fit config\.json"):
+        load_simulator(stored)

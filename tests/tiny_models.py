@@ -1,0 +1,185 @@
+"""Simulators, catalogues and policies of a few items with random weights, and settings of short runs."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from prorl.config import KL, Decoding, Finetune, GRU4RecSizes, Pretrain, RewardWeights, SASRecSizes, Simulator
+from prorl.paths.sequences import Sequences
+from prorl.policy.model import Sizes, T5Policy
+from prorl.policy.prompts import Catalogue
+from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.scoring import InnerProductSimulator
+from prorl.tables import Instances
+from prorl.training import Checkpoint
+
+SASREC = SASRecSizes(
+    n_layers=2,
+    n_heads=2,
+    hidden_size=8,
+    inner_size=16,
+    hidden_dropout_prob=0.1,
+    attn_dropout_prob=0.1,
+    hidden_act="gelu",
+    layer_norm_eps=1e-12,
+    initializer_range=0.02,
+)
+GRU4REC = GRU4RecSizes(embedding_size=6, hidden_size=10, num_layers=2, dropout_prob=0.1)
+
+SIMULATOR = Simulator(
+    max_length=8, epochs=4, patience=9, batch_size=16, learning_rate=1e-2, weight_decay=0.0, SASRec=SASREC, GRU4Rec=GRU4REC
+)
+
+PRETRAIN = Pretrain(
+    simulator="SASRec",
+    search_paths=0,
+    search_share=0.0,
+    search_candidates=8,
+    max_steps=20,
+    evaluate_every=5,
+    patience=100,
+    min_improvement=0.0,
+    batch_size=8,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    weight_decay=0.05,
+    gradient_clip=1.0,
+    precision="float32",
+)
+
+FINETUNE = Finetune(
+    simulator="SASRec",
+    init_from=None,
+    targets="random",
+    select_on={"ioi": 1.0},
+    epochs=None,
+    steps=10,
+    centering_steps=1,
+    prompts_per_step=4,
+    n_rollouts=4,
+    temperature=1.0,
+    gamma=1.0,
+    weights=RewardWeights(ctr=1.0, ioi=1.0, ior=1.0),
+    kl=KL(coefficient=0.01),
+    learning_rate=1e-3,
+    warmup_share=0.0,
+    weight_decay=0.05,
+    gradient_clip=1.0,
+    evaluate_every=5,
+    validation_prompts=8,
+    precision="float32",
+)
+
+
+def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn.Module:
+    """A RecBole model in evaluation mode whose every weight is random, and large enough to tell items apart."""
+    model = SIMULATORS[name]({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def random_simulator(n_items: int, name: str = "SASRec", max_length: int = 20, seed: int = 0) -> InnerProductSimulator:
+    return InnerProductSimulator(recbole_model(name, n_items, max_length, seed))
+
+
+def random_codes(n_items: int, n_levels: int, codebook_size: int, seed: int = 0) -> np.ndarray:
+    """Distinct codes [n_items, n_levels]; many share their first ones."""
+    numbers = np.random.default_rng(seed).choice(codebook_size**n_levels, n_items, replace=False)
+    return np.stack(np.unravel_index(numbers, (codebook_size,) * n_levels), axis=1)
+
+
+def random_catalogue(
+    n_items: int = 30,
+    *,
+    forbid: list[str] | None = None,
+    min_length: int = 1,
+    max_length: int = 4,
+    n_levels: int = 3,
+    codebook_size: int = 4,
+    target_tokens: str = "shared",
+) -> Catalogue:
+    """A catalogue whose trie is about half full; nothing but `forbid` is forbidden."""
+    return Catalogue(
+        Vocabulary(n_levels, codebook_size),
+        Trie.from_codes(random_codes(n_items, n_levels, codebook_size), codebook_size),
+        Decoding(forbid=forbid or [], min_length=min_length, max_length=max_length),
+        target_tokens,
+    )
+
+
+def random_policy(catalogue: Catalogue, *, seed: int = 0, dropout: float = 0.0, d_model: int = 16) -> T5Policy:
+    """A policy in evaluation mode with T5's own initialisation."""
+    vocabulary = catalogue.vocabulary
+    n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
+    torch.manual_seed(seed)
+    return T5Policy(Sizes(n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)).eval()
+
+
+def random_prompts(n_prompts: int, n_items: int, history_length: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Histories [b, h] and targets [b]; a history may hold an item twice."""
+    generator = torch.Generator().manual_seed(seed)
+    items = torch.randint(1, n_items + 1, (n_prompts, history_length + 1), generator=generator)
+    return items[:, :-1], items[:, -1]
+
+
+def random_paths(n_prompts: int, m: int, max_length: int, n_items: int, *, min_length: int = 0, seed: int = 0) -> torch.Tensor:
+    """Paths [b, m, t] of random lengths, 0 behind their end."""
+    generator = torch.Generator().manual_seed(seed)
+    length = torch.randint(min_length, max_length + 1, (n_prompts, m, 1), generator=generator)
+    items = torch.randint(1, n_items + 1, (n_prompts, m, max_length), generator=generator)
+    return items * (torch.arange(max_length) < length)
+
+
+def sequences_of(*users: list[int]) -> Sequences:
+    """Sequences of users written out item by item."""
+    lengths = [len(items) for items in users]
+    return Sequences(np.array([item for items in users for item in items], dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def random_instances(
+    n_users: int, n_items: int, *, history_length: int = 5, per_user: int = 2, seed: int = 0
+) -> tuple[Instances, Sequences]:
+    """Instances of runs of 2 to 5 items, and the sequences they come from: each user knows at most half of the items."""
+    rng = np.random.default_rng(seed)
+    users, histories, runs, sequences, targets = [], [], [], [], []
+    for user in range(1, n_users + 1):
+        known = rng.permutation(n_items)[: n_items // 2] + 1
+        sequence = rng.choice(known, size=per_user * (history_length + 5))
+        sequences.append(sequence.tolist())
+        for part in np.split(sequence, per_user):
+            users.append(user)
+            histories.append(part[:history_length])
+            runs.append(part[history_length:])
+            targets.append(rng.choice(np.setdiff1d(np.arange(1, n_items + 1), sequence)))
+    length = rng.integers(2, 6, len(runs))
+    run = np.stack(runs) * (np.arange(5) < length[:, None])
+    return Instances(np.array(users), np.stack(histories), run, length, np.array(targets)), sequences_of(*sequences)
+
+
+def checkpoint_at(path: Path) -> Checkpoint:
+    """A checkpoint stored at `path`."""
+    checkpoint = Checkpoint("run", [])
+    checkpoint.path = path
+    return checkpoint
+
+
+class Killed(Exception):
+    """What ends a run in the midst of its work."""
+
+
+def killed_at(step: int, log):
+    """`Curves.log`, which ends the process at `step` instead of adding its row."""
+
+    def log_or_die(self, at, values):
+        if at == step:
+            raise Killed
+        log(self, at, values)
+
+    return log_or_die
