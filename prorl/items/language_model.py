@@ -22,7 +22,7 @@ from prorl.config import Embed
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.runtime import progress
 
-BATCHES_PER_SHARD = 32  # what a killed run loses at most, per process
+BATCHES_PER_SHARD = 8  # what a killed run loses at most, per process; few, so that every process gets some
 
 
 def encode(texts: Sequence[str], settings: Embed, checkpoints: Path, every_seconds: float) -> np.ndarray | None:
