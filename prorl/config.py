@@ -347,6 +347,7 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
                 raise ConfigError(
                     f"{source}: {name}.{dataset}: got {raw[name].get(dataset)!r}, allowed: a mapping, `{{}}` where nothing differs"
                 )
+        for dataset in params.datasets:
             params.section(name, dataset)
     return params
 

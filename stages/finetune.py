@@ -25,11 +25,11 @@ def body(params: Params, dataset: str) -> None:
     prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
     policies, simulator_folder = Path("models/policies") / dataset, Path("models/simulators") / dataset / settings.simulator
     start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
+    policy, catalogue = load_policy(start, decoding)
     train, validation = (read_instances(instances / f"{split}.parquet") for split in ("train", "validation"))
     inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start]
     checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed)
 
-    policy, catalogue = load_policy(start, decoding)
     device = PartialState().device
     simulator = load_simulator(simulator_folder).to(device)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))

@@ -105,6 +105,7 @@ def test_a_data_sets_entry_holds_over_the_sections_own_and_for_no_other_data_set
         (drop("finetune"), "finetune: missing"),
         (put("finetune", None), "finetune: got None, allowed: a mapping"),
         (drop("finetune.ml-100k"), "finetune.ml-100k: got None, allowed: a mapping, `{}` where nothing differs"),
+        (put("datasets", ["ml-100k", "own"]), "fetch.own: got None, allowed: a mapping, `{}` where nothing differs"),
         (put("finetune.ml-100k", {"steps": "many"}), "finetune.steps: got 'many' (str), allowed: a whole number"),
         (put("decoding.forbid", ["repeat"]), "decoding.forbid[0]: got 'repeat' (str), allowed: repeats, history, target"),
         (put("reduce.whiten", 1), "reduce.whiten: got 1 (int), allowed: true or false"),
