@@ -101,4 +101,9 @@ def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
         policy.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
-    return policy, load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"])
+    catalogue = load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"])
+    vocabulary = catalogue.vocabulary
+    n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
+    if sizes.vocabulary != n_ids:
+        raise DataError(f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make {n_ids} ids")
+    return policy, catalogue

@@ -101,7 +101,7 @@ def _search_batch(simulator, history, target, decoding, n_candidates) -> torch.T
     akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
     path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
     running = torch.arange(b, device=history.device)
-    each = min(n_candidates // 2, simulator.n_items)
+    each = min(-(-n_candidates // 2), simulator.n_items)
     for t in range(decoding.max_length):
         log_ctr = F.logsigmoid(state @ vectors.T).masked_fill(forbidden[running], -torch.inf)
         likely = log_ctr.topk(each).indices
