@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from prorl.config import KL, Decoding, Finetune, GRU4RecSizes, Pretrain, RewardWeights, SASRecSizes, Simulator
@@ -168,6 +170,14 @@ def checkpoint_at(path: Path) -> Checkpoint:
     checkpoint = Checkpoint("run", [])
     checkpoint.path = path
     return checkpoint
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Forget the process's accelerator after each test: its precision cannot be changed otherwise."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.use_deterministic_algorithms(False)
 
 
 class Killed(Exception):

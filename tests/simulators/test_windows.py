@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,9 +34,8 @@ def test_windows_hold_every_transition_exactly_once(seed):
         items = row[: row.index(0)] if 0 in row else row
         assert len(items) >= 2
         assert not any(row[len(items) :])  # padding stands behind alone
-        found.update(zip(items, items[1:], strict=False))
-    expected = [pair for user in range(1, len(sequences) + 1) for pair in zip(sequences.of(user), sequences.of(user)[1:], strict=False)]
-    assert found == Counter((int(a), int(b)) for a, b in expected)
+        found.update(pairwise(items))
+    assert found == Counter(pair for user in range(1, len(sequences) + 1) for pair in pairwise(sequences.of(user).tolist()))
 
 
 def test_windows_differ_between_epochs_and_repeat_with_a_seed():

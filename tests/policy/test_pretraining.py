@@ -1,0 +1,187 @@
+"""Supervised pre-training: its loss against Transformers', its schedule, learning, stopping and continuing."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from prorl.policy import pretraining
+from prorl.policy.demonstrations import Demonstrations
+from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, token_losses
+from prorl.training import Curves
+from tests.tiny_models import PRETRAIN, Killed, checkpoint_at, killed_at, random_catalogue, random_paths, random_policy, random_prompts
+
+N_ITEMS = 30
+
+
+def demonstrations(n, max_length=4, seed=0):
+    history, target = random_prompts(n, N_ITEMS, seed=seed)
+    return Demonstrations(history, target, random_paths(n, 1, max_length, N_ITEMS, min_length=1, seed=seed)[:, 0])
+
+
+def towards_target(n, seed=0):
+    """Demonstrations that can be learnt: the path is the target, then the last item of the history."""
+    history, target = random_prompts(n, N_ITEMS, seed=seed)
+    return Demonstrations(history, target, torch.stack([target, history[:, -1], 0 * target, 0 * target], dim=1))
+
+
+@torch.no_grad()
+def test_token_losses_equal_those_of_transformers():
+    catalogue = random_catalogue(N_ITEMS)
+    policy = random_policy(catalogue).double()
+    batch = demonstrations(12)
+    assert set(batch.lengths.tolist()) == {1, 2, 3, 4}
+    sizes = policy.sizes
+    config = T5Config(
+        vocab_size=sizes.vocabulary,
+        num_layers=sizes.n_layers,
+        d_model=sizes.d_model,
+        d_ff=sizes.d_ff,
+        d_kv=sizes.d_kv,
+        num_heads=sizes.n_heads,
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+    )
+    theirs = T5ForConditionalGeneration(config).double().eval()
+    theirs.load_state_dict(policy.state_dict(), strict=False)
+    theirs.tie_weights()
+    labels = torch.full((12, 4 * 3 + 1), -100)
+    for row, path in enumerate(batch.path):
+        written = catalogue.item_tokens(path[path != 0]).flatten().tolist()
+        if len(written) < 12:  # a path of the longest length has no stop
+            written.append(catalogue.vocabulary.eos)
+        labels[row, : len(written)] = torch.tensor(written)
+    losses = token_losses(policy, catalogue, batch)
+    assert len(losses) == (labels != -100).sum() == n_tokens(batch, catalogue)
+    expected = theirs(input_ids=catalogue.prompt_tokens(batch.history, batch.target), labels=labels).loss
+    torch.testing.assert_close(losses.mean(), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_token_losses_do_not_depend_on_the_other_paths_of_the_batch():
+    catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
+    policy = random_policy(catalogue).double()
+    batch = demonstrations(6)
+    alone = torch.cat([token_losses(policy, catalogue, batch[torch.tensor([i])]) for i in range(6)])
+    torch.testing.assert_close(token_losses(policy, catalogue, batch), alone, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_target_ids_of_their_own_take_no_part_in_the_loss():
+    """A decoder never emits them, so the softmax of the loss is over the ids it may emit."""
+    catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
+    policy = random_policy(catalogue).double()
+    batch = demonstrations(4)
+    inputs = torch.cat([torch.zeros(4, 1, dtype=torch.int64), catalogue.item_tokens(batch.path).flatten(1)], dim=1)
+    states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None])[:, 0]
+    log_probs = policy.logits(states, slice(None))[..., : catalogue.vocabulary.size].log_softmax(-1)
+    first = -log_probs[:, 0].gather(1, catalogue.item_tokens(batch.path[:, :1])[:, 0, :1])[:, 0]
+    starts = torch.tensor([n_tokens(batch[torch.arange(i)], catalogue) if i else 0 for i in range(4)])
+    torch.testing.assert_close(token_losses(policy, catalogue, batch)[starts], first, rtol=0, atol=1e-12)
+
+
+def test_cosine_with_warmup_by_hand():
+    assert [cosine_with_warmup(step, 12, 4) for step in (1, 2, 4)] == [0.25, 0.5, 1.0]
+    assert cosine_with_warmup(8, 12, 4) == pytest.approx(0.5)  # half of the way down
+    assert cosine_with_warmup(6, 12, 4) == pytest.approx(0.5 * (1 + math.sqrt(0.5)))
+    assert cosine_with_warmup(12, 12, 4) == pytest.approx(0.0)
+    assert cosine_with_warmup(1, 2, 0) == pytest.approx(0.5)
+    assert cosine_with_warmup(3, 3, 3) == 1.0
+
+
+def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0.1, target_tokens="shared"):
+    """Pre-train a policy; gives it, what `pretrain` reports, and the rows of the curves."""
+    catalogue = random_catalogue(N_ITEMS, target_tokens=target_tokens)
+    policy = random_policy(catalogue, dropout=dropout)
+    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
+    result = pretrain(
+        policy,
+        catalogue,
+        train or {"mined": towards_target(64)},
+        validation or {"mined": towards_target(20, seed=1)},
+        shares or {"mined": 1.0},
+        settings,
+        7,
+        checkpoint,
+        folder / "curves",
+        60,
+    )
+    return policy, result, checkpoint.load()[1]["rows"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_loss_falls(tmp_path, precision):
+    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=60, evaluate_every=20, precision=precision), dropout=0.0)
+    losses = [row["values"]["train/loss"] for row in rows]
+    assert losses[-1] < 0.7 * losses[0]
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    validation = [row["values"]["validation/loss"] for row in rows]
+    assert result["validation_loss"] == min(validation)
+    assert result["best_step"] == rows[validation.index(min(validation))]["step"]
+    assert all(parameter.dtype == torch.float32 for parameter in policy.parameters())
+
+
+def test_the_best_weights_are_those_given_back(tmp_path):
+    """A learning rate that ruins the policy after the first evaluation."""
+    catalogue = random_catalogue(N_ITEMS)
+    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=0.3, warmup_steps=10))
+    validation = towards_target(20, seed=1)
+    assert result["best_step"] < 10
+    assert rows[-1]["values"]["validation/loss"] > result["validation_loss"]
+    with torch.no_grad():
+        assert token_losses(policy.eval(), catalogue, validation).mean().item() == pytest.approx(result["validation_loss"], abs=1e-5)
+
+
+def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch):
+    unbroken, result, rows = run(tmp_path / "unbroken", PRETRAIN)
+    log = Curves.log
+    monkeypatch.setattr(Curves, "log", killed_at(15, log))
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", PRETRAIN)
+    monkeypatch.setattr(Curves, "log", log)
+    steps = []
+    step = pretraining._step
+    monkeypatch.setattr(pretraining, "_step", lambda *arguments: steps.append(1) or step(*arguments))
+    continued, same_result, same_rows = run(tmp_path / "broken", PRETRAIN)
+    assert len(steps) == 10  # from step 11 on
+    assert same_result == result
+    assert same_rows == rows
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(weight, continued.state_dict()[name]), name
+
+
+def test_training_stops_when_the_validation_loss_has_flattened(tmp_path):
+    settings = replace(PRETRAIN, max_steps=100, evaluate_every=2, patience=3, min_improvement=100.0)
+    _, result, rows = run(tmp_path, settings)
+    # The first evaluation improves on infinity; three more improve by less than asked for.
+    assert result["stopped"] == "flattened"
+    assert (result["steps"], result["best_step"]) == (8, 2)
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    # A run killed after it has stopped does not go on.
+    assert run(tmp_path, settings)[1] == result
+
+
+def test_a_run_that_still_improves_stops_at_the_last_step(tmp_path):
+    _, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=7, learning_rate=1e-3))
+    assert (result["stopped"], result["steps"]) == ("max_steps", 7)
+    assert [row["step"] for row in rows] == [5, 7]
+
+
+def test_batches_are_mixed_in_their_shares_and_the_validation_loss_is_too(tmp_path, monkeypatch):
+    lengths = []
+
+    def remember(parts):
+        lengths.append([len(part) for part in parts])
+        return concatenated(parts)
+
+    concatenated = pretraining.concatenated
+    monkeypatch.setattr(pretraining, "concatenated", remember)
+    validation = {"mined": demonstrations(8, seed=1), "search": towards_target(8, seed=2)}
+    train = {"mined": demonstrations(16), "search": towards_target(16)}
+    _, _, rows = run(tmp_path, PRETRAIN, train=train, validation=validation, shares={"mined": 0.25, "search": 0.75})
+    assert lengths == [[2, 6]] * 20
+    last = rows[-1]["values"]
+    expected = 0.25 * last["validation/loss_mined"] + 0.75 * last["validation/loss_search"]
+    assert last["validation/loss"] == pytest.approx(expected)

@@ -1,0 +1,89 @@
+"""Prompts and paths as tokens, and what a path may hold."""
+
+import numpy as np
+import pytest
+import torch
+
+from prorl.config import Decoding
+from prorl.policy.prompts import Actions, Catalogue, masked_log_softmax
+from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.vocabulary import Vocabulary
+from tests.tiny_models import random_catalogue
+
+CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6, two levels of three codes
+
+
+def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
+    return Catalogue(Vocabulary(2, 3), Trie.from_codes(CODES, 3), Decoding(list(forbid), min_length, max_length), target_tokens)
+
+
+def test_prompts_are_history_target_and_end():
+    history, target = torch.tensor([[1, 4], [6, 6]]), torch.tensor([5, 2])
+    # Level 0 has the ids 1..3, level 1 4..6; 7 is reserved, 8 is EOS.
+    assert six_items().prompt_tokens(history, target).tolist() == [[1, 4, 2, 6, 3, 6, 8], [3, 4, 3, 4, 1, 5, 8]]
+    separate = six_items(target_tokens="separate")
+    assert separate.prompt_tokens(history, target).tolist() == [[1, 4, 2, 6, 11, 14, 8], [3, 4, 3, 4, 9, 13, 8]]
+
+
+def test_padding_has_padding_tokens():
+    assert six_items().item_tokens(torch.tensor([[0, 3]])).tolist() == [[[0, 0], [2, 4]]]
+
+
+@pytest.mark.parametrize(
+    ("forbid", "expected"),
+    [
+        ([], [[], []]),
+        (["history"], [[1, 4], [6]]),
+        (["target"], [[4], [2]]),
+        (["history", "target"], [[1, 4], [2, 6]]),
+        (["repeats"], [[], []]),
+    ],
+)
+def test_items_forbidden_at_the_start_are_named_once(forbid, expected):
+    rows = six_items(forbid).forbidden_at_start(torch.tensor([[1, 4], [6, 6]]), torch.tensor([4, 2]))
+    assert [sorted(i for i in row if i) for row in rows.tolist()] == expected
+
+
+def test_actions_of_paths_written_out():
+    """A path of one item that stops, and one of the longest length that cannot."""
+    actions = Actions.of_paths(six_items(["repeats"]), torch.tensor([[1, 4]]), torch.tensor([5]), torch.tensor([[[3, 0], [2, 1]]]))
+    assert actions.decoder_tokens.tolist() == [[[0, 2, 4, 0, 0], [0, 1, 5, 1, 4]]]
+    first, second = actions.levels
+    # Five decoder states and three actions per path.
+    assert first.source.tolist() == [0, 2, 5, 7]
+    assert first.action.tolist() == [0, 1, 3, 4]
+    assert first.chosen.tolist() == [1, 3, 0, 0]  # code 1, the stop, code 0, code 0
+    # A stop is open from the first item on; no code is closed by one repeated item, since each has two items.
+    assert first.allowed.tolist() == [[True, True, True, False], [True] * 4, [True, True, True, False], [True] * 4]
+    assert second.source.tolist() == [1, 6, 8]
+    assert second.action.tolist() == [0, 3, 4]
+    assert second.chosen.tolist() == [0, 1, 0]
+    assert second.allowed.tolist() == [[True, False, True], [True, True, False], [True, False, False]]  # item 2 is taken in the last
+
+
+@pytest.mark.parametrize("min_length", [0, 1, 2])
+def test_a_stop_is_allowed_from_the_shortest_length_on(min_length):
+    catalogue = six_items(min_length=min_length)
+    position = torch.arange(3)
+    allowed = catalogue.allowed(torch.ones(3, dtype=torch.int32), 0, torch.zeros(3, 1, dtype=torch.int64), position)
+    assert allowed[:, -1].tolist() == [t >= min_length for t in range(3)]
+
+
+def test_too_few_items_for_the_longest_path_are_an_error():
+    with pytest.raises(ValueError, match="6 items; constrained paths of up to 3 need at least 9"):
+        six_items(max_length=3)
+
+
+def test_masked_log_softmax_renormalises_over_what_is_allowed():
+    logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    allowed = torch.tensor([[True, False, True, True]] * 5)
+    log_probs = masked_log_softmax(logits, allowed)
+    assert log_probs[:, 1].eq(-torch.inf).all()
+    torch.testing.assert_close(log_probs[:, [0, 2, 3]], logits[:, [0, 2, 3]].log_softmax(-1))
+    log_probs[:, 0].sum().backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[:, 1].eq(0).all()
+
+
+def test_the_longest_path_has_that_many_tokens():
+    assert random_catalogue(30, max_length=4, n_levels=3).n_tokens == 12
