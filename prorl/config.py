@@ -208,6 +208,7 @@ class Pretrain:
     min_improvement: float = setting(at_least=0)
     batch_size: int = setting(at_least=1)
     learning_rate: float = setting(above=0)
+    embedding_learning_rate: float = setting(above=0)
     warmup_steps: int = setting(at_least=0)
     weight_decay: float = setting(at_least=0)
     gradient_clip: float = setting(above=0)

@@ -35,20 +35,26 @@ def accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available())
 
 
-def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices alone, not on norms and biases."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def adamw(
+    model: nn.Module, learning_rate: float, weight_decay: float, own_rates: dict[nn.Parameter, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices alone, not on norms, biases and the parameters with a learning rate of their own."""
+    own_rates = own_rates or {}
+    general = [parameter for parameter in model.parameters() if parameter not in own_rates]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in general if p.ndim > 1], "peak": learning_rate, "weight_decay": weight_decay},
+        {"params": [p for p in general if p.ndim <= 1], "peak": learning_rate, "weight_decay": 0.0},
+        *({"params": [parameter], "peak": rate, "weight_decay": 0.0} for parameter, rate in own_rates.items()),
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
+    scale_learning_rate(optimizer, 1.0)
+    return optimizer
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Use `learning_rate` for all parameters from the next step on."""
+def scale_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Use `share` of every group's learning rate from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = group["peak"] * share
 
 
 class Checkpoint:

@@ -15,6 +15,7 @@ from prorl.files import atomic_folder, read_json, write_json
 from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy
 from prorl.policy.prompts import Catalogue
 from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.unique_ids import read_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import SEMANTIC_IDS, DataError, read_table
 
@@ -26,11 +27,8 @@ def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their codes.
     """
-    table = read_table(semantic_ids, SEMANTIC_IDS)
-    items = table["item"].to_numpy()
-    if not np.array_equal(items, np.arange(1, len(items) + 1)):
-        raise DataError(f"{semantic_ids}: column 'item' must count from 1 to {len(items)}")
-    codes, tokens = (np.stack(table[name].to_numpy()) for name in ("codes", "tokens"))
+    codes = read_semantic_ids(semantic_ids)
+    tokens = np.stack(read_table(semantic_ids, SEMANTIC_IDS)["tokens"].to_numpy())
     if codes.shape[1] < 2:
         raise DataError(f"{semantic_ids}: items have {codes.shape[1]} code; at least 2 are needed")
     # A level's token ids start one codebook behind those of the level before.

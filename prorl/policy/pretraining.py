@@ -2,6 +2,8 @@
 
 The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by search on the simulator. Training stops
 when the validation loss has flattened. AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
+Token embeddings have a learning rate of their own: T5's entries are ten times as large as those of its matrices and each is seen in
+few batches, so that at one rate for all they hardly move, and the policy learns what is popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 """
 
@@ -17,7 +19,7 @@ from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import Catalogue
 from prorl.runtime import derived_seed, progress
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, set_learning_rate, unpack
+from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
@@ -70,7 +72,9 @@ def pretrain(
     run = accelerator(settings.precision)
     catalogue = catalogue.to(run.device)
     train, validation = ({name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation))
-    optimizer = adamw(policy.to(run.device), settings.learning_rate, settings.weight_decay)
+    policy.to(run.device)
+    own_rates = {policy.shared.weight: settings.embedding_learning_rate}
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
     model, optimizer = run.prepare(policy, optimizer)
     best, state = pack("best", policy), {"step": 0, "best_step": 0, "best_loss": math.inf, "rows": [], "stopped": "max_steps"}
     if (stored := checkpoint.load()) is not None:
@@ -85,7 +89,7 @@ def pretrain(
     for step in bar:
         if state["stopped"] == "flattened":
             break
-        set_learning_rate(optimizer, settings.learning_rate * cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
+        scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
         losses.append(_step(run, model, optimizer, catalogue, train, shares, settings, derived_seed(seed, "pretrain", step)))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue

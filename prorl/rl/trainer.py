@@ -22,7 +22,7 @@ from prorl.rl.rollouts import PromptSource
 from prorl.rl.step import Learner, take_step
 from prorl.runtime import derived_seed, progress
 from prorl.simulators.scoring import Simulator
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, set_learning_rate, unpack
+from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
 
 MOMENT_PARTS = ("count", "mean", "squares")
 
@@ -84,8 +84,7 @@ def finetune(
     for step in (
         bar := progress(steps, description="finetune", unit="step", every_seconds=every_seconds, total=n_steps, initial=state["step"])
     ):
-        rate = settings.learning_rate * min(1.0, step / max(1, round(settings.warmup_share * n_steps)))
-        set_learning_rate(optimizer, rate)
+        scale_learning_rate(optimizer, min(1.0, step / max(1, round(settings.warmup_share * n_steps))))
         prompts = source.at(step, run.device)
         row = take_step(learner, prompts, centering=step <= centering_steps, seed=derived_seed(seed, "rollouts", step))
         if not math.isfinite(row["train/loss"]):
