@@ -9,7 +9,7 @@ class Guide(Protocol):
     """Writes guidance paths."""
 
     def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """One path [b, t] of items, 0 behind its end, for each history [b, h] and target [b]."""
+        """One path [b, t] for each history [b, h] and target [b]: items, -1 for emitted tokens that are no item, 0 behind its end."""
         ...
 
 

@@ -15,7 +15,8 @@ SIMULATED = ("ioi", "ior", "ctr")  # the metrics that depend on the simulator
 def simulated_metrics(
     simulator: Simulator, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p]."""
+    """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p]; non-items are skipped."""
+    items = _items_first(items)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SIMULATED}
     for h, g, path in zip(history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True):
         scores = simulator.score(h, path, g)
@@ -31,13 +32,10 @@ def simulated_metrics(
 def path_shape_metrics(
     history: np.ndarray, target: np.ndarray, items: np.ndarray, user: np.ndarray, words: np.ndarray, n_pairs: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The metrics that need no simulator, each [p], of paths `items` [p, t]; `words` [n+1, w] are the items' attributes as bits.
-
-    `error` is the share of emitted token groups that are no item: 0, since constrained decoding emits items alone.
-    """
+    """The metrics that need no simulator, each [p], of paths `items` [p, t]; `words` [n+1, w] are the items' attributes as bits."""
     return {
         "coherence": path_metrics.coherence(items, target, words),
-        "error": np.zeros(len(items)),
+        "error": path_metrics.error(items),
         "length": (items != 0).sum(1).astype(np.float64),
         "distinct": path_metrics.distinct(items),
         "diversity": path_metrics.diversity(items, user, n_pairs, seed),
@@ -45,3 +43,12 @@ def path_shape_metrics(
         "target_in_path": path_metrics.target_in_path(items, target),
         "history_in_path": path_metrics.history_in_path(items, history),
     }
+
+
+def _items_first(paths: torch.Tensor) -> torch.Tensor:
+    """`paths` [.., t] without their non-items: the items in their order, then 0."""
+    non_item = paths == path_metrics.NON_ITEM
+    if not non_item.any():
+        return paths
+    order = (non_item | (paths == 0)).to(torch.int8).argsort(dim=-1, stable=True)
+    return paths.masked_fill(non_item, 0).gather(-1, order)

@@ -1,10 +1,13 @@
 """Metrics of guidance paths, each a value per path; a table's figure is their mean over prompts.
 
 Definitions: section 1 of the method (IoI, IoR, CTR and Coherence as in ProRL, arXiv 2605.28293).
-Shape key: `p` paths, `t` path position, `w` words of attribute bits, `n` items. Items behind the end of a path are 0.
+Shape key: `p` paths, `t` path position, `w` words of attribute bits, `n` items. Paths hold items, `NON_ITEM` where tokens that are
+no item were emitted, and 0 behind the end.
 """
 
 import numpy as np
+
+NON_ITEM = -1
 
 
 def increment_of_interest(log_prob: np.ndarray) -> np.ndarray:
@@ -26,14 +29,19 @@ def feasibility(acceptance: np.ndarray, items: np.ndarray) -> np.ndarray:
 def coherence(items: np.ndarray, target: np.ndarray, attribute_words: np.ndarray) -> np.ndarray:
     """Share [p] of adjacent pairs that have an attribute in common, over the path followed by the target; 0 for an empty path.
 
-    attribute_words [n+1, w]: each item's attributes as bits; an item without attributes shares none.
+    attribute_words [n+1, w]: each item's attributes as bits; an item without attributes, or a non-item, shares none.
     """
     length = (items != 0).sum(1)
     followed = np.concatenate([items, np.zeros_like(items[:, :1])], axis=1)
     followed[np.arange(len(items)), length] = target
-    left, right = followed[:, :-1], followed[:, 1:]
-    shared = (attribute_words[left] & attribute_words[right]).any(-1) & (left != 0) & (right != 0)
+    words = attribute_words[np.maximum(followed, 0)]
+    shared = (words[:, :-1] & words[:, 1:]).any(-1)
     return shared.sum(1) / np.maximum(length, 1)
+
+
+def error(items: np.ndarray) -> np.ndarray:
+    """Share [p] of emitted token groups that are no item; 0 for an empty path, and by construction under constrained decoding."""
+    return (items == NON_ITEM).sum(1) / np.maximum((items != 0).sum(1), 1)
 
 
 def repeats(items: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from prorl.config import Prepare
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.datasets.sources import RawLog
-from prorl.paths.sequences import Core, Removed, chronological, k_core, split_users
+from prorl.paths.sequences import Core, Removed, chronological, distinct, k_core, split_users
 from prorl.tables import SPLITS, DataError
 
 
@@ -43,11 +43,10 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     if not len(kept):
         raise DataError(_nothing_left(len(log.user), dropped, settings))
 
-    user_codes, user = np.unique(log.user[kept], return_inverse=True)
-    rows, item = np.unique(row[kept], return_inverse=True)
+    (user_codes, user), (rows, item) = _numbered(log.user[kept]), _numbered(row[kept])
     timestamp = log.timestamp[kept]
     order = chronological(user, timestamp)
-    user, item, timestamp = (user[order] + 1).astype(np.int32), (item[order] + 1).astype(np.int32), timestamp[order]
+    user, item, timestamp = user[order], item[order], timestamp[order]
     split = split_users(len(user_codes), settings.split, seed)
 
     items = _item_table(log.items.iloc[rows], settings)
@@ -76,6 +75,14 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     return Prepared(pa.table({"user": user, "item": item, "timestamp": timestamp}), items, splits, statistics)
 
 
+def _numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct `codes` [e] in increasing order, and the place of each code among them, [e] int32 from 1."""
+    present = np.flatnonzero(np.bincount(codes))
+    number = np.zeros(present[-1] + 1, dtype=np.int32)
+    number[present] = np.arange(1, len(present) + 1)
+    return present, number[codes]
+
+
 def _refuse_twice(raw_ids: pa.Array) -> None:
     counts = raw_ids.value_counts()
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
@@ -88,8 +95,8 @@ def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
     described = row >= 0
     undescribed = Removed(
         interactions=int((~described).sum()),
-        users=len(log.user_ids) - len(np.unique(log.user[described])),
-        items=len(np.unique(log.item[~described])),
+        users=len(log.user_ids) - distinct(log.user[described]),
+        items=distinct(log.item[~described]),
     )
     return {"items_without_description": undescribed, "users_below_minimum": core.users, "items_below_minimum": core.items}
 

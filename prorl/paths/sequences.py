@@ -96,15 +96,16 @@ def k_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> 
             settled += 1
             continue
         settled = 0
-        before = _distinct(user), _distinct(item)
+        before = distinct(user), distinct(item)
         removed.interactions += int(len(stays) - stays.sum())
         user, item, core.kept = user[stays], item[stays], core.kept[stays]
-        removed.users += before[0] - _distinct(user)
-        removed.items += before[1] - _distinct(item)
+        removed.users += before[0] - distinct(user)
+        removed.items += before[1] - distinct(item)
     return core
 
 
-def _distinct(codes: np.ndarray) -> int:
+def distinct(codes: np.ndarray) -> int:
+    """The number of distinct codes, counted from 0, in time linear in their number."""
     return int(np.count_nonzero(np.bincount(codes)))
 
 
