@@ -46,7 +46,7 @@ def error(items: np.ndarray) -> np.ndarray:
 
 def repeats(items: np.ndarray) -> np.ndarray:
     """Share [p] of the path's items that it held before; 0 for an empty path."""
-    same = np.tril(items[:, :, None] == items[:, None, :], k=-1).any(-1) & (items != 0)
+    same = np.tril(items[:, :, None] == items[:, None, :], k=-1).any(-1) & (items > 0)
     return same.sum(1) / np.maximum((items != 0).sum(1), 1)
 
 
@@ -90,7 +90,7 @@ def diversity(items: np.ndarray, user: np.ndarray, n_pairs: int, seed: int) -> n
 
 
 def _sets(items: np.ndarray) -> np.ndarray:
-    """Each row's items once, repeats replaced by 0."""
-    items = np.sort(items, axis=1)
+    """Each row's items once; repeats and non-items replaced by 0."""
+    items = np.sort(np.maximum(items, 0), axis=1)
     items[:, 1:][items[:, 1:] == items[:, :-1]] = 0
     return items
