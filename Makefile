@@ -9,7 +9,9 @@ LOCKS := requirements.lock requirements-recbole.lock
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
 repro test test-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test test-slow lint lock
+.PHONY: install repro test test-slow lint lock
+
+install: $(INSTALLED)
 
 repro: $(INSTALLED)
 	dvc repro
