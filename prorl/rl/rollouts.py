@@ -51,10 +51,10 @@ class PromptSource:
         return -(-len(self.instances) // self.per_step)
 
     def at(self, step: int, device: torch.device) -> Prompts:
-        """The prompts of `step` (from 1); an epoch's last step may hold fewer."""
+        """The prompts of `step` (from 1): `per_step`, or a little fewer, so that an epoch's steps are alike and none is nearly empty."""
         epoch, place = divmod(step - 1, self.steps_per_epoch)
         order = np.random.default_rng(derived_seed(self.seed, "prompt order", epoch)).permutation(len(self.instances))
-        rows = order[place * self.per_step : (place + 1) * self.per_step]
+        rows = np.array_split(order, self.steps_per_epoch)[place]
         target = self.instances.target[rows]
         if self.targets != "mined":
             drawn = random_targets(self.sequences, self.instances.user[rows], self.n_items, derived_seed(self.seed, "targets", step))
