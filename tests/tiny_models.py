@@ -1,5 +1,6 @@
 """Simulators, catalogues and policies of a few items with random weights, and settings of short runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from prorl.config import KL, Decoding, Finetune, GRU4RecSizes, Pretrain, RewardWeights, SASRecSizes, Simulator
+from prorl.config import KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes, read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.prompts import Catalogue
@@ -18,6 +19,7 @@ from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.tables import Instances
 from prorl.training import Checkpoint
+from tests.stage_dependencies import ROOT
 
 SASREC = SASRecSizes(
     n_layers=2,
@@ -32,30 +34,29 @@ SASREC = SASRecSizes(
 )
 GRU4REC = GRU4RecSizes(embedding_size=6, hidden_size=10, num_layers=2, dropout_prob=0.1)
 
-SIMULATOR = Simulator(
-    max_length=8, epochs=4, patience=9, batch_size=16, learning_rate=1e-2, weight_decay=0.0, SASRec=SASREC, GRU4Rec=GRU4REC
+PARAMS = read_params(ROOT / "params.yaml")  # for settings that do not matter here
+
+SIMULATOR = replace(
+    PARAMS.section("simulator"), max_length=8, epochs=4, patience=9, batch_size=16, learning_rate=1e-2, SASRec=SASREC, GRU4Rec=GRU4REC
 )
 
-PRETRAIN = Pretrain(
-    simulator="SASRec",
-    search_paths=0,
-    search_share=0.0,
-    search_candidates=8,
+PRETRAIN = replace(
+    PARAMS.section("pretrain"),
     max_steps=20,
     evaluate_every=5,
     patience=100,
     min_improvement=0.0,
     batch_size=8,
     learning_rate=1e-2,
+    embedding_learning_rate=1e-2,
     warmup_steps=2,
     weight_decay=0.05,
     gradient_clip=1.0,
     precision="float32",
 )
 
-FINETUNE = Finetune(
-    simulator="SASRec",
-    init_from=None,
+FINETUNE = replace(
+    PARAMS.section("finetune"),
     targets="random",
     select_on={"ioi": 1.0},
     epochs=None,

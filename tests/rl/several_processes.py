@@ -1,0 +1,67 @@
+"""One of several processes that train together on a CPU: `several_processes.py <folder>`, with RANK and WORLD_SIZE in the environment.
+
+Trains a simulator, pre-trains a policy and fine-tunes it, all without dropout, and writes the curves and weights into the folder.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from safetensors.torch import save_file
+
+from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.prompts import JudgedPrompts
+from prorl.policy.decoding import PolicyGuide
+from prorl.policy.demonstrations import mined
+from prorl.policy.pretraining import pretrain
+from prorl.rl.rollouts import PromptSource
+from prorl.rl.trainer import finetune
+from prorl.simulators.training import train_simulator
+from tests.tiny_models import FINETUNE, PRETRAIN, SASREC, SIMULATOR, checkpoint_at, random_catalogue, random_instances, random_policy
+
+N_ITEMS = 30
+
+
+def train_all(folder: Path) -> None:
+    instances, sequences = random_instances(12, N_ITEMS)
+    catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
+    still = replace(SASREC, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    checkpoints = {name: checkpoint_at(folder / f"{name}.safetensors") for name in ("simulator", "pretrain", "finetune")}
+
+    settings = replace(SIMULATOR, SASRec=still, max_length=12, batch_size=7)
+    simulator, _ = train_simulator(
+        "SASRec", settings, sequences, sequences, N_ITEMS, 7, checkpoints["simulator"], folder / "curves/simulator", 60
+    )
+    policy = random_policy(catalogue, dropout=0.0)
+    # Odd batches, so that processes have unequal shares.
+    paths = {"mined": mined(instances, 5)}
+    pretrain(
+        policy, catalogue, paths, paths, {"mined": 1.0}, replace(PRETRAIN, batch_size=9), 7,
+        checkpoints["pretrain"], folder / "curves/pretrain", 60,
+    )  # fmt: skip
+    policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the first
+    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0)
+    source = PromptSource(instances, sequences, N_ITEMS, "random", 5, 3)  # an epoch's last step has four prompts
+    finetune(
+        policy, catalogue, simulator, source, replace(FINETUNE, prompts_per_step=5),
+        lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
+        checkpoints["finetune"], folder / "curves/finetune", 60,
+    )  # fmt: skip
+    if PartialState().is_main_process:
+        rows = {name: checkpoint.load()[1]["rows"] for name, checkpoint in checkpoints.items()}
+        (folder / "rows.json").write_text(json.dumps(rows))
+        (folder / "processes").write_text(str(PartialState().num_processes))
+        save_file({name: weight.contiguous() for name, weight in policy.state_dict().items()}, folder / "policy.safetensors")
+    PartialState().wait_for_everyone()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train_all(Path(sys.argv[1]))
+    PartialState().destroy_process_group()
+    AcceleratorState._reset_state(reset_partial_state=True)

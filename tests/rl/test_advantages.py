@@ -1,0 +1,62 @@
+"""Reward-to-go and position-specific advantages, worked out by hand.
+
+Three rollouts of one prompt, at most three items long:
+    rollout 0 writes three items, rewards 1, 2, 4: it makes no stop, since the path is of the longest length
+    rollout 1 writes two, rewards 3, 5, and stops at t = 2
+    rollout 2 writes one, reward 6, and stops at t = 1
+"""
+
+import torch
+
+from prorl.rl.advantages import acting, position_specific, reward_to_go
+
+LENGTH = torch.tensor([[3, 2, 1]])
+REWARDS = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 5.0, 0.0], [6.0, 0.0, 0.0]]])
+
+
+def test_items_and_stops_act_but_a_path_of_the_longest_length_makes_no_stop():
+    assert acting(LENGTH, 3).int().tolist() == [[[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 0]]]
+    assert acting(torch.tensor([[0]]), 3).int().tolist() == [[[1, 0, 0, 0]]]  # an empty path acts once: it stops
+
+
+def test_reward_to_go():
+    # Undiscounted sums from each position on; a stop has nothing left to come.
+    assert reward_to_go(REWARDS, 1.0).tolist() == [[[7, 6, 4, 0], [8, 5, 0, 0], [6, 0, 0, 0]]]
+    # gamma = 1/2: 1 + 2/2 + 4/4 = 3, 2 + 4/2 = 4, 4; 3 + 5/2 = 5.5.
+    assert reward_to_go(REWARDS, 0.5).tolist() == [[[3, 4, 4, 0], [5.5, 5, 0, 0], [6, 0, 0, 0]]]
+
+
+def test_position_specific_advantages():
+    advantages = position_specific(reward_to_go(REWARDS, 1.0), acting(LENGTH, 3))
+    # t = 0: all act, G = 7, 8, 6, mean 7.
+    # t = 1: all act, rollout 2 by stopping, G = 6, 5, 0, mean 11/3.
+    # t = 2: rollouts 0 and 1 act, rollout 1 by stopping, G = 4, 0, mean 2; rollout 2 has no part in it.
+    third = 1 / 3
+    expected = [[0, 7 * third, 2, 0], [1, 4 * third, -2, 0], [-1, -11 * third, 0, 0]]
+    torch.testing.assert_close(advantages, torch.tensor([expected]))
+
+
+def test_alone_at_a_position_there_is_no_advantage():
+    # Rollout 0 alone goes beyond t = 1, where the others have stopped: nothing says whether that was good.
+    length, rewards = torch.tensor([[3, 0, 0]]), torch.tensor([[[1.0, 2.0, 4.0], [0, 0, 0], [0, 0, 0]]])
+    advantages = position_specific(reward_to_go(rewards, 1.0), acting(length, 3))
+    # t = 0: G = 7 against two stops with 0, mean 7/3.
+    torch.testing.assert_close(advantages, torch.tensor([[[14 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0]]]))
+
+
+def test_prompts_have_baselines_of_their_own():
+    rewards = torch.cat([REWARDS, REWARDS + 100 * (REWARDS != 0)])
+    length = LENGTH.expand(2, -1)
+    to_go, acts = reward_to_go(rewards, 1.0), acting(length, 3)
+    together = position_specific(to_go, acts)
+    apart = torch.cat([position_specific(to_go[i : i + 1], acts[i : i + 1]) for i in range(2)])
+    assert torch.equal(together, apart)
+
+
+def test_advantages_sum_to_nothing_at_every_position():
+    generator = torch.Generator().manual_seed(0)
+    length = torch.randint(0, 6, (20, 7), generator=generator)
+    rewards = torch.randn(20, 7, 5, generator=generator).double() * (torch.arange(5) < length[..., None])
+    advantages = position_specific(reward_to_go(rewards, 0.9), acting(length, 5))
+    torch.testing.assert_close(advantages.sum(1), torch.zeros(20, 6, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert advantages[~acting(length, 5)].eq(0).all()

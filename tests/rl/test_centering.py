@@ -1,0 +1,97 @@
+"""Moments against NumPy's, and rewards centred by them."""
+
+import numpy as np
+import pytest
+import torch
+
+from prorl.config import RewardWeights
+from prorl.rl.centering import MIN_STD, Moments, centered, collected, standardised
+from prorl.rl.rewards import StepRewards
+
+
+def values_of(seed, n):
+    return torch.from_numpy(100 + np.random.default_rng(seed).normal(size=n))
+
+
+def test_moments_equal_those_of_numpy():
+    values = values_of(0, 37)
+    moments = Moments.of(values)
+    assert moments.count == 37
+    assert moments.mean.item() == pytest.approx(values.numpy().mean(), rel=1e-14)
+    assert moments.std.item() == pytest.approx(values.numpy().std(ddof=1), rel=1e-12)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]])
+def test_merged_moments_are_those_of_all_values_in_any_order(order):
+    parts = [values_of(1, 5), values_of(2, 0), values_of(3, 1), values_of(4, 20)]
+    merged = Moments.of(torch.zeros(0))
+    for i in order:
+        merged = merged.merged(Moments.of(parts[i]))
+    together = np.concatenate(parts)
+    assert merged.count == 26
+    assert merged.mean.item() == pytest.approx(together.mean(), rel=1e-14)
+    assert merged.std.item() == pytest.approx(together.std(ddof=1), rel=1e-12)
+
+
+def test_moments_of_nothing_and_of_one_value_are_finite():
+    none = Moments.of(torch.zeros(0))
+    assert [none.count.item(), none.mean.item(), none.std.item()] == [0, 0, 0]
+    assert none.merged(none).mean.item() == 0
+    one = Moments.of(torch.tensor([3.0]))
+    assert [one.count.item(), one.mean.item(), one.std.item()] == [1, 3, 0]
+
+
+def test_moments_of_float32_values_are_accumulated_in_float64():
+    values = torch.full((1000,), 0.1) + 1000
+    assert Moments.of(values).mean.item() == pytest.approx(values.double().numpy().mean(), rel=1e-14)
+
+
+def test_standard_deviations_below_a_tenth_count_as_a_tenth():
+    assert MIN_STD == 0.1
+    narrow = Moments.of(torch.tensor([0.50, 0.52, 0.54]))
+    torch.testing.assert_close(standardised(torch.tensor([0.52, 0.62]), narrow), torch.tensor([0.0, 1.0]))
+    wide = Moments.of(torch.tensor([-1.0, 0.0, 1.0]))
+    torch.testing.assert_close(standardised(torch.tensor([0.5]), wide), torch.tensor([0.5]))
+
+
+def rewards(ctr, ioi, ior, real, repeated):
+    return StepRewards(*(torch.tensor(x) for x in (ctr, ioi, ior)), torch.tensor(real), torch.tensor(repeated))
+
+
+# Two paths of up to three items: the first stops after two, the second repeats its first item at the end.
+STEPS = rewards(
+    ctr=[[[0.2, 0.4, 0.0], [0.6, 0.8, 0.0]]],
+    ioi=[[[1.0, -1.0, 0.0], [3.0, 1.0, 50.0]]],
+    ior=[[[10.0, 0.0, 0.0], [20.0, 10.0, 500.0]]],
+    real=[[[True, True, False], [True, True, True]]],
+    repeated=[[[False, False, False], [False, False, True]]],
+)
+
+
+def test_moments_are_collected_over_items_that_are_no_repeats():
+    moments = collected(STEPS)
+    assert [m.count.item() for m in moments.values()] == [4, 4, 4]
+    assert moments["ctr"].mean.item() == pytest.approx(0.5)
+    assert moments["ioi"].mean.item() == pytest.approx(1.0)
+    assert moments["ior"].mean.item() == pytest.approx(10.0)
+    assert moments["ioi"].std.item() == pytest.approx(np.std([1, -1, 3, 1], ddof=1))
+
+
+def test_centered_rewards_by_hand():
+    moments = collected(STEPS)
+    weights = RewardWeights(ctr=2.0, ioi=0.5, ior=1.0)
+    found = centered(STEPS, moments, weights, max_length=10)
+    s_ctr, s_ioi, s_ior = (np.std(x, ddof=1) for x in ([0.2, 0.4, 0.6, 0.8], [1, -1, 3, 1], [10, 0, 20, 10]))
+    first = 2.0 / 10 * (0.2 - 0.5) / s_ctr + 0.5 * 0.0 + 0.0
+    last = 2.0 / 10 * (0.0 - 0.5) / s_ctr + 0.5 * (50 - 1) / s_ioi + (500 - 10) / s_ior
+    assert found[0, 0, 0].item() == pytest.approx(first, rel=1e-6)
+    assert found[0, 0, 2].item() == 0  # behind the end of a path
+    assert found[0, 1, 2].item() == pytest.approx(last, rel=1e-6)  # a repeat counts in the reward, not in the moments
+
+
+def test_one_more_step_is_worth_nothing_on_average():
+    generator = torch.Generator().manual_seed(0)
+    real = torch.rand(8, 4, 6, generator=generator) < 0.7
+    steps = StepRewards(*(3 + 5 * torch.randn(8, 4, 6, generator=generator).double() for _ in range(3)), real, torch.zeros_like(real))
+    found = centered(steps, collected(steps), RewardWeights(1.0, 1.0, 1.0), 10)
+    assert found[real].mean().item() == pytest.approx(0.0, abs=1e-12)

@@ -1,0 +1,268 @@
+"""Fine-tuning: one step against its parts, learning, and continuing."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prorl.config import KL, ConfigError, RewardWeights
+from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.prompts import JudgedPrompts
+from prorl.metrics.judging import simulated_metrics
+from prorl.policy.decoding import PolicyGuide
+from prorl.policy.prompts import Actions, masked_log_softmax
+from prorl.rl import step as step_module
+from prorl.rl import trainer
+from prorl.rl.advantages import acting, position_specific, reward_to_go
+from prorl.rl.centering import REWARDS, Moments, centered, collected
+from prorl.rl.rollouts import Prompts, PromptSource, draw
+from prorl.rl.step import Learner, take_step
+from prorl.rl.trainer import finetune, n_steps_and_centering
+from prorl.simulators.scoring import Scores
+from prorl.training import Curves, accelerator, adamw
+from tests.tiny_models import (
+    FINETUNE,
+    Killed,
+    checkpoint_at,
+    killed_at,
+    random_catalogue,
+    random_instances,
+    random_policy,
+    random_prompts,
+    random_simulator,
+)
+
+N_ITEMS = 30
+RULES = ["repeats", "history", "target"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"steps": 60, "centering_steps": 6}, (60, 6)),
+        ({"steps": 5, "centering_steps": 1}, (5, 1)),  # a tenth of a short run is still one step
+        ({"steps": None, "epochs": 12, "centering_steps": None}, (84, 7)),  # one epoch
+        ({"steps": None, "epochs": 3, "centering_steps": 2}, (21, 2)),
+        ({"steps": 70, "centering_steps": None}, (70, 7)),
+    ],
+)
+def test_steps_and_warm_up(settings, expected):
+    assert n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": None, "epochs": None}, "finetune.steps and finetune.epochs: give one of them"),
+        ({"steps": 10, "epochs": 2}, "finetune.steps and finetune.epochs: give one of them"),
+        ({"steps": 60, "centering_steps": 7}, r"centering_steps: 7 of 60 steps \(as set\); allowed: at most a tenth, 6"),
+        ({"steps": 60, "centering_steps": None}, r"centering_steps: 7 of 60 steps \(one epoch\); allowed: at most a tenth, 6"),
+        ({"steps": 5, "centering_steps": 2}, "allowed: at most a tenth, 1"),
+    ],
+)
+def test_steps_that_contradict_each_other_are_an_error(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7)
+
+
+def a_learner(settings=FINETUNE, seed=0):
+    """A learner whose reference is another policy, so that KL counts from the first step on."""
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+    policy, reference = random_policy(catalogue, seed=seed), random_policy(catalogue, seed=seed + 1)
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    run = accelerator(settings.precision)
+    model, optimizer = run.prepare(policy, optimizer)
+    moments = dict.fromkeys(REWARDS, Moments.of(torch.zeros(0)))
+    return Learner(run, policy, model, optimizer, reference, catalogue, random_simulator(N_ITEMS), settings, moments)
+
+
+def some_prompts(n=6):
+    return Prompts(torch.arange(n), *random_prompts(n, N_ITEMS))
+
+
+def test_a_step_is_the_loss_of_its_parts():
+    """Everything computed again in one pass, prompt by prompt and token by token."""
+    settings = replace(FINETUNE, kl=KL(coefficient=0.3), gamma=0.9, n_rollouts=5, weights=RewardWeights(0.7, 1.3, 0.4))
+    learner, prompts = a_learner(settings), some_prompts()
+    policy, catalogue = copy.deepcopy(learner.policy), learner.catalogue
+    values = take_step(learner, prompts, centering=True, seed=1)
+
+    paths, rewards = draw(policy, catalogue, learner.simulator, prompts, 5, 1.0, seed=1)
+    moments = collected(rewards)
+    for name in REWARDS:
+        assert learner.moments[name].mean.item() == pytest.approx(moments[name].mean.item(), rel=1e-9)
+        assert learner.moments[name].std.item() == pytest.approx(moments[name].std.item(), rel=1e-9)
+    acts = acting(paths.length, 4)
+    advantages = position_specific(reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts)
+    actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths.items)
+    inputs = catalogue.prompt_tokens(prompts.history, prompts.target), actions.decoder_tokens
+    own_states, reference_states = (p(*inputs).flatten(0, 2) for p in (policy, learner.reference))
+    gradient_part = kl = nats = n_tokens = 0
+    for level, taken in enumerate(actions.levels):
+        ids = catalogue.level_ids(level, torch.device("cpu"))
+        own = masked_log_softmax(policy.logits(own_states[taken.source], ids), taken.allowed)
+        other = masked_log_softmax(learner.reference.logits(reference_states[taken.source], ids), taken.allowed)
+        for row in range(len(own)):
+            gradient_part -= advantages.flatten()[taken.action[row]] * own[row, taken.chosen[row]]
+            p, q = own[row][taken.allowed[row]], other[row][taken.allowed[row]]
+            kl += (p.exp() * (p - q)).sum()
+            nats -= (p.exp() * p).sum().item()
+            n_tokens += 1
+    loss = (gradient_part + 0.3 * kl) / 30
+    assert values["train/loss"] == pytest.approx(loss.item(), abs=1e-5)
+    assert values["train/kl"] == pytest.approx(kl.item() / 30, rel=1e-5)
+    assert values["train/entropy"] == pytest.approx(nats / n_tokens, rel=1e-5)
+    loss.backward()
+    norm = math.sqrt(sum(parameter.grad.square().sum().item() for parameter in policy.parameters()))
+    assert values["train/gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+    # The update is AdamW's on the gradient, clipped.
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
+    optimizer.step()
+    for (name, expected), found in zip(policy.named_parameters(), learner.policy.parameters(), strict=True):
+        # Adam's first step is the sign of the gradient: entries whose gradient is about 0 may go either way.
+        assert (expected - found).abs().median() < 1e-6, name
+
+    metrics = simulated_metrics(learner.simulator, prompts.history, prompts.target, paths.items, 8)
+    for name in ("ioi", "ior", "ctr"):
+        assert values[f"train/{name}"] == pytest.approx(metrics[name].mean(), rel=1e-4, abs=1e-5)
+    lengths = paths.length.double()
+    assert values["train/length"] == pytest.approx(lengths.mean().item())
+    assert values["train/length_std"] == pytest.approx(lengths.std(correction=0).item())
+    assert values["train/stopped"] == pytest.approx((lengths < 4).double().mean().item())
+    assert values["train/advantage_variance"] == pytest.approx(advantages[acts].square().mean().item(), rel=1e-4)
+
+
+def test_the_loss_does_not_depend_on_how_prompts_are_grouped_into_passes(monkeypatch):
+    values = []
+    for n in (1, 4, 32):
+        monkeypatch.setattr(step_module, "PROMPTS_PER_PASS", n)
+        values.append(take_step(a_learner(), some_prompts(), centering=True, seed=1))
+    for other in values[1:]:
+        assert other == pytest.approx(values[0], rel=1e-4, abs=1e-5)
+
+
+def test_moments_are_collected_while_centering_and_frozen_behind_it():
+    learner = a_learner()
+    rewards = []
+    for step in (1, 2):
+        rewards.append(draw(learner.policy, learner.catalogue, learner.simulator, some_prompts(), 4, 1.0, seed=step)[1])
+        take_step(learner, some_prompts(), centering=True, seed=step)
+    frozen = dict(learner.moments)
+    for name in REWARDS:
+        together = torch.cat([getattr(r, name)[r.real] for r in rewards]).double().numpy()
+        assert frozen[name].mean.item() == pytest.approx(together.mean(), rel=1e-6)
+        assert frozen[name].std.item() == pytest.approx(together.std(ddof=1), rel=1e-6)
+    take_step(learner, some_prompts(), centering=False, seed=3)
+    assert learner.moments == frozen
+
+
+class LikesEvenItems:
+    """Users of one's own: every even item brings them nearer to the target, every odd one takes them away."""
+
+    n_items = N_ITEMS
+
+    def score(self, history, path, target):
+        moved = torch.where(path % 2 == 0, 0.5, -0.5) * (path != 0)
+        so_far = torch.cat([torch.zeros_like(moved[..., :1]), moved.cumsum(-1)], dim=-1)
+        return Scores(log_prob=so_far - 5.0, rank=(20 - 2 * so_far).long(), acceptance=0.5 * (path != 0))
+
+
+def run(folder, settings=FINETUNE, simulator=None):
+    """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the curves."""
+    instances, sequences = random_instances(20, N_ITEMS)
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
+    policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
+    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0)
+    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
+    result = finetune(
+        policy,
+        catalogue,
+        simulator,
+        PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
+        settings,
+        lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+        7,
+        checkpoint,
+        folder / "curves",
+        60,
+    )
+    return policy, result, checkpoint.load()[1]["rows"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_fine_tuning_raises_the_reward(tmp_path, precision):
+    settings = replace(FINETUNE, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2, precision=precision)
+    policy, result, rows = run(tmp_path, settings, LikesEvenItems())
+    assert [row["step"] for row in rows] == list(range(21))
+    ioi = [row["values"]["train/ioi"] for row in rows[1:]]
+    assert sum(ioi[-5:]) / 5 > ioi[0] + 1  # 2 is the most that four items can add
+    assert result["validation"]["ioi"] > result["validation_initial"]["ioi"] + 0.5
+    assert rows[0]["values"] == {f"validation/{name}": value for name, value in result["validation_initial"].items()}
+    assert rows[1]["values"]["train/kl"] == pytest.approx(0.0, abs=1e-6)  # the reference is the policy it started from
+    assert rows[-1]["values"]["train/kl"] > 0.01
+    assert result["steps"] == 20
+    validated = {row["step"]: row["values"]["validation/ioi"] for row in rows[1:] if "validation/ioi" in row["values"]}
+    assert list(validated) == [5, 10, 15, 20]
+    assert result["best_step"] == max(validated, key=validated.get)
+    assert result["validation"]["ioi"] == validated[result["best_step"]]
+    assert all(parameter.dtype == torch.float32 for parameter in policy.parameters())
+
+
+def test_a_strong_anchor_holds_the_policy(tmp_path):
+    settings = replace(FINETUNE, steps=10, learning_rate=1e-2)
+    free, held = (run(tmp_path / str(c), replace(settings, kl=KL(coefficient=c)))[2][-1]["values"]["train/kl"] for c in (0.0, 10.0))
+    assert held < 0.3 * free
+
+
+@pytest.mark.parametrize("killed", [3, 8])
+def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch, killed):
+    """Killed before its first checkpoint, and between two; the moments are collected over the first steps alone."""
+    settings = replace(FINETUNE, steps=20, centering_steps=2)
+    unbroken, result, rows = run(tmp_path / "unbroken", settings)
+    log = Curves.log
+    monkeypatch.setattr(Curves, "log", killed_at(killed, log))
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", settings)
+    monkeypatch.setattr(Curves, "log", log)
+    steps = []
+    monkeypatch.setattr(trainer, "take_step", lambda *args, **options: steps.append(1) or take_step(*args, **options))
+    continued, same_result, same_rows = run(tmp_path / "broken", settings)
+    assert len(steps) == {3: 20, 8: 15}[killed]
+    assert same_result == result
+    assert same_rows == rows
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(weight, continued.state_dict()[name]), name
+
+
+def test_the_checkpoint_may_be_chosen_by_a_weighted_sum_of_metrics(tmp_path):
+    settings = replace(FINETUNE, steps=15, learning_rate=5e-3, select_on={"length": -1.0, "ctr": 0.5})
+    _, result, rows = run(tmp_path, settings)
+    scores = {
+        row["step"]: -row["values"]["validation/length"] + 0.5 * row["values"]["validation/ctr"]
+        for row in rows[1:]
+        if "validation/length" in row["values"]
+    }
+    assert result["best_step"] == max(scores, key=scores.get)
+
+
+def test_the_learning_rate_warms_up_and_stays(tmp_path, monkeypatch):
+    rates = []
+
+    def remember(learner, *args, **options):
+        rates.append(learner.optimizer.param_groups[0]["lr"])
+        return take_step(learner, *args, **options)
+
+    monkeypatch.setattr(trainer, "take_step", remember)
+    run(tmp_path, replace(FINETUNE, steps=10, warmup_share=0.4, learning_rate=1e-3))
+    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4] + [1e-3] * 7)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "take_step", lambda *_, **__: {"train/loss": math.nan})
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+        run(tmp_path)

@@ -1,0 +1,155 @@
+"""What training loops share: optimiser, checkpoints, curves."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import prorl
+from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
+from tests.tiny_models import fresh_accelerator  # noqa: F401
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Embedding(5, 3), nn.LayerNorm(3), nn.Linear(3, 2))
+
+
+def trained(model, optimizer, steps=3):
+    for step in range(steps):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        model(torch.randint(0, 5, (4,))).square().sum().backward()
+        optimizer.step()
+
+
+def test_weights_of_matrices_decay_and_those_of_norms_and_biases_do_not():
+    model = network()
+    optimizer = adamw(model, learning_rate=0.1, weight_decay=0.5)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        decayed = name in ("0.weight", "2.weight")
+        torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.1 * 0.5) if decayed else before[name])
+
+
+def test_parameters_may_have_a_learning_rate_of_their_own_and_all_rates_scale_together():
+    model = network()
+    optimizer = adamw(model, learning_rate=0.1, weight_decay=0.0, own_rates={model[0].weight: 0.4})
+    scale_learning_rate(optimizer, 0.5)
+    scale_learning_rate(optimizer, 0.25)  # of the full rate, not of the last
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()  # AdamW's first step moves every entry by its learning rate
+    for name, parameter in model.named_parameters():
+        rate = 0.25 * (0.4 if name == "0.weight" else 0.1)
+        torch.testing.assert_close(parameter.detach(), before[name] - rate, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision(precision, dtype):
+    run = accelerator(precision)
+    with run.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_model_and_its_optimiser_go_on_from_a_checkpoint_as_if_nothing_had_happened(workplace):
+    model = network()
+    optimizer = adamw(model, 0.1, 0.01)
+    trained(model, optimizer)
+    checkpoint = Checkpoint("run", [])
+    state = {"step": 3, "best": -math.inf, "rows": [{"step": 1, "values": {"loss": 0.1}}]}
+    checkpoint.save({**pack("model", model), **pack("optimizer", optimizer)}, state)
+    trained(model, optimizer)
+
+    other = network()
+    other_optimizer = adamw(other, 0.1, 0.01)
+    tensors, stored_state = Checkpoint("run", []).load()
+    assert stored_state == state
+    unpack("model", other, tensors)
+    unpack("optimizer", other_optimizer, tensors)
+    trained(other, other_optimizer)
+    for name, parameter in model.state_dict().items():
+        assert torch.equal(parameter, other.state_dict()[name])
+
+
+def test_packed_weights_are_copies():
+    model = network()
+    packed = pack("model", model)
+    before = packed["model/0.weight"].clone()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert torch.equal(packed["model/0.weight"], before)
+
+
+def test_a_checkpoint_is_absent_before_it_is_saved_and_after_it_is_removed(workplace):
+    checkpoint = Checkpoint("run", [])
+    assert checkpoint.load() is None
+    checkpoint.save({"x": torch.ones(2)}, {})
+    assert [p.parent.name for p in [checkpoint.path]] == [".checkpoints"]
+    assert torch.equal(checkpoint.load()[0]["x"], torch.ones(2))
+    checkpoint.remove()
+    checkpoint.remove()
+    assert checkpoint.load() is None
+    assert list(workplace.rglob("*.safetensors")) == []
+
+
+def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_code_alone(workplace, monkeypatch):
+    (workplace / "data").mkdir()
+    (workplace / "data/a").write_text("one")
+    (workplace / "b").write_text("two")
+    inputs = [Path("data"), Path("b")]
+    path = Checkpoint("run", inputs, {"rate": 0.1}, 7).path
+    assert Checkpoint("run", inputs, {"rate": 0.1}, 7).path == path
+    others = [
+        Checkpoint("run", inputs, {"rate": 0.2}, 7),
+        Checkpoint("walk", inputs, {"rate": 0.1}, 7),
+        Checkpoint("run", ["b"], {"rate": 0.1}, 7),
+    ]
+    (workplace / "data/a").write_text("other")
+    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
+    (workplace / "data/a").write_text("one")
+    code = workplace / "prorl"
+    code.mkdir()
+    (code / "__init__.py").write_text("")
+    monkeypatch.setattr(prorl, "__file__", str(code / "__init__.py"))
+    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
+    assert len({path, *(checkpoint.path for checkpoint in others)}) == 6
+
+
+def test_curves_write_the_rows_of_an_earlier_part_again(tmp_path):
+    first = Curves(tmp_path / "first")
+    first.log(1, {"train/loss": 3.0})
+    first.log(5, {"train/loss": 2.0, "validation/loss": 2.5})
+    second = Curves(tmp_path / "second", json.loads(json.dumps(first.rows)))
+    second.log(6, {"train/loss": 1.0})
+    second.close()
+    assert second.rows == [
+        {"step": 1, "values": {"train/loss": 3.0}},
+        {"step": 5, "values": {"train/loss": 2.0, "validation/loss": 2.5}},
+        {"step": 6, "values": {"train/loss": 1.0}},
+    ]
+    lines = (tmp_path / "second/plots/metrics/train/loss.tsv").read_text().splitlines()
+    assert [line.split("\t")[-2:] for line in lines[1:]] == [["1", "3.0"], ["5", "2.0"], ["6", "1.0"]]
+    assert json.loads((tmp_path / "second/metrics.json").read_text())["train"]["loss"] == 1.0
+
+
+def test_curves_of_a_process_that_does_not_write_keep_their_rows(tmp_path):
+    curves = Curves(tmp_path / "curves", enabled=False)
+    curves.log(1, {"loss": 3.0})
+    curves.close()
+    assert curves.rows == [{"step": 1, "values": {"loss": 3.0}}]
+    assert not (tmp_path / "curves").exists()
