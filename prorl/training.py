@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from dvclive import Live
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -33,6 +33,11 @@ def accelerator(precision: str) -> Accelerator:
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer is written before it is read
     return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available())
+
+
+def process() -> PartialState:
+    """This process among those that `accelerate launch` started, or the only one: its device, and whether it is the one that writes."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def adamw(

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from accelerate import PartialState
-
 from prorl.config import Params
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
@@ -17,7 +15,7 @@ from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Checkpoint
+from prorl.training import Checkpoint, process
 
 
 def body(params: Params, dataset: str) -> None:
@@ -30,7 +28,7 @@ def body(params: Params, dataset: str) -> None:
     inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start]
     checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed)
 
-    device = PartialState().device
+    device = process().device
     simulator = load_simulator(simulator_folder).to(device)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
@@ -50,6 +48,8 @@ def body(params: Params, dataset: str) -> None:
         reports / "curves/finetune",
         params.section("logging").every_seconds,
     )
+    if not process().is_main_process:  # of several that train, one writes
+        return
     save_policy(policies / "prorl", policy, catalogue, start / IDS_FILE)
     write_json(reports / "finetune.json", training)
     checkpoint.remove()

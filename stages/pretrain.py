@@ -18,7 +18,7 @@ from prorl.policy.pretraining import pretrain
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Checkpoint
+from prorl.training import Checkpoint, process
 
 
 def body(params: Params, dataset: str) -> None:
@@ -60,23 +60,18 @@ def body(params: Params, dataset: str) -> None:
         reports / "curves/pretrain",
         every_seconds,
     )
-    save_policy(Path("models/policies") / dataset / "pretrained", policy, catalogue, semantic_ids)
-
     device = next(policy.parameters()).device
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
     prompts = JudgedPrompts.of(mined_from["validation"], device)
     judge = Judge(
         prompts, {settings.simulator: simulator.to(device)}, words, decoding.max_length, len(prompts), settings.batch_size, params.seed
     )
-    guide = PolicyGuide(policy.eval(), catalogue.to(device))
-    write_json(
-        reports / "pretrain.json",
-        {
-            **training,
-            "search": search_statistics(simulator, demonstrations["train"]["search"]) if settings.search_paths else {"paths": 0},
-            "validation": judge.greedy_means(guide)[settings.simulator],
-        },
-    )
+    validation = judge.greedy_means(PolicyGuide(policy.eval(), catalogue.to(device)))[settings.simulator]
+    if not process().is_main_process:  # of several that train, one writes
+        return
+    save_policy(Path("models/policies") / dataset / "pretrained", policy, catalogue, semantic_ids)
+    found = search_statistics(simulator, demonstrations["train"]["search"]) if settings.search_paths else {"paths": 0}
+    write_json(reports / "pretrain.json", {**training, "search": found, "validation": validation})
     checkpoint.remove()
 
 

@@ -15,7 +15,7 @@ from prorl.simulators.scoring import save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
-from prorl.training import Checkpoint
+from prorl.training import Checkpoint, process
 
 
 def body(params: Params, dataset: str, name: str) -> None:
@@ -39,6 +39,8 @@ def body(params: Params, dataset: str, name: str) -> None:
         reports / "curves/simulator" / name,
         params.section("logging").every_seconds,
     )
+    if not process().is_main_process:  # of several that train, one writes
+        return
     sizes = dataclasses.asdict(getattr(settings, name))
     save_simulator(Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length)
     counts = np.bincount(split["train"].items, minlength=n_items + 1)
