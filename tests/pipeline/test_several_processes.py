@@ -1,0 +1,17 @@
+"""The training stages under a launcher of two processes, which write each output once."""
+
+import pytest
+
+from tests.pipeline.test_pipeline import DATASET
+
+
+@pytest.mark.slow
+def test_two_processes_train_every_model(pipeline, untouched):
+    untouched.dvc("pull")
+    before = untouched.read(f"reports/{DATASET}/finetune.json")
+    untouched.set(launch="torchrun --nproc_per_node 2")
+    trained = [f"simulator@{DATASET}-SASRec", f"simulator@{DATASET}-GRU4Rec", f"pretrain@{DATASET}", f"finetune@{DATASET}"]
+    assert untouched.repro() == [f"embed@{DATASET}", *trained, f"evaluate@{DATASET}", f"report@{DATASET}"]
+    after = untouched.read(f"reports/{DATASET}/finetune.json")
+    assert after["steps"] == before["steps"]
+    assert untouched.files("models").keys() == pipeline.clone.files("models").keys()
