@@ -262,6 +262,18 @@ def test_the_learning_rate_warms_up_and_stays(tmp_path, monkeypatch):
     assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4] + [1e-3] * 7)
 
 
+def test_rewards_are_collected_in_the_first_steps_alone(tmp_path, monkeypatch):
+    collecting = []
+
+    def remember(*args, centering, **options):
+        collecting.append(centering)
+        return take_step(*args, centering=centering, **options)
+
+    monkeypatch.setattr(trainer, "take_step", remember)
+    run(tmp_path, replace(FINETUNE, steps=20, centering_steps=2))
+    assert collecting == [True] * 2 + [False] * 18
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "take_step", lambda *_, **__: {"train/loss": math.nan})
     with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
