@@ -249,6 +249,7 @@ class Finetune:
     weights: RewardWeights = field()
     kl: KL = field()
     learning_rate: float = setting(above=0)
+    embedding_learning_rate: float = setting(above=0)
     warmup_share: float = setting(at_least=0, at_most=1)
     weight_decay: float = setting(at_least=0)
     gradient_clip: float = setting(above=0)

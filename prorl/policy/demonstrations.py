@@ -2,7 +2,9 @@
 
 Mined paths teach the popular item first and the target last; on small data a policy trained on them alone writes nearly the same path
 for everybody. The search shows what moves *this* user towards *this* target: at each step it takes the item that gains most
-`IoI + log CTR`, among those the simulator finds acceptable and those akin to the target, and stops when no item gains anything.
+`IoI + log CTR`, among those the simulator finds acceptable and those akin to the target, and stops when no item gains anything: a
+demonstration is as short as it can be, and what to do with further steps, where `decoding.min_length` asks for them, is left to
+reinforcement learning. What the rules forbid is forbidden to the search too.
 
 Shape key: `i` demonstrations, `h` history, `t` path position, `n` items, `c` candidates.
 """
@@ -77,7 +79,7 @@ def search(
     every_seconds: float,
     batch_size: int = 128,
 ) -> Demonstrations:
-    """Paths for `history` [i, h] and `target` [i] that raise the target's probability by acceptable items, by the rules of `decoding`."""
+    """Paths of at least one item for `history` [i, h] and `target` [i], without the items that `decoding` forbids."""
     batches = list(zip(history.split(batch_size), target.split(batch_size), strict=True))
     found = [
         _search_batch(simulator, h, t, decoding, n_candidates)
@@ -113,7 +115,7 @@ def _search_batch(simulator, history, target, decoding, n_candidates) -> torch.T
         gain = reached.view(-1, c) - log_prob[:, None] + log_ctr.gather(1, candidates)
         best, choice = gain.max(dim=1)
         chosen = torch.arange(len(running), device=history.device) * c + choice
-        go_on = best > 0 if t >= decoding.min_length else torch.ones_like(best, dtype=torch.bool)
+        go_on = best > 0 if t > 0 else torch.ones_like(best, dtype=torch.bool)
         running, chosen = running[go_on], chosen[go_on]
         if len(running) == 0:
             break

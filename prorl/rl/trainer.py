@@ -62,7 +62,8 @@ def finetune(
     run = accelerator(settings.precision)
     policy.to(run.device).eval()
     reference = copy.deepcopy(policy).requires_grad_(False)
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    own_rates = {policy.shared.weight: settings.embedding_learning_rate}
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
     model, optimizer = run.prepare(policy, optimizer)
     none = Moments.of(torch.zeros(0, device=run.device))
     learner = Learner(run, policy, model, optimizer, reference, catalogue.to(run.device), simulator, settings, dict.fromkeys(REWARDS, none))
