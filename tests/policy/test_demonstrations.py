@@ -87,11 +87,14 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
     assert len(set(found.lengths.tolist())) > 1
 
 
-def test_the_search_keeps_the_shortest_and_the_longest_length():
+def test_the_search_stops_by_its_own_rule_and_at_the_longest_length():
+    """At least one item, whatever the shortest path of decoding."""
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(12, N_ITEMS)
-    lengths = search(simulator, history, target, Decoding(RULES, min_length=3, max_length=4), 6, 60).lengths
-    assert set(lengths.tolist()) <= {3, 4}
+    found = search(simulator, history, target, Decoding(RULES, min_length=3, max_length=4), 6, 60)
+    assert torch.equal(found.path, search(simulator, history, target, Decoding(RULES, min_length=1, max_length=4), 6, 60).path)
+    assert {1, 2} <= set(found.lengths.tolist()) <= {1, 2, 3, 4}
+    assert search(simulator, history, target, Decoding(RULES, min_length=1, max_length=2), 6, 60).path.shape == (12, 2)
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
