@@ -69,6 +69,7 @@ FINETUNE = replace(
     weights=RewardWeights(ctr=1.0, ioi=1.0, ior=1.0),
     kl=KL(coefficient=0.01),
     learning_rate=1e-3,
+    embedding_learning_rate=1e-3,
     warmup_share=0.0,
     weight_decay=0.05,
     gradient_clip=1.0,
