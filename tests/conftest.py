@@ -1,11 +1,13 @@
-"""What all tests share: no downloads, and the folder of data sets that may not be redistributed."""
+"""What all tests share: no downloads, one thread, and the folder of data sets that may not be redistributed."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, so set before any test module
+# Both are read when the libraries are imported, so they are set before any test module.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads wait for each other longer than they work
 
 
 @pytest.fixture(scope="session")
