@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from prorl.config import read_params
 from prorl.items.reduction import fit_pca
+from prorl.params import read_params
 from prorl.semantic_ids.quantisers import QUANTISERS
 from prorl.semantic_ids.statistics import code_statistics, reconstruction_error
 

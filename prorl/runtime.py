@@ -13,8 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from prorl.config import ConfigError, read_params
+from prorl.config import ConfigError
 from prorl.files import read_json, write_json
+from prorl.params import read_params
 from prorl.tables import DataError
 
 

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.items.embedding import embed
 from prorl.items.matrices import write_matrix
+from prorl.params import Params
 from prorl.runtime import run_stage
 from prorl.tables import ITEMS, read_table
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from prorl.config import ConfigError, Params
+from prorl.config import ConfigError
 from prorl.evaluation.evaluate import Judge, evaluate
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.files import atomic_file, write_json
+from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import PolicyGuide

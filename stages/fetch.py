@@ -6,8 +6,8 @@ PRORL_ARCHIVES names a folder of local archives, asked before the data set's own
 import os
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.datasets.fetching import fetch
+from prorl.params import Params
 from prorl.runtime import run_stage
 
 

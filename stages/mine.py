@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.files import write_json
+from prorl.params import Params
 from prorl.paths.instances import mine
 from prorl.runtime import run_stage
 from prorl.tables import INSTANCES, INTERACTIONS, ITEMS, PROMPTED_INSTANCES, USER_SPLITS, read_table, write_table

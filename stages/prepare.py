@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.datasets.fetching import fetched_source
 from prorl.files import write_json
+from prorl.params import Params
 from prorl.paths.preparing import prepare
 from prorl.runtime import derived_seed, run_stage
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, write_table

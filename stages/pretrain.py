@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from prorl.config import Params
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.files import write_json
+from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, save_policy

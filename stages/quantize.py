@@ -4,9 +4,9 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
-from prorl.config import Params
 from prorl.files import atomic_folder, write_json
 from prorl.items.matrices import read_matrix
+from prorl.params import Params
 from prorl.runtime import run_stage
 from prorl.semantic_ids.quantisers import provenance, semantic_ids
 from prorl.semantic_ids.statistics import semantic_id_statistics

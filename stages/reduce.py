@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.files import atomic_folder
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.items.reduction import fit_pca, save_pca
+from prorl.params import Params
 from prorl.runtime import run_stage
 
 

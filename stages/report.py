@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prorl.config import Params
 from prorl.files import atomic_file
+from prorl.params import Params
 from prorl.reports.inputs import read_inputs
 from prorl.reports.page import render
 from prorl.runtime import run_stage

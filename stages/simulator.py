@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prorl.config import ConfigError, Params
+from prorl.config import ConfigError
 from prorl.files import write_json
+from prorl.params import Params
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import run_stage
 from prorl.simulators.ranking import ranking_metrics

@@ -7,7 +7,8 @@ import typing
 import pytest
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError, read_params
+from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
+from prorl.params import read_params
 from tests.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"

@@ -9,7 +9,8 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from prorl.config import KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes, read_params
+from prorl.config import KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
+from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.prompts import Catalogue

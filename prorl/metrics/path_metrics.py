@@ -7,6 +7,8 @@ no item were emitted, and 0 behind the end.
 
 import numpy as np
 
+from prorl.tables import DataError
+
 NON_ITEM = -1
 
 
@@ -70,12 +72,13 @@ def distinct(items: np.ndarray) -> np.ndarray:
 def diversity(items: np.ndarray, user: np.ndarray, n_pairs: int, seed: int) -> np.ndarray:
     """Mean Jaccard distance [p] between the path's items and those of paths of other users, over about `n_pairs` pairs in all.
 
-    Every path meets equally many partners, drawn uniformly with `seed`. NaN where all paths are of one user.
+    Every path meets equally many partners, drawn uniformly with `seed`; two empty paths are at distance 0. Raises `DataError` where all
+    paths are of one user.
     """
     n = len(items)
     _, group, sizes = np.unique(user, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
-        return np.full(n, np.nan)
+        raise DataError("diversity compares paths of different users; there is one user")
     n_partners = -(-n_pairs // n)
     # Sorted by user, the paths of others are one circular stretch behind the user's own.
     order = np.argsort(group, kind="stable")
@@ -86,7 +89,7 @@ def diversity(items: np.ndarray, user: np.ndarray, n_pairs: int, seed: int) -> n
     own, other = _sets(items), _sets(items)[partner]
     common = ((own[:, None, :, None] == other[:, :, None, :]) & (own[:, None, :, None] != 0)).any(-1).sum(-1)
     either = (own != 0).sum(1)[:, None] + (other != 0).sum(2) - common
-    return (1 - common / np.maximum(either, 1)).mean(1)
+    return 1 - np.where(either > 0, common / np.maximum(either, 1), 1.0).mean(1)
 
 
 def _sets(items: np.ndarray) -> np.ndarray:

@@ -20,6 +20,14 @@ from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import SEMANTIC_IDS, DataError, read_table
 
 IDS_FILE = "semantic_ids.parquet"
+FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5Policy` computes
+    "feed_forward_proj": "relu",
+    "layer_norm_epsilon": 1e-6,
+    "relative_attention_num_buckets": RELATIVE_BUCKETS,
+    "relative_attention_max_distance": RELATIVE_MAX_DISTANCE,
+    "tie_word_embeddings": True,
+    "is_encoder_decoder": True,
+}
 
 
 def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -> Catalogue:
@@ -60,12 +68,7 @@ def save_policy(folder: Path, policy: T5Policy, catalogue: Catalogue, semantic_i
                 "d_kv": sizes.d_kv,
                 "num_heads": sizes.n_heads,
                 "dropout_rate": sizes.dropout,
-                "feed_forward_proj": "relu",
-                "layer_norm_epsilon": 1e-6,
-                "relative_attention_num_buckets": RELATIVE_BUCKETS,
-                "relative_attention_max_distance": RELATIVE_MAX_DISTANCE,
-                "tie_word_embeddings": True,
-                "is_encoder_decoder": True,
+                **FUNCTION,
                 "pad_token_id": vocabulary.pad,
                 "decoder_start_token_id": vocabulary.pad,
                 "eos_token_id": vocabulary.eos,
@@ -85,6 +88,9 @@ def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
         config, own = read_json(folder / "config.json"), read_json(folder / "prorl.json")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; a policy is a folder as the pretrain stage writes it") from error
+    for key, value in FUNCTION.items():
+        if config.get(key) != value:
+            raise DataError(f"{folder}/config.json: {key}: got {config.get(key)!r}, allowed: {value!r}")
     sizes = Sizes(
         vocabulary=config["vocab_size"],
         n_layers=config["num_layers"],

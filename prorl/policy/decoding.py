@@ -136,7 +136,7 @@ class _Unfinished:
 
 def inverse_transform(log_probs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """The choice [r] at which the cumulated probabilities of `log_probs` [r, c] first exceed `uniform` [r] in [0, 1)."""
-    cumulated = log_probs.exp().cumsum(-1)
+    cumulated = log_probs.double().exp().cumsum(-1)
     # Scaled by the last sum, which rounding may leave beside 1; a choice of probability 0 adds nothing and is never the first.
     return torch.searchsorted(cumulated, (uniform * cumulated[:, -1])[:, None], right=True)[:, 0]
 

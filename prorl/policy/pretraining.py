@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from prorl.config import Pretrain
+from prorl.config import ConfigError, Pretrain
 from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import Catalogue
@@ -70,6 +70,10 @@ def pretrain(
     "validation_loss"}`, `stopped` being `flattened` or `max_steps`.
     """
     run = accelerator(settings.precision)
+    if settings.batch_size < run.num_processes:
+        raise ConfigError(
+            f"pretrain.batch_size: got {settings.batch_size}, allowed: at least one for each of {run.num_processes} processes"
+        )
     catalogue = catalogue.to(run.device)
     train, validation = ({name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation))
     policy.to(run.device)

@@ -11,6 +11,7 @@ import torch
 from prorl.config import Decoding
 from prorl.semantic_ids.trie import Trie, named_once
 from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.tables import DataError
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,6 @@ class Catalogue:
     trie: Trie
     decoding: Decoding
     target_tokens: Literal["shared", "separate"]
-
-    def __post_init__(self) -> None:
-        longest = self.decoding.max_length
-        if self.trie.n_items < 3 * longest:
-            # With fewer items the forbidden ones could leave a path nothing to go on with.
-            raise ValueError(f"{self.trie.n_items} items; constrained paths of up to {longest} need at least {3 * longest}")
 
     @property
     def n_levels(self) -> int:
@@ -56,13 +51,20 @@ class Catalogue:
         return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
 
     def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0."""
-        parts = [target[:, None] * 0]
+        """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0.
+
+        Raises `DataError` where the catalogue is so small that a path may come to have nothing to go on with.
+        """
+        parts = [torch.zeros_like(target)[:, None]]  # so that there is a column where nothing is forbidden
         if "history" in self.decoding.forbid:
             parts.append(history)
         if "target" in self.decoding.forbid:
             parts.append(target[:, None])
-        return named_once(torch.cat(parts, dim=1))
+        forbidden = torch.cat(parts, dim=1)
+        needed = forbidden.shape[1] - 1 + self.decoding.max_length
+        if self.trie.n_items < needed:
+            raise DataError(f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; {needed} are enough")
+        return named_once(forbidden)
 
     def level_ids(self, level: int, device: torch.device) -> torch.Tensor:
         """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level."""

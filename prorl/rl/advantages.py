@@ -1,6 +1,8 @@
 """Position-specific advantage estimation (PSAE), with stopping as an action.
 
-Source: ProRL (arXiv 2605.28293). Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
+Source: ProRL (arXiv 2605.28293). A rollout's own reward is part of its baseline, as in the paper, so that with n rollouts acting at a
+position the expected gradient there is (n - 1) / n of the true one.
+Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
 
 import torch

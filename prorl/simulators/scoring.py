@@ -7,6 +7,9 @@ Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d
 also ranks candidates for the next step, which the search for paths needs.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +49,17 @@ class Simulator(Protocol):
         ...
 
 
+def _full_precision(method: Callable) -> Callable:
+    """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges by."""
+
+    @functools.wraps(method)
+    def outside(self, *arguments):
+        with torch.autocast(self.vectors.device.type, enabled=False):
+            return method(self, *arguments)
+
+    return outside
+
+
 class InnerProductSimulator:
     """A causal sequence model as `Simulator`: `P(i | S) = softmax over items of state(S) . vector(i)`."""
 
@@ -64,6 +78,7 @@ class InnerProductSimulator:
         return self
 
     @torch.no_grad()
+    @_full_precision
     def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
         """See `Simulator.score`. The history is encoded once per prompt; what lies behind the end of a path is not scored."""
         b, m, t = path.shape
@@ -87,6 +102,7 @@ class InnerProductSimulator:
         )
 
     @torch.no_grad()
+    @_full_precision
     def target_scores(self, states: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """log P(target) [r] and rank [r] at `states` [r, d]. Memory stays bounded, whatever the number of states and items."""
         vectors = self.vectors[1:]
@@ -124,10 +140,16 @@ def save_simulator(folder: Path, model: nn.Module, name: str, sizes: dict, max_l
 
 def load_simulator(folder: Path) -> InnerProductSimulator:
     """The simulator in `folder`. Raises `DataError` for an unknown model or weights of another shape."""
-    config = read_json(Path(folder) / "config.json")
+    try:
+        config = read_json(Path(folder) / "config.json")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file; a simulator is a folder as the simulator stage writes it") from error
     name = config["name"]
     if name not in SIMULATORS:
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
+    expected = {field.name for field in dataclasses.fields(SIZES[name])}
+    if config["sizes"].keys() != expected:
+        raise DataError(f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}")
     model = SIMULATORS[name](SIZES[name](**config["sizes"]), config["n_items"], config["max_length"])
     try:
         model.load_state_dict(load_file(Path(folder) / "model.safetensors"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prorl.config import read_params
 from prorl.datasets.amazon_books import read_amazon_books
+from prorl.params import read_params
 from prorl.tables import DataError
 
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section("prepare")

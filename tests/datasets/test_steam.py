@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prorl.config import read_params
 from prorl.datasets.steam import read_steam
+from prorl.params import read_params
 from prorl.tables import DataError
 
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section("prepare")

@@ -9,8 +9,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from prorl.config import ConfigError, Tabular, read_params
+from prorl.config import ConfigError, Tabular
 from prorl.datasets.tabular import read_tabular, timestamps
+from prorl.params import read_params
 from prorl.tables import DataError
 
 MAPPING = Tabular(

@@ -8,6 +8,7 @@ import pytest
 
 from prorl.metrics import path_metrics
 from prorl.paths.mining import attribute_words
+from prorl.tables import DataError
 
 # Items 1..6; the last two have no attribute in common with anything, 6 has none at all.
 WORDS = attribute_words(pa.array([["Comedy"], ["Comedy", "Drama"], ["Drama"], ["War", "Drama"], ["Western"], []]), ignored=[])
@@ -93,10 +94,15 @@ def test_diversity_of_a_collapsed_and_of_a_disjoint_set_of_paths():
     assert path_metrics.diversity(same_sets, np.arange(3), 30, seed=0).tolist() == [0.0] * 3
 
 
-def test_diversity_repeats_with_its_seed_and_is_undefined_for_one_user():
+def test_diversity_repeats_with_its_seed_and_needs_two_users():
     rng = np.random.default_rng(0)
     items, user = rng.integers(1, 9, (20, 3)), rng.integers(1, 5, 20)
     first, again, other = (path_metrics.diversity(items, user, 40, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert np.isnan(path_metrics.diversity(items, np.ones(20), 40, 1)).all()
+    with pytest.raises(DataError, match="one user"):
+        path_metrics.diversity(items, np.ones(20), 40, 1)
+
+
+def test_two_empty_paths_are_alike():
+    assert path_metrics.diversity(np.array([[0, 0], [0, 0]]), np.array([1, 2]), 4, seed=0).tolist() == [0.0, 0.0]

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from prorl.config import read_params
 from prorl.datasets.sources import raw_log
+from prorl.params import read_params
 from prorl.paths.preparing import prepare
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, DataError
 

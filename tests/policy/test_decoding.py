@@ -155,7 +155,7 @@ def test_keyed_uniforms_depend_on_seed_prompt_rollout_and_position_alone():
 
 
 def test_inverse_transform_takes_the_choice_whose_stretch_holds_the_number():
-    log_probs = torch.tensor([[0.0, 0.5, 0.0, 0.25, 0.25, 0.0]]).log().expand(6, -1)
+    log_probs = torch.tensor([[0.0, 0.5, 0.0, 0.25, 0.25, 0.0]], dtype=torch.float64).log().expand(6, -1)
     uniform = torch.tensor([0.0, 0.25, 0.4999, 0.5, 0.75, 1 - 2.0**-23])
     assert inverse_transform(log_probs, uniform).tolist() == [1, 1, 1, 3, 4, 4]
 

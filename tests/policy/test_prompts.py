@@ -8,6 +8,7 @@ from prorl.config import Decoding
 from prorl.policy.prompts import Actions, Catalogue, masked_log_softmax
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.tables import DataError
 from tests.tiny_models import random_catalogue
 
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6, two levels of three codes
@@ -70,8 +71,10 @@ def test_a_stop_is_allowed_from_the_shortest_length_on(min_length):
 
 
 def test_too_few_items_for_the_longest_path_are_an_error():
-    with pytest.raises(ValueError, match="6 items; constrained paths of up to 3 need at least 9"):
-        six_items(max_length=3)
+    catalogue = six_items(("history", "target"), max_length=4)
+    history, target = torch.tensor([[1, 2]]), torch.tensor([3])
+    with pytest.raises(DataError, match=r"6 items: .*; 7 are enough"):  # three forbidden items, and four of the path
+        catalogue.forbidden_at_start(history, target)
 
 
 def test_masked_log_softmax_renormalises_over_what_is_allowed():
