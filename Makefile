@@ -13,8 +13,9 @@ repro test test-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 install: $(INSTALLED)
 
+# `make repro PRESET=ml-1m` runs with the settings of presets/ml-1m.yaml in a worktree of its own; SETTINGS=<file> lays more over them.
 repro: $(INSTALLED)
-	dvc repro
+	$(if $(PRESET),python tools/preset.py $(if $(SETTINGS),--settings $(SETTINGS)) $(PRESET),dvc repro)
 
 test: $(INSTALLED)
 	pytest

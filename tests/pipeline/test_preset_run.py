@@ -1,0 +1,62 @@
+"""A preset runs the real pipeline in a worktree of its own and leaves the checkout as it is."""
+
+import pytest
+
+from tests.pipeline.clones import TINY, Clone, clone_of_working_tree
+from tests.stage_dependencies import round_trip_yaml
+
+SECTIONS = [*TINY, "fetch", "mine"]  # those with entries per data set
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Clone:
+    """A clone in which nothing has run, with a preset for the first stages."""
+    clone = clone_of_working_tree(tmp_path / "checkout")
+    own = {"datasets": ["own"], **{section: {"own": {}} for section in SECTIONS}}
+    own["fetch"]["own"] = {"source": "ml-100k"}
+    own["prepare"] |= {"min_user_interactions": 150}
+    round_trip_yaml().dump(own, clone.root / "presets" / "own.yaml")
+    return clone
+
+
+def run_preset(checkout, *arguments):
+    """What the stages of preset `own` print; the names of those that ran."""
+    printed = checkout.run("python", "tools/preset.py", "own", *arguments).stdout
+    return printed, [line for line in printed.splitlines() if line.startswith("Running stage")]
+
+
+def contents(checkout):
+    """The bytes of every file of the checkout; the site's cache of DVC is only here inside it."""
+    elsewhere = (".git/", ".presets/", ".dvc/tmp/site/")
+    return {name: path.read_bytes() for name, path in checkout.files(".").items() if not name.startswith(elsewhere)}
+
+
+def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout):
+    before = contents(checkout)
+    printed, ran = run_preset(checkout, "prepare@own")
+    assert "preset own: in .presets/own" in printed
+    assert ran == ["Running stage 'fetch@own':", "Running stage 'prepare@own':"]
+    worktree = Clone(checkout.root / ".presets" / "own")
+    assert worktree.read("reports/own/prepare.json")["kept"]["users"] < 300
+    assert (worktree.root / "data/prepared/own/items.parquet").exists()
+    assert contents(checkout) == before
+    assert checkout.run("git", "status", "--porcelain").stdout == "?? presets/own.yaml\n"
+
+    assert run_preset(checkout, "prepare@own")[1] == [], "nothing has changed"
+    script = checkout.root / "stages/prepare.py"
+    with open(script, "a", encoding="utf-8") as stream:
+        stream.write("    import prorl\n\n    Path('imported').write_text(prorl.__file__)\n")
+    refused = checkout.run("python", "tools/preset.py", "own", check=False)
+    assert refused.returncode != 0
+    assert refused.stderr == "preset: uncommitted changes in stages/prepare.py; a preset runs the last commit: commit them first\n"
+    checkout.run("git", "commit", "--quiet", "--all", "--message", "Another script")
+    assert run_preset(checkout, "prepare@own")[1] == ["Running stage 'prepare@own':"], "what was fetched is still there"
+    assert (worktree.root / "imported").read_text() == str(worktree.root / "prorl" / "__init__.py")
+    assert checkout.dvc("repro", "--dry", "fetch@ml-100k").count("Running stage") == 1, "the checkout's own pipeline is its own"
+
+
+def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
+    failed = checkout.run("python", "tools/preset.py", "ml-10m", check=False)
+    assert failed.returncode != 0
+    assert failed.stderr == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m, own, steam\n"
+    assert not (checkout.root / ".presets").exists()

@@ -1,0 +1,172 @@
+"""Presets: settings laid over params.yaml, and the worktree that a preset runs in."""
+
+import re
+import subprocess
+
+import pytest
+
+from prorl.config import ConfigError
+from prorl.datasets import DATASETS
+from prorl.params import read_params
+from tests.stage_dependencies import ROOT
+from tools.preset import PresetError, lay_over, preset_file, refuse_uncommitted_changes, round_trip_yaml, update, with_layers
+
+PARAMS = ROOT / "params.yaml"
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+GENERAL = {"datasets": ["other"]} | {
+    section: {"other": {}} for section, values in round_trip_yaml().load(PARAMS).items() if isinstance(values, dict) and "ml-100k" in values
+}
+
+
+@pytest.fixture
+def layer(tmp_path):
+    """A function that writes settings to a file and gives its path."""
+
+    def write(settings, name="own"):
+        path = tmp_path / f"{name}.yaml"
+        round_trip_yaml().dump(settings, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A function that runs git in a repository with one commit: settings, a script and results."""
+    root = tmp_path / "repository"
+    for name, text in {
+        "params.yaml": "seed: 1\n",
+        "stages/mine.py": "first\n",
+        "stages/gone.py": "\n",
+        "dvc.lock": "default\n",
+        "reports/a/mine.json": "1\n",
+        ".gitignore": "/.presets/\n/data/\n",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+
+    def git(*arguments):
+        own = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        return subprocess.run(["git", *own, *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+
+    git.root = root
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "First")
+    return git
+
+
+def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
+    values = {"a": {"b": 1, "c": {"d": [1, 2], "e": None}}, "f": [1, 2, 3]}
+    lay_over(values, {"a": {"c": {"d": [3], "e": {"g": 1}}}, "f": [4], "h": 5})
+    assert values == {"a": {"b": 1, "c": {"d": [3], "e": {"g": 1}}}, "f": [4], "h": 5}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_path):
+    params = with_layers(PARAMS, [preset])
+    assert params["datasets"] == [preset.stem]
+    assert preset.stem in DATASETS
+    default, sections = round_trip_yaml().load(PARAMS), [name for name, values in params.items() if isinstance(values, dict)]
+    for name in sections:
+        own = {preset.stem} if preset.stem in params[name] else set()
+        assert params[name].keys() - own == default[name].keys() - {"ml-100k"}
+        assert all(params[name][key] == default[name][key] for key in params[name].keys() - own)
+    round_trip_yaml().dump(params, tmp_path / "params.yaml")
+    assert read_params(tmp_path / "params.yaml").section("finetune", preset.stem).steps > 0
+
+
+def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
+    own = layer({"finetune": {"other": {"steps": 77}}, "seed": 5}, "more")
+    params = with_layers(PARAMS, [layer(GENERAL | {"finetune": {"other": {"steps": 50, "centering_steps": 5}}}), own])
+    assert params["finetune"]["other"] == {"steps": 77, "centering_steps": 5}
+    assert params["seed"] == 5
+    round_trip_yaml().dump(params, tmp_path / "params.yaml")
+    assert "# Every setting of the pipeline." in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"finetune": {"stepz": 3}}, "finetune.stepz: unknown key; did you mean 'steps'?"),
+        ({"finetun": {"steps": 3}}, "finetun: unknown key; did you mean 'finetune'?"),
+        ({"finetune": 3}, "finetune: got 3, allowed: a mapping"),
+        ({"datasets": "ml-1m"}, "datasets: got 'ml-1m' (str), allowed: a list"),
+        ({"datasets": ["ml-1m"]}, "fetch.ml-1m: got None, allowed: a mapping, `{}` where nothing differs"),
+        ({"prepare": {"other": {"split": [8, 0, 1]}}}, "prepare.split[1]: got 0.0 (float), allowed: a number above 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_one_line_that_names_the_preset(layer, settings, message):
+    preset = layer(lay_together(GENERAL, settings))
+    with pytest.raises(ConfigError, match=re.escape(f"own.yaml over params.yaml: {message}")) as error:
+        with_layers(PARAMS, [preset])
+    assert "\n" not in str(error.value)
+
+
+def lay_together(values, changes):
+    """`changes` laid over a copy of `values`."""
+    both = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    lay_over(both, changes)
+    return both
+
+
+@pytest.mark.parametrize(("text", "message"), [("seed: [", "not readable as YAML"), ("", "expected a mapping of sections, found NoneType")])
+def test_a_file_that_is_no_mapping_is_an_error_that_names_it(tmp_path, text, message):
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"own.yaml: {message}"):
+        with_layers(PARAMS, [tmp_path / "own.yaml"])
+
+
+def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"own\.yaml: no such file"):
+        with_layers(PARAMS, [tmp_path / "own.yaml"])
+
+
+def test_an_unknown_preset_is_an_error_that_names_those_there_are():
+    with pytest.raises(PresetError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m, steam"):
+        preset_file(ROOT, "ml-10m")
+
+
+def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(repository):
+    root = repository.root
+    refuse_uncommitted_changes(root)
+    (root / "dvc.lock").write_text("after a run\n", encoding="utf-8")
+    (root / "README.md").write_text("new\n", encoding="utf-8")
+    refuse_uncommitted_changes(root)
+    (root / "stages/mine.py").write_text("changed\n", encoding="utf-8")
+    (root / "stages/new.py").write_text("new\n", encoding="utf-8")
+    with pytest.raises(PresetError, match=r"uncommitted changes in stages/mine\.py, stages/new\.py; a preset runs the last commit"):
+        refuse_uncommitted_changes(root)
+
+
+def test_the_worktree_follows_the_commits_and_keeps_its_own_settings_and_results(repository):
+    root = repository.root
+    worktree = root / ".presets" / "a"
+    update(root, worktree)
+    assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "first\n"
+    assert not any((worktree / name).exists() for name in ("params.yaml", "dvc.lock", "reports"))
+    own = {"params.yaml": "seed: 2\n", "dvc.lock": "own\n", "reports/a/mine.json": "2\n", "data/b": "3\n"}
+    for name, text in own.items():
+        (worktree / name).parent.mkdir(parents=True, exist_ok=True)
+        (worktree / name).write_text(text, encoding="utf-8")
+
+    (root / "stages/mine.py").write_text("second\n", encoding="utf-8")
+    (root / "stages/gone.py").unlink()
+    (root / "params.yaml").write_text("seed: 3\n", encoding="utf-8")
+    (root / "reports/a/mine.json").write_text("4\n", encoding="utf-8")
+    repository("commit", "--quiet", "--all", "--message", "Second")
+    update(root, worktree)
+    assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "second\n"
+    assert not (worktree / "stages/gone.py").exists()
+    assert {name: (worktree / name).read_text(encoding="utf-8") for name in own} == own
+    assert repository("-C", str(worktree), "rev-parse", "HEAD") == repository("rev-parse", "HEAD")
+    assert repository("status", "--porcelain") == ""
+
+
+def test_a_worktree_that_was_deleted_is_made_again(repository):
+    worktree = repository.root / ".presets" / "a"
+    update(repository.root, worktree)
+    subprocess.run(["rm", "-r", str(worktree)], check=True)
+    update(repository.root, worktree)
+    assert (worktree / "stages/mine.py").exists()
