@@ -20,7 +20,7 @@ from prorl.rl.rewards import StepRewards
 from prorl.rl.rollouts import Prompts, draw
 from prorl.simulators.scoring import Simulator
 
-PROMPTS_PER_PASS = 32  # of the loss: prompts whose longest paths are alike share a pass, so that little padding is computed
+PROMPTS_PER_PASS = 8  # of the loss: prompts whose longest paths are alike share a pass, so that little padding is computed
 
 
 @dataclass
