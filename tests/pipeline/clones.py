@@ -45,9 +45,10 @@ class Clone:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Run `command` at the clone's root with the virtual environment's programs; where `check`, a failure shows what it printed."""
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for programs that run in the clone: the virtual environment's programs and the clone's own library first."""
+        return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PRORL_", "GIT_", "DVC_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.root),
@@ -55,7 +56,10 @@ class Clone:
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "a"), ("EMAIL", "a@b.c"))},
         }
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run `command` at the clone's root; where `check`, a failure shows what it printed."""
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

@@ -1,0 +1,143 @@
+"""Long stages killed at any moment and run again end with the same files as a run without a break."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from prorl.files import sha256_of
+from tests.items.tiny_qwen3 import save_tiny_qwen3
+from tests.pipeline.clones import Clone, clone_of_working_tree
+from tests.pipeline.test_pipeline import DATASET
+from tests.pipeline.test_repeated_run import alone, written_since
+
+MOMENTS = 5
+LONG_STAGES = ("embed", "simulator-SASRec", "pretrain", "finetune")
+# Long enough for several checkpoints in each stage.
+LONGER = {
+    "embed": {"batch_size": 2, "max_tokens": 64},
+    "simulator": {"epochs": 12, "patience": 12},
+    "pretrain": {"max_steps": 120, "evaluate_every": 6, "patience": 20},
+    "finetune": {"steps": 100, "centering_steps": 10, "evaluate_every": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A clone in which every long stage has run without a break, on one thread."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        save_tiny_qwen3(folder, ["A film about the sea (1995). Adventure, Drama"])
+        clone = clone_of_working_tree(folder / "clone")
+        clone.set(**LONGER)
+        clone.set(embed={"model": str(folder / "model")})
+        clone.repro(f"finetune@{DATASET}")
+        yield clone
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a stage: how it ended, when its first checkpoint was there and when it ended, in seconds, and where its steps began."""
+
+    status: int
+    checkpoint_after: float | None
+    seconds: float
+    first_step: str
+
+
+def attempt(clone: Clone, command: list[str], label: str, kill_after: float | None = None, *, from_checkpoint: bool = False) -> Attempt:
+    """Run `command` to its end, or until SIGKILL `kill_after` seconds after its start or, if so asked, its first checkpoint."""
+    started, checkpoint_after = time.monotonic(), None
+    log = clone.root / "log"
+    with open(log, "wb") as stream:
+        stage = subprocess.Popen(command, cwd=clone.root, env=clone.environment, stdout=stream, stderr=stream)
+        while stage.poll() is None:
+            now = time.monotonic() - started
+            if checkpoint_after is None and checkpoints(clone):
+                checkpoint_after = now
+            since = checkpoint_after if from_checkpoint else 0.0
+            if kill_after is not None and since is not None and now - since >= kill_after:
+                stage.kill()
+                stage.wait()
+            time.sleep(0.005)
+    printed = log.read_text(encoding="utf-8")
+    assert stage.returncode in (0, -signal.SIGKILL), printed
+    first = re.search(rf"^{label}: .*?([0-9]+/[0-9]+)", printed, re.MULTILINE)
+    return Attempt(stage.returncode, checkpoint_after, time.monotonic() - started, first[1] if first else "")
+
+
+def checkpoints(clone: Clone) -> list[Path]:
+    """The finished files of the clone's checkpoints."""
+    return [path for path in (clone.root / ".checkpoints").rglob("*") if path.is_file() and path.suffix != ".partial"]
+
+
+def hashes(files: dict[str, Path]) -> dict[str, str]:
+    """SHA-256 of each file."""
+    return {name: sha256_of(path) for name, path in files.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG_STAGES)
+def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same_files(unbroken, tmp_path, name):
+    label = name.replace("-", " ")
+    clone, command = alone(unbroken, name, tmp_path / "whole")
+    given = set(clone.files("data", "models", "reports"))
+    whole = attempt(clone, command, label)
+    expected = hashes(written_since(clone, given))
+    assert expected
+    assert expected == {path: sha256_of(unbroken.root / path) for path in expected}
+
+    seeded = random.Random(f"moments of {name}")
+    work = whole.seconds - whole.checkpoint_after
+    moments = [(seeded.uniform(0, whole.checkpoint_after), False)]
+    moments += [((i + seeded.random()) / (MOMENTS - 1) * 0.95 * work, True) for i in range(MOMENTS - 1)]
+    continued = []
+    for moment, (kill_after, from_checkpoint) in enumerate(moments):
+        killed = Attempt(0, None, 0, "")
+        while killed.status == 0:  # one that ended before its moment, on a machine that has become faster, is no test
+            clone, _ = alone(unbroken, name, tmp_path / f"moment {moment}")
+            killed = attempt(clone, command, label, kill_after, from_checkpoint=from_checkpoint)
+            kill_after *= 0.8
+            if killed.status == 0:
+                shutil.rmtree(clone.root)
+        left = checkpoints(clone)
+        again = attempt(clone, command, label)
+        assert again.status == 0
+        assert hashes(written_since(clone, given)) == expected, f"killed after {killed.seconds:.2f} s"
+        assert checkpoints(clone) == []
+        assert bool(left) == (again.first_step != whole.first_step), "where there is a checkpoint, the run goes on from it"
+        continued.append(bool(left))
+        print(f"{name}: killed after {killed.seconds:.1f} of {whole.seconds:.1f} s, went on from {again.first_step}")
+    assert any(continued)
+
+
+@pytest.mark.slow
+def test_after_a_kill_of_dvc_and_its_stage_the_next_repro_goes_on(unbroken):
+    outputs = [f"models/policies/{DATASET}/prorl", f"reports/{DATASET}/finetune.json", f"reports/{DATASET}/curves/finetune"]
+
+    def written():
+        return {path: value for path, value in hashes(unbroken.files("models", "reports")).items() if path.startswith(tuple(outputs))}
+
+    expected = written()
+    command = ["dvc", "repro", "--force", "--single-item", f"finetune@{DATASET}"]
+    group = subprocess.Popen(
+        command, cwd=unbroken.root, env=unbroken.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not checkpoints(unbroken):
+        assert group.poll() is None
+        time.sleep(0.005)
+    os.killpg(group.pid, signal.SIGKILL)
+    group.wait()
+    assert written() != expected
+    again = unbroken.run(*command)
+    first_step = re.search(r"^finetune: .*?([0-9]+)/[0-9]+", again.stderr, re.MULTILINE)
+    assert int(first_step[1]) > 0, "it goes on from the checkpoint"
+    assert written() == expected
