@@ -1,9 +1,12 @@
-"""Position-specific advantage estimation (PSAE), with stopping as an action.
+"""Advantages of actions, with stopping as an action: the estimators that ProRL (arXiv 2605.28293) compares, ProRL's own among them.
 
-Source: ProRL (arXiv 2605.28293). A rollout's own reward is part of its baseline, as in the paper, so that with n rollouts acting at a
-position the expected gradient there is (n - 1) / n of the true one.
+An estimator takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the advantages [b, m, t+1],
+0 where a rollout does not act. A rollout's own reward is part of its baseline, as in the paper, so that with n rollouts in a baseline
+the expected gradient is (n - 1) / n of the true one. The estimator with a critic is `prorl.rl.critic`.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
+
+from collections.abc import Callable
 
 import torch
 
@@ -25,8 +28,40 @@ def reward_to_go(rewards: torch.Tensor, gamma: float) -> torch.Tensor:
     return torch.stack(to_go[::-1], dim=-1)
 
 
+def reinforce(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[0], the whole path's return at each of its actions, [b, m, t+1] (Williams 1992, without a baseline)."""
+    return to_go[..., :1] * acts
+
+
+def without_baseline(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[t], [b, m, t+1]: what an action cannot have caused does not count for it (Sutton et al. 1999)."""
+    return to_go * acts
+
+
+def group_relative(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[0] - mean of G[0] over the prompt's rollouts, [b, m, t+1] (GRPO, Shao et al. 2024).
+
+    Not divided by their deviation, so that it differs from the other estimators in the baseline alone (as in Liu et al. 2025). Every
+    rollout acts at t = 0; one that acts nowhere has no part in the mean.
+    """
+    path_return, takes_part = to_go[..., :1], acts[..., :1]
+    mean = (path_return * takes_part).sum(1, keepdim=True) / takes_part.sum(1, keepdim=True).clamp(min=1)
+    return (path_return - mean) * acts
+
+
 def position_specific(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-    """A[t] = G[t] - mean of G[t] over the prompt's rollouts that act at t, [b, m, t+1]; 0 where a rollout does not act, or acts alone."""
+    """A[t] = G[t] - mean of G[t] over the prompt's rollouts that act at t, [b, m, t+1]; 0 where a rollout does not act, or acts alone.
+
+    ProRL's PSAE.
+    """
     count = acts.sum(1, keepdim=True)
     baseline = (to_go * acts).sum(1, keepdim=True) / count.clamp(min=1)
     return (to_go - baseline) * (acts & (count > 1))
+
+
+ESTIMATORS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "reinforce": reinforce,
+    "reward_to_go": without_baseline,
+    "grpo": group_relative,
+    "position_specific": position_specific,
+}

@@ -1,4 +1,4 @@
-"""Reward-to-go and position-specific advantages, worked out by hand.
+"""Reward-to-go and the advantages of every estimator, worked out by hand.
 
 Three rollouts of one prompt, at most three items long:
     rollout 0 writes three items, rewards 1, 2, 4: it makes no stop, since the path is of the longest length
@@ -6,9 +6,10 @@ Three rollouts of one prompt, at most three items long:
     rollout 2 writes one, reward 6, and stops at t = 1
 """
 
+import pytest
 import torch
 
-from prorl.rl.advantages import acting, position_specific, reward_to_go
+from prorl.rl.advantages import ESTIMATORS, acting, position_specific, reward_to_go
 
 LENGTH = torch.tensor([[3, 2, 1]])
 REWARDS = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 5.0, 0.0], [6.0, 0.0, 0.0]]])
@@ -34,6 +35,30 @@ def test_position_specific_advantages():
     third = 1 / 3
     expected = [[0, 7 * third, 2, 0], [1, 4 * third, -2, 0], [-1, -11 * third, 0, 0]]
     torch.testing.assert_close(advantages, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # G[0] = 7, 8, 6 at every action, stops included.
+        ("reinforce", [[7, 7, 7, 0], [8, 8, 8, 0], [6, 6, 0, 0]]),
+        ("reward_to_go", [[7, 6, 4, 0], [8, 5, 0, 0], [6, 0, 0, 0]]),
+        # Their mean is 7.
+        ("grpo", [[0, 0, 0, 0], [1, 1, 1, 0], [-1, -1, 0, 0]]),
+    ],
+)
+def test_advantages_of_the_other_estimators(name, expected):
+    assert ESTIMATORS[name](reward_to_go(REWARDS, 1.0), acting(LENGTH, 3)).tolist() == [expected]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_rollout_that_acts_nowhere_has_no_part_in_the_others_advantages(name):
+    to_go, acts = reward_to_go(REWARDS, 1.0), acting(LENGTH, 3)
+    to_go = torch.cat([to_go, torch.full((1, 1, 4), 99.0)], dim=1)
+    nowhere = torch.cat([acts, torch.zeros(1, 1, 4, dtype=torch.bool)], dim=1)
+    advantages = ESTIMATORS[name](to_go, nowhere)
+    torch.testing.assert_close(advantages[:, :3], ESTIMATORS[name](to_go[:, :3], acts))
+    assert advantages[:, 3].eq(0).all()
 
 
 def test_alone_at_a_position_there_is_no_advantage():
