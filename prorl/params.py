@@ -75,6 +75,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
                 )
         for dataset in params.datasets:
             params.section(name, dataset)
+    for name in ("pretrain", "finetune"):
+        _check_simulator(params, name)
     for dataset in params.datasets:
         longest = params.section("mine", dataset).history_length + params.section("decoding").max_length
         if params.section("simulator", dataset).max_length < longest:
@@ -83,6 +85,17 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
                 f"allowed: at least mine.history_length + decoding.max_length, {longest}"
             )
     return params
+
+
+def _check_simulator(params: Params, name: str) -> None:
+    """The simulator of section `name` is one of `simulators`, and one for all data sets: dvc.yaml names its folder as a dependency."""
+    for dataset in params.datasets:
+        if "simulator" in params.raw[name][dataset]:
+            raise ConfigError(f"{params.source}: {name}.{dataset}.simulator: allowed only as {name}.simulator, for all data sets")
+    if params.raw[name]["simulator"] not in params.simulators:
+        raise ConfigError(
+            f"{params.source}: {name}.simulator: got {params.raw[name]['simulator']!r}, allowed: one of `simulators`, {params.simulators}"
+        )
 
 
 def _merged(general: dict, specific: dict) -> dict:

@@ -10,6 +10,7 @@ from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_policy, save_policy
 from prorl.policy.decoding import PolicyGuide
+from prorl.policy.released import load_released
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
@@ -23,9 +24,14 @@ def body(params: Params, dataset: str) -> None:
     prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
     policies, simulator_folder = Path("models/policies") / dataset, Path("models/simulators") / dataset / settings.simulator
     start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
-    policy, catalogue = load_policy(start, decoding)
+    if start.suffix == ".pth":
+        semantic_ids = Path("data/semantic_ids") / dataset / IDS_FILE
+        policy, catalogue = load_released(start, params.section("policy", dataset), semantic_ids, decoding)
+    else:
+        semantic_ids = start / IDS_FILE
+        policy, catalogue = load_policy(start, decoding)
     train, validation = (read_instances(instances / f"{split}.parquet") for split in ("train", "validation"))
-    inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start]
+    inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start, semantic_ids]
     checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed)
 
     device = process().device
@@ -50,7 +56,7 @@ def body(params: Params, dataset: str) -> None:
     )
     if not process().is_main_process:  # of several that train, one writes
         return
-    save_policy(policies / "prorl", policy, catalogue, start / IDS_FILE)
+    save_policy(policies / "prorl", policy, catalogue, semantic_ids)
     write_json(reports / "finetune.json", training)
     checkpoint.remove()
 

@@ -111,6 +111,14 @@ def test_a_data_sets_entry_holds_over_the_sections_own_and_for_no_other_data_set
         (put("decoding.forbid", ["repeat"]), "decoding.forbid[0]: got 'repeat' (str), allowed: repeats, history, target"),
         (put("reduce.whiten", 1), "reduce.whiten: got 1 (int), allowed: true or false"),
         (put("evaluate.rollouts", [1, 0]), "evaluate.rollouts[1]: got 0 (int), allowed: a number at least 1"),
+        (
+            put("pretrain.simulator", "BERT4Rec"),
+            "pretrain.simulator: got 'BERT4Rec', allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
+        (
+            put("finetune.ml-100k", {"simulator": "GRU4Rec"}),
+            "finetune.ml-100k.simulator: allowed only as finetune.simulator, for all data sets",
+        ),
         (put("evaluate.policies", {"mine": 3}), "evaluate.policies.mine: got 3 (int), allowed: text"),
         (
             put("simulator.SASRec.hidden_dropout_prob", 1),
