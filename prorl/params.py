@@ -21,9 +21,13 @@ PARAMS_FILE = Path("params.yaml")
 
 @dataclass(frozen=True)
 class Params:
-    """All of `params.yaml`, validated. `section(name, dataset)` gives one typed section."""
+    """All of `params.yaml`, validated. `section(name, dataset)` gives one typed section.
+
+    `training_seed` is `seed` where params.yaml has null.
+    """
 
     seed: int
+    training_seed: int
     launch: str
     datasets: list[str]
     simulators: list[str]
@@ -56,9 +60,11 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         raise ConfigError(f"{source}: no such file; run from the root of the repository") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}: expected a mapping of sections, found {type(raw).__name__}")
-    heads = {"seed": int, "launch": str, "datasets": list[str], "simulators": list[str]}
+    heads = {"seed": int, "training_seed": int | None, "launch": str, "datasets": list[str], "simulators": list[str]}
     _check_keys(raw, [*heads, *SECTIONS], "", source)
     head = {key: _convert(kind, raw[key], key, {}, source) for key, kind in heads.items()}
+    if head["training_seed"] is None:
+        head["training_seed"] = head["seed"]
     if not head["datasets"]:
         raise ConfigError(f"{source}: datasets: got an empty list, allowed: at least one data set")
     params = Params(**head, raw=raw, source=source)

@@ -32,7 +32,7 @@ def body(params: Params, dataset: str) -> None:
         policy, catalogue = load_policy(start, decoding)
     train, validation = (read_instances(instances / f"{split}.parquet") for split in ("train", "validation"))
     inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start, semantic_ids]
-    checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed)
+    checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed, params.training_seed)
 
     device = process().device
     simulator = load_simulator(simulator_folder).to(device)
@@ -46,10 +46,10 @@ def body(params: Params, dataset: str) -> None:
         policy,
         catalogue,
         simulator,
-        PromptSource(train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.seed),
+        PromptSource(train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed),
         settings,
         lambda current: judge.greedy_means(PolicyGuide(current, on_device))[settings.simulator],
-        params.seed,
+        params.training_seed,
         checkpoint,
         reports / "curves/finetune",
         params.section("logging").every_seconds,

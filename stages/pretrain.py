@@ -30,7 +30,7 @@ def body(params: Params, dataset: str) -> None:
         Path("models/simulators") / dataset / settings.simulator,
     )
     inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", semantic_ids, simulator_folder]
-    checkpoint = Checkpoint(f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed)
+    checkpoint = Checkpoint(f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed, params.training_seed)
 
     simulator = load_simulator(simulator_folder)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
@@ -39,12 +39,12 @@ def body(params: Params, dataset: str) -> None:
     shares = {"mined": 1 - settings.search_share, "search": settings.search_share} if settings.search_paths else {"mined": 1.0}
     if settings.search_paths:
         for split, n_paths in (("train", settings.search_paths), ("validation", -(-settings.search_paths // 10))):
-            seed = derived_seed(params.seed, "search", split)
+            seed = derived_seed(params.training_seed, "search", split)
             prompts = random_prompts(mined_from[split], sequences, simulator.n_items, n_paths, seed)
             demonstrations[split]["search"] = search(simulator, *prompts, decoding, settings.search_candidates, every_seconds)
 
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
-    torch.manual_seed(derived_seed(params.seed, "pretrain", "weights"))
+    torch.manual_seed(derived_seed(params.training_seed, "pretrain", "weights"))
     vocabulary = catalogue.vocabulary
     n_ids = vocabulary.size_with_target_tokens if sizes.target_tokens == "separate" else vocabulary.size
     policy = T5Policy(Sizes(n_ids, sizes.n_layers, sizes.d_model, sizes.d_ff, sizes.d_kv, sizes.n_heads, sizes.dropout))
@@ -55,7 +55,7 @@ def body(params: Params, dataset: str) -> None:
         demonstrations["validation"],
         shares,
         settings,
-        params.seed,
+        params.training_seed,
         checkpoint,
         reports / "curves/pretrain",
         every_seconds,

@@ -19,7 +19,7 @@ from prorl.config import GLOBAL_SECTIONS, SECTIONS
 ROOT = Path(__file__).resolve().parent.parent
 DVC_FILE = ROOT / "dvc.yaml"
 WITHOUT_EFFECT = ("logging",)  # sections that change how a run looks and never what it writes
-HEADS = ("seed", "simulators")  # settings outside sections that a script may read
+HEADS = ("seed", "training_seed", "simulators")  # settings outside sections that a script may read
 
 
 def round_trip_yaml() -> YAML:

@@ -7,9 +7,9 @@ import pytest
 from tests.stage_dependencies import DVC_FILE, ROOT, imported_names, is_module, modules_of, params_of, round_trip_yaml, settings_read
 
 FLOORS = [
-    *("config", "params", "files", "tables", "runtime", "training"),
+    *("config", "params", "files", "presets", "worktrees", "tables", "runtime", "training"),
     *("datasets", "paths", "items", "semantic_ids", "simulators", "metrics", "guide", "policy", "rl", "baselines", "evaluation"),
-    *("reports", "cli"),
+    *("reports", "experiments", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))

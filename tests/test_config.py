@@ -83,11 +83,17 @@ def test_a_data_sets_entry_holds_over_the_sections_own_and_for_no_other_data_set
     assert dataclasses.replace(other, learning_rate=own.learning_rate, weights=own.weights) == own
 
 
+def test_the_training_seed_is_the_seed_where_it_is_null(changed):
+    assert read_params(changed(put("training_seed", None))).training_seed == read_params(PARAMS).seed
+    assert read_params(changed(put("training_seed", 7))).training_seed == 7
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (put("seed", "2026"), "seed: got '2026' (str), allowed: a whole number"),
         (put("seed", True), "seed: got True (bool), allowed: a whole number"),
+        (put("training_seed", 1.5), "training_seed: got 1.5 (float), allowed: a whole number"),
         (put("datasets", []), "datasets: got an empty list, allowed: at least one data set"),
         (put("datasets", "ml-100k"), "datasets: got 'ml-100k' (str), allowed: a list"),
         (put("finetune.steps", 1.5), "finetune.steps: got 1.5 (float), allowed: a whole number"),

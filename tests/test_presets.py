@@ -8,8 +8,10 @@ import pytest
 from prorl.config import ConfigError
 from prorl.datasets import DATASETS
 from prorl.params import read_params
+from prorl.presets import lay_over, preset_file, round_trip_yaml, with_layers
+from prorl.worktrees import WorktreeError, refuse_uncommitted_changes
 from tests.stage_dependencies import ROOT
-from tools.preset import PresetError, lay_over, preset_file, refuse_uncommitted_changes, round_trip_yaml, update, with_layers
+from tools.preset import update
 
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
@@ -124,7 +126,7 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
 
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    with pytest.raises(PresetError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m, steam"):
+    with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m, steam"):
         preset_file(ROOT, "ml-10m")
 
 
@@ -136,7 +138,7 @@ def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(
     refuse_uncommitted_changes(root)
     (root / "stages/mine.py").write_text("changed\n", encoding="utf-8")
     (root / "stages/new.py").write_text("new\n", encoding="utf-8")
-    with pytest.raises(PresetError, match=r"uncommitted changes in stages/mine\.py, stages/new\.py; a preset runs the last commit"):
+    with pytest.raises(WorktreeError, match=r"uncommitted changes in stages/mine\.py, stages/new\.py; what runs is the last commit"):
         refuse_uncommitted_changes(root)
 
 

@@ -48,7 +48,7 @@ def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout)
         stream.write("    import prorl\n\n    Path('imported').write_text(prorl.__file__)\n")
     refused = checkout.run("python", "tools/preset.py", "own", check=False)
     assert refused.returncode != 0
-    assert refused.stderr == "preset: uncommitted changes in stages/prepare.py; a preset runs the last commit: commit them first\n"
+    assert refused.stderr == "preset: uncommitted changes in stages/prepare.py; what runs is the last commit: commit them first\n"
     checkout.run("git", "commit", "--quiet", "--all", "--message", "Another script")
     assert run_preset(checkout, "prepare@own")[1] == ["Running stage 'prepare@own':"], "what was fetched is still there"
     assert (worktree.root / "imported").read_text() == str(worktree.root / "prorl" / "__init__.py")
