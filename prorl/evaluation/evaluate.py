@@ -24,7 +24,8 @@ Table = dict[str, dict]
 @dataclass(frozen=True)
 class Evaluation:
     """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}; `comparison`: {"a - b": {simulator:
-    {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator and prompt."""
+    {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator and prompt, with a column for each metric of the greedy path
+    (`ioi`) and of every other way to decode (`rollout@5/ioi`)."""
 
     results: Table
     comparison: Table
@@ -96,7 +97,7 @@ def evaluate(guides: dict[str, SamplingGuide], judge: Judge, settings: Evaluate,
             | {label: {metric: bootstrap.mean(values) for metric, values in part.items()} for label, part in best[simulator].items()}
             for simulator, own in metrics[name].items()
         }
-        rows += [_rows(name, simulator, prompts, items, own) for simulator, own in metrics[name].items()]
+        rows += [_rows(name, simulator, prompts, items, own, best[simulator]) for simulator, own in metrics[name].items()]
     first, *others = guides
     comparison = {
         f"{other} - {first}": {
@@ -120,7 +121,14 @@ def _samples(name: str, guide: SamplingGuide, judge: Judge, n_samples: int, ever
     )
 
 
-def _rows(guide: str, simulator: str, prompts: JudgedPrompts, items: torch.Tensor, metrics: dict[str, np.ndarray]) -> pd.DataFrame:
+def _rows(
+    guide: str,
+    simulator: str,
+    prompts: JudgedPrompts,
+    items: torch.Tensor,
+    greedy: dict[str, np.ndarray],
+    others: dict[str, dict[str, np.ndarray]],
+) -> pd.DataFrame:
     paths = items.cpu().numpy()
     return pd.DataFrame(
         {
@@ -131,6 +139,7 @@ def _rows(guide: str, simulator: str, prompts: JudgedPrompts, items: torch.Tenso
             "history": list(prompts.history.cpu().numpy()),
             "target": prompts.target.cpu().numpy(),
             "path": [row[row != 0] for row in paths],
-            **{metric: metrics[metric] for metric in ("ioi", "ior", "ctr", "coherence", "error", "length")},
+            **greedy,
+            **{f"{label}/{metric}": values for label, part in others.items() for metric, values in part.items()},
         }
     )

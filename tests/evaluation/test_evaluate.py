@@ -121,7 +121,10 @@ def test_every_prompts_result_is_a_row(evaluation, judge, paths):
     assert [list(h) for h in part.history] == judge.prompts.history.tolist()
     assert part.target.tolist() == judge.prompts.target.tolist()
     assert [list(p) for p in part.path] == [[i for i in path if i] for path in paths[2][:, 0].tolist()]
-    assert part.ctr.mean() == pytest.approx(evaluation.results["second"]["GRU4Rec"]["ctr"]["mean"])
+    for metric, value in evaluation.results["second"]["GRU4Rec"].items():
+        of_prompts = {f"{metric}/{name}": own for name, own in value.items()} if metric.startswith("rollout@") else {metric: value}
+        for column, own in of_prompts.items():
+            assert part[column].mean() == pytest.approx(own["mean"]), column
 
 
 def test_judging_does_not_depend_on_the_batch_size(judge, paths):
