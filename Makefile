@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-recbole.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro test test-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro test test-slow bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro test test-slow lint lock
+.PHONY: install repro test test-slow bench bench-slow lint lock
 
 install: $(INSTALLED)
 
@@ -22,6 +22,13 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	pytest -m slow
+
+# Timings against the obvious versions, on the models of `make repro`, into benchmarks/results.
+bench: $(INSTALLED)
+	python -m benchmarks
+
+bench-slow: $(INSTALLED)
+	python -m benchmarks --slow
 
 lint: $(INSTALLED)
 	ruff check .

@@ -1,14 +1,12 @@
 """Time and memory of the stages prepare and mine on synthetic logs with a long tail, against the bounds they must keep.
 
-    python benchmarks/prepare_scale.py                      # 3 and 30 million interactions; about 3 GB of disk and 5 minutes
-    python benchmarks/prepare_scale.py --interactions 300000
+    python -m benchmarks.prepare_scale                      # 3 and 30 million interactions; about 3 GB of disk and 5 minutes
+    python -m benchmarks.prepare_scale --interactions 300000
 
 A log of `e` interactions has e / 12 users and e / 30 items, as the books of Amazon roughly have. Beside each size stands the time that the
 walk through every user, item by item, takes for the mining alone (it does not write its instances).
 """
 
-import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -22,12 +20,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from benchmarks.harness import ROOT, command_line, prepare, publish
 from prorl.config import GLOBAL_SECTIONS, SECTIONS
 from prorl.files import read_json
 from prorl.paths.sequences import user_sequences
 from prorl.tables import INTERACTIONS, ITEMS, read_table
 
-ROOT = Path(__file__).parents[1]
+TITLE = "Preparing and mining large logs"
 DATASET = "synthetic"
 CHUNK = 5_000_000
 N_CATEGORIES = 2000
@@ -128,24 +127,27 @@ def measure(folder: Path, n_interactions: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """One line per size."""
+    parser = command_line(TITLE)
     parser.add_argument("--interactions", type=int, nargs="+", default=[3_000_000, 30_000_000])
-    sizes = parser.parse_args().interactions
-    print(f"{os.cpu_count()} CPUs")
-    print("interactions        kept     users     items instances   prepare    mine      CPU      peak    walk")
-    per_million = []
+    arguments = parser.parse_args()
+    options = prepare(TITLE, arguments)
+    lines = [
+        "| interactions | kept | users | items | instances | prepare | mine | CPU, per million | peak memory | walk |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
     kept_bounds = True
-    for size in sizes:
+    for size in [10_000] if options.quick else arguments.interactions:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(Path(folder), size)
-        print(
-            f"{size:>12,} {row['interactions']:>11,} {row['users']:>9,} {row['items']:>9,} {row['instances']:>9,} "
-            f"{row['prepare']:>7.1f} s {row['mine']:>5.1f} s {row['processor']:>6.1f} s {row['gib']:>5.1f} GiB {row['walk']:>5.1f} s",
-            flush=True,
+        lines.append(
+            f"| {size:,} | {row['interactions']:,} | {row['users']:,} | {row['items']:,} | {row['instances']:,} | {row['prepare']:.1f} s "
+            f"| {row['mine']:.1f} s | {row['processor'] / size * 1e6:.2f} s | {row['gib']:.1f} GiB | {row['walk']:.1f} s |"
         )
-        per_million.append(row["processor"] / size * 1e6)
+        print(lines[-1], flush=True)
         kept_bounds &= row["prepare"] + row["mine"] <= MAX_SECONDS and row["gib"] <= MAX_GIB
-    print("CPU seconds per million interactions:", ", ".join(f"{seconds:.2f}" for seconds in per_million))
+    publish(TITLE, lines, options)
     if not kept_bounds:
         sys.exit(f"more than {MAX_SECONDS} s or {MAX_GIB} GiB")
 

@@ -1,4 +1,6 @@
-"""Codebooks of clustered vectors at the size of a language model's: `python benchmarks/quantize_quality.py [--items 5000 100000]`.
+"""Codebooks of clustered vectors at the size of a language model's.
+
+    python -m benchmarks.quantize_quality [--items 5000 100000] [--quick] [--results <folder>]
 
 Vectors of 4,096 components, normalised, lie around subclusters of clusters whose sizes fall off as 1 / rank, as the genres of a
 catalogue do. They are reduced and quantised as params.yaml says for every data set, by each quantiser, with the last code by
@@ -6,18 +8,19 @@ nearness alone and balanced. Exit status 1 if the setting of params.yaml misses 
 256, distinct codes for at least 99% of items.
 """
 
-import argparse
 import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.harness import command_line, prepare, publish
 from prorl.items.reduction import fit_pca
 from prorl.params import read_params
 from prorl.semantic_ids.quantisers import QUANTISERS
 from prorl.semantic_ids.statistics import code_statistics, reconstruction_error
 
+TITLE = "Codebooks"
 WIDTH = 4096
 CLUSTERS, SUBCLUSTERS = 40, 20
 MIN_PERPLEXITY, MIN_DISTINCT = 150, 0.99
@@ -40,36 +43,50 @@ def clustered_vectors(n: int, seed: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Print one line per size, quantiser and way to assign the last code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """One line per size, quantiser and way to assign the last code."""
+    parser = command_line(TITLE)
     parser.add_argument("--items", type=int, nargs="+", default=[5_000, 100_000])
     parser.add_argument("--methods", nargs="+", choices=QUANTISERS, default=list(QUANTISERS))
     arguments = parser.parse_args()
+    options = prepare(TITLE, arguments)
     params = read_params()
     reduce, quantize = (params.section(name, params.datasets[0]) for name in ("reduce", "quantize"))
     missed = False
-    for n in arguments.items:
+    levels = range(1, quantize.n_codebooks + 1)
+    heads = ["items", "method", "last code", *(f"perplexity {level}" for level in levels), "distinct", "largest group", "error", "seconds"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    print("\n".join(lines))
+    for n in [300] if options.quick else arguments.items:
         vectors = clustered_vectors(n, params.seed)
-        started = time.perf_counter()
         reduced = fit_pca(vectors, reduce.dimension, reduce.whiten).transform(vectors)
-        print(f"{n} items: {WIDTH} to {reduce.dimension} components in {time.perf_counter() - started:.1f} s", flush=True)
         del vectors
         for method in arguments.methods:
             for balanced in (False, True):
+                settings = replace(quantize, balanced=balanced)
+                if options.quick:
+                    settings = replace(settings, n_restarts=1, codebook_size=16, rq_vae=replace(quantize.rq_vae, steps=20))
                 started = time.perf_counter()
-                quantised = QUANTISERS[method](reduced, replace(quantize, balanced=balanced), params.seed)
+                quantised = QUANTISERS[method](reduced, settings, params.seed)
                 seconds = time.perf_counter() - started
                 statistics = code_statistics(quantised.codes)
-                perplexities = [statistics[f"level_{level + 1}"]["perplexity"] for level in range(quantize.n_codebooks)]
-                print(
-                    f"  {method:9} {'balanced' if balanced else 'nearest':8} perplexity {', '.join(f'{p:.0f}' for p in perplexities)}"
-                    f"  distinct {statistics['distinct_share']:.4f}  largest group {statistics['largest_group']}"
-                    f"  error {reconstruction_error(reduced, quantised.reconstruction):.3f}  {seconds:.1f} s",
-                    flush=True,
-                )
+                perplexities = [statistics[f"level_{level}"]["perplexity"] for level in levels]
+                cells = [
+                    f"{n:,}",
+                    method,
+                    "balanced" if balanced else "nearest",
+                    *(f"{perplexity:.0f}" for perplexity in perplexities),
+                    f"{statistics['distinct_share']:.4f}",
+                    statistics["largest_group"],
+                    f"{reconstruction_error(reduced, quantised.reconstruction):.3f}",
+                    f"{seconds:.1f}",
+                ]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+                print(lines[-1], flush=True)
                 as_configured = (method, balanced) == (quantize.method, quantize.balanced)
                 missed |= as_configured and (perplexities[0] < MIN_PERPLEXITY or statistics["distinct_share"] < MIN_DISTINCT)
-    sys.exit("a target is missed" if missed else 0)
+    publish(TITLE, lines, options)
+    if missed and not options.quick:
+        sys.exit("a target is missed")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""The benchmarks' harness: what it measures, checks and stores; and every benchmark at its smoke size."""
+
+import runpy
+import sys
+
+import pytest
+import torch
+
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.harness import Case, Claim, Disagreement, Measurement, Options, compare, measure, publish, timed, with_peak_memory
+from tests.stage_dependencies import ROOT
+from tests.tiny_models import fresh_accelerator  # noqa: F401
+
+CPU = torch.device("cpu")
+QUICK = Options(quick=True, results=None, device=CPU)
+
+
+def case(ours=lambda: 3, obvious=lambda: 3):
+    def check(our, others):
+        for name, other in others.items():
+            if our != other:
+                raise Disagreement(f"{name}: {other}, ours {our}")
+        return "equal"
+
+    return Case("three", ours, {"plain": obvious}, check, "items", lambda result: result)
+
+
+def test_versions_take_turns_after_each_has_run_once():
+    order = []
+    measured = measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, Options(False, None, CPU))
+    assert order[:6] == ["a", "b", "a", "b", "b", "a"]
+    assert len(measured["a"].seconds) == len(measured["b"].seconds) == 9
+    assert len(order) == 20
+
+
+def test_ratios_are_per_unit_and_the_aim_stands_beside_the_fastest_obvious_version(monkeypatch):
+    clock = iter([0.0, 2.0, 0.0, 12.0, 0.0, 8.0])  # start and end of each: ours, slow, fast
+    monkeypatch.setattr("benchmarks.harness.time.perf_counter", lambda: next(clock, 0.0))
+
+    def once(versions, options):
+        return {name: Measurement([timed(run, CPU)], 2**20, run()) for name, run in versions.items()}
+
+    monkeypatch.setattr("benchmarks.harness.measure", once)
+    both = Case("t", lambda: 4, {"slow": lambda: 4, "fast": lambda: 8}, lambda our, others: "as told", "tokens", lambda result: result)
+    rows, agreement = compare(both, 10, QUICK)
+    assert agreement == "as told"
+    assert rows == [
+        "| t | **ours** | 2.000 s | 1 | 2 tokens | 1 MiB |  |  |",
+        "| t | slow | 12.000 s | 1 | 0 tokens | 1 MiB | 6.0x |  |",
+        "| t | fast | 8.000 s | 1 | 1 tokens | 1 MiB | 2.0x | >= 10x |",
+    ]
+
+
+def test_versions_that_disagree_end_the_benchmark():
+    assert compare(case(), 1, QUICK)[1] == "equal"
+    with pytest.raises(Disagreement, match="plain: 4, ours 3"):
+        compare(case(obvious=lambda: 4), 1, QUICK)
+
+
+def test_peak_memory_is_that_held_at_once_within_the_run():
+    def run():
+        for _ in range(3):
+            torch.ones(2**24).sum()  # 64 MiB, one after another
+
+    peak = with_peak_memory(run, CPU)[1]
+    assert 50 * 2**20 < peak < 150 * 2**20
+
+
+def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRORL_COMMIT", "abc123")
+    options = Options(True, tmp_path, CPU)
+    for title, line in (("First", "| 1 |"), ("Second", "| 2 |"), ("First", "| 3 |")):
+        publish(title, [line], options)
+    (page,) = tmp_path.iterdir()
+    text = page.read_text()
+    assert [line for line in text.splitlines() if line.startswith(("#", "|"))][1:] == ["## First", "| 3 |", "## Second", "| 2 |"]
+    assert text.count("commit abc123") == 2
+    assert "threads; **smoke size" in text
+
+
+def test_the_aim_is_the_devices_own():
+    claim = Claim("x", cpu=3, gpu=8)
+    assert [claim.aim(torch.device(name)) for name in ("cpu", "cuda")] == [3, 8]
+
+
+def test_every_benchmark_is_listed():
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\nif __name__ ==" in path.read_text(encoding="utf-8")}
+    assert scripts - {"__main__"} == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_runs_at_its_smoke_size_and_its_versions_agree(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--results", str(tmp_path)])
+    runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    (page,) = tmp_path.iterdir()
+    assert "smoke size" in page.read_text()
