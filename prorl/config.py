@@ -188,6 +188,14 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class SearchWeights:
+    """What an item's acceptance, and an attribute in common with the item before it, weigh against its gain in interest."""
+
+    ctr: float = setting(at_least=0)
+    coherence: float = setting(at_least=0)
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """Supervised pre-training on mined paths and on paths found by search."""
 
@@ -195,6 +203,7 @@ class Pretrain:
     search_paths: int = setting(at_least=0)
     search_share: float = setting(at_least=0, at_most=1)
     search_candidates: int = setting(at_least=1)
+    search_weights: SearchWeights = field()
     max_steps: int = setting(at_least=1)
     evaluate_every: int = setting(at_least=1)
     patience: int = setting(at_least=1)

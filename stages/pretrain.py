@@ -12,7 +12,7 @@ from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, save_policy
 from prorl.policy.decoding import PolicyGuide
-from prorl.policy.demonstrations import mined, random_prompts, search, search_statistics
+from prorl.policy.demonstrations import Search, mined, random_prompts
 from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.pretraining import pretrain
 from prorl.runtime import derived_seed, run_stage
@@ -33,6 +33,8 @@ def body(params: Params, dataset: str) -> None:
     checkpoint = Checkpoint(f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed, params.training_seed)
 
     simulator = load_simulator(simulator_folder)
+    words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
+    search = Search(simulator, decoding, settings.search_candidates, settings.search_weights, words)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     mined_from = {split: read_instances(instances / f"{split}.parquet") for split in ("train", "validation")}
     demonstrations = {split: {"mined": mined(part, decoding.max_length)} for split, part in mined_from.items()}
@@ -41,7 +43,7 @@ def body(params: Params, dataset: str) -> None:
         for split, n_paths in (("train", settings.search_paths), ("validation", -(-settings.search_paths // 10))):
             seed = derived_seed(params.training_seed, "search", split)
             prompts = random_prompts(mined_from[split], sequences, simulator.n_items, n_paths, seed)
-            demonstrations[split]["search"] = search(simulator, *prompts, decoding, settings.search_candidates, every_seconds)
+            demonstrations[split]["search"] = search.paths(*prompts, every_seconds)
 
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     torch.manual_seed(derived_seed(params.training_seed, "pretrain", "weights"))
@@ -61,7 +63,6 @@ def body(params: Params, dataset: str) -> None:
         every_seconds,
     )
     device = next(policy.parameters()).device
-    words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
     prompts = JudgedPrompts.of(mined_from["validation"], device)
     judge = Judge(
         prompts, {settings.simulator: simulator.to(device)}, words, decoding.max_length, len(prompts), settings.batch_size, params.seed
@@ -70,7 +71,7 @@ def body(params: Params, dataset: str) -> None:
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(Path("models/policies") / dataset / "pretrained", policy, catalogue, semantic_ids)
-    found = search_statistics(simulator, demonstrations["train"]["search"]) if settings.search_paths else {"paths": 0}
+    found = search.statistics(demonstrations["train"]["search"]) if settings.search_paths else {"paths": 0}
     write_json(reports / "pretrain.json", {**training, "search": found, "validation": validation})
     checkpoint.remove()
 

@@ -1,12 +1,12 @@
 """What pre-training imitates: mined paths, and paths found by search on a simulator for random targets.
 
 Mined paths teach the popular item first and the target last; on small data a policy trained on them alone writes nearly the same path
-for everybody. The search shows what moves *this* user towards *this* target: at each step it takes the item that gains most
-`IoI + log CTR`, among those the simulator finds acceptable and those akin to the target, and stops when no item gains anything: a
-demonstration is as short as it can be, and what to do with further steps, where `decoding.min_length` asks for them, is left to
-reinforcement learning. What the rules forbid is forbidden to the search too.
+for everybody. The search shows what moves *this* user towards *this* target: at each step it takes the item that gains most, among
+those the simulator finds acceptable and those akin to the target, and stops when the path is long enough and no item gains anything.
+The gain of an item is `IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path. What
+the rules of decoding forbid is forbidden to the search too.
 
-Shape key: `i` demonstrations, `h` history, `t` path position, `n` items, `c` candidates.
+Shape key: `i` demonstrations, `h` history, `t` path position, `n` items, `c` candidates, `w` words of attribute bits.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from prorl.config import Decoding
+from prorl.config import Decoding, SearchWeights
+from prorl.metrics.path_metrics import coherence
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed, progress
@@ -69,71 +70,88 @@ def random_prompts(
     return torch.from_numpy(instances.history[rows]).long(), torch.from_numpy(target).long()
 
 
-@torch.no_grad()
-def search(
-    simulator: InnerProductSimulator,
-    history: torch.Tensor,
-    target: torch.Tensor,
-    decoding: Decoding,
-    n_candidates: int,
-    every_seconds: float,
-    batch_size: int = 128,
-) -> Demonstrations:
-    """Paths of at least one item for `history` [i, h] and `target` [i], without the items that `decoding` forbids."""
-    batches = list(zip(history.split(batch_size), target.split(batch_size), strict=True))
-    found = [
-        _search_batch(simulator, h, t, decoding, n_candidates)
-        for h, t in progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)
-    ]
-    return Demonstrations(history, target, torch.cat(found))
+@dataclass(frozen=True)
+class Search:
+    """How paths are searched for: on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
 
+    words [n+1, w]: each item's attributes as bits, as `attribute_words` gives them.
+    """
 
-def _search_batch(simulator, history, target, decoding, n_candidates) -> torch.Tensor:
-    b = len(history)
-    vectors, model = simulator.vectors, simulator.model
-    states, memory = model.extend(history)
-    state = states[:, -1]
-    log_prob, _ = simulator.target_scores(state, target)
-    forbidden = torch.zeros(b, simulator.n_items + 1, dtype=torch.bool, device=history.device)
-    forbidden[:, 0] = True
-    if "history" in decoding.forbid:
-        forbidden.scatter_(1, history, True)
-    if "target" in decoding.forbid:
-        forbidden.scatter_(1, target[:, None], True)
-    akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
-    path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
-    running = torch.arange(b, device=history.device)
-    each = min(-(-n_candidates // 2), simulator.n_items)
-    for t in range(decoding.max_length):
-        log_ctr = F.logsigmoid(state @ vectors.T).masked_fill(forbidden[running], -torch.inf)
-        likely = log_ctr.topk(each).indices
-        near = (akin[running].masked_fill(forbidden[running], -torch.inf) + log_ctr / 4).topk(each).indices
-        candidates = torch.cat([likely, near], dim=1)
-        c = candidates.shape[1]
-        after, extended = model.extend(candidates.reshape(-1, 1), model.repeat(memory, c))
-        reached, _ = simulator.target_scores(after[:, 0], target[running].repeat_interleave(c))
-        gain = reached.view(-1, c) - log_prob[:, None] + log_ctr.gather(1, candidates)
-        best, choice = gain.max(dim=1)
-        chosen = torch.arange(len(running), device=history.device) * c + choice
-        go_on = best > 0 if t > 0 else torch.ones_like(best, dtype=torch.bool)
-        running, chosen = running[go_on], chosen[go_on]
-        if len(running) == 0:
-            break
-        item = candidates.flatten()[chosen]
-        path[running, t] = item
-        if "repeats" in decoding.forbid:
-            forbidden[running, item] = True
-        state, log_prob, memory = after[chosen, 0], reached[chosen], model.select(extended, chosen)
-    return path
+    simulator: InnerProductSimulator
+    decoding: Decoding
+    n_candidates: int
+    weights: SearchWeights
+    words: np.ndarray
 
+    @torch.no_grad()
+    def paths(self, history: torch.Tensor, target: torch.Tensor, every_seconds: float, batch_size: int = 128) -> Demonstrations:
+        """A path for each of `history` [i, h] and `target` [i]."""
+        batches = list(zip(history.split(batch_size), target.split(batch_size), strict=True))
+        found = [self._batch(h, g) for h, g in progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)]
+        return Demonstrations(history, target, torch.cat(found))
 
-def search_statistics(simulator: InnerProductSimulator, found: Demonstrations) -> dict[str, float]:
-    """How good paths found by search are under the simulator they were found on: mean IoI, IoR, CTR and length, and their number."""
-    scores = simulator.score(found.history, found.path[:, None], found.target)
-    return {
-        "paths": len(found),
-        "ioi": (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double().mean().item(),
-        "ior": (scores.rank[..., 0] - scores.rank[..., -1]).double().mean().item(),
-        "ctr": (scores.acceptance.double().sum(-1)[:, 0] / found.lengths.clamp(min=1)).mean().item(),
-        "length": found.lengths.double().mean().item(),
-    }
+    def _batch(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
+        b, vectors = len(history), simulator.vectors
+        states, memory = model.extend(history)
+        state = states[:, -1]
+        log_prob, _ = simulator.target_scores(state, target)
+        forbidden = self._forbidden_at_start(history, target)
+        akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
+        path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
+        running = torch.arange(b, device=history.device)
+        each = min(-(-self.n_candidates // 2), simulator.n_items)
+        for t in range(decoding.max_length):
+            worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
+            if t > 0 and self.weights.coherence:
+                worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
+            worth = worth.masked_fill(forbidden[running], -torch.inf)
+            likely = worth.topk(each).indices
+            near = (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4).topk(each).indices
+            candidates = torch.cat([likely, near], dim=1)
+            c = candidates.shape[1]
+            after, extended = model.extend(candidates.reshape(-1, 1), model.repeat(memory, c))
+            reached, _ = simulator.target_scores(after[:, 0], target[running].repeat_interleave(c))
+            gain = reached.view(-1, c) - log_prob[:, None] + worth.gather(1, candidates)
+            best, choice = gain.max(dim=1)
+            chosen = torch.arange(len(running), device=history.device) * c + choice
+            go_on = best > 0 if t >= max(1, decoding.min_length) else torch.ones_like(best, dtype=torch.bool)
+            running, chosen = running[go_on], chosen[go_on]
+            if len(running) == 0:
+                break
+            item = candidates.flatten()[chosen]
+            path[running, t] = item
+            if "repeats" in decoding.forbid:
+                forbidden[running, item] = True
+            state, log_prob, memory = after[chosen, 0], reached[chosen], model.select(extended, chosen)
+        return path
+
+    def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Which items [b, n+1] no path may hold; padding is one."""
+        forbidden = torch.zeros(len(history), self.simulator.n_items + 1, dtype=torch.bool, device=history.device)
+        forbidden[:, 0] = True
+        if "history" in self.decoding.forbid:
+            forbidden.scatter_(1, history, True)
+        if "target" in self.decoding.forbid:
+            forbidden.scatter_(1, target[:, None], True)
+        return forbidden
+
+    def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:
+        """Which items [b, n+1] have an attribute in common with `item` [b]."""
+        words = torch.from_numpy(self.words.view(np.int64)).to(item.device)
+        shared = torch.zeros(len(item), len(words), dtype=torch.bool, device=item.device)
+        for word in words.T:  # one after another: attributes can be thousands
+            shared |= (word[item][:, None] & word) != 0
+        return shared
+
+    def statistics(self, found: Demonstrations) -> dict[str, float]:
+        """How good found paths are under the simulator searched on: their number and mean IoI, IoR, CTR, coherence and length."""
+        scores = self.simulator.score(found.history, found.path[:, None], found.target)
+        return {
+            "paths": len(found),
+            "ioi": (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double().mean().item(),
+            "ior": (scores.rank[..., 0] - scores.rank[..., -1]).double().mean().item(),
+            "ctr": (scores.acceptance.double().sum(-1)[:, 0] / found.lengths.clamp(min=1)).mean().item(),
+            "coherence": coherence(found.path.numpy(), found.target.numpy(), self.words).mean().item(),
+            "length": found.lengths.double().mean().item(),
+        }

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from prorl.config import Decoding
-from prorl.policy.demonstrations import mined, random_prompts, search, search_statistics
+from prorl.config import Decoding, SearchWeights
+from prorl.metrics.path_metrics import coherence
+from prorl.policy.demonstrations import Search, mined, random_prompts
 from prorl.policy.pretraining import concatenated
 from prorl.tables import Instances
 from tests.tiny_models import random_instances, random_simulator
@@ -15,6 +16,14 @@ from tests.tiny_models import random_prompts as some_prompts
 
 N_ITEMS = 14
 RULES = ["repeats", "history", "target"]
+# Attributes as bits in two words; item 3 has none.
+WORDS = np.array(
+    [[0, 0], *([[1 << (i % 3), 1 << 63 if i == 7 else 0] if i != 3 else [0, 0] for i in range(1, N_ITEMS + 1)])], dtype=np.uint64
+)
+
+
+def search_on(simulator, decoding, n_candidates, ctr=1.0, coherent=0.0):
+    return Search(simulator, decoding, n_candidates, SearchWeights(ctr, coherent), WORDS)
 
 
 def test_mined_paths_are_runs_without_their_target():
@@ -52,31 +61,32 @@ def test_random_prompts_use_all_histories_alike_and_targets_new_to_the_user():
     assert not torch.equal(random_prompts(instances, sequences, 20, 40, seed=2)[1], target)
 
 
-def gains(simulator, history, target, before):
-    """IoI + log CTR of each item as the next one, each scored as a path of its own, [n+1]; -inf for padding."""
+def gains(simulator, history, target, before, weights):
+    """What each item gains as the next one, scored as a path of its own, [n+1]; -inf for padding."""
     found = [-math.inf]
     for item in range(1, simulator.n_items + 1):
         scores = simulator.score(history[None], torch.tensor([[[*before, item]]]), target[None])
         log_prob, acceptance = scores.log_prob[0, 0], scores.acceptance[0, 0, -1]
-        found.append((log_prob[-1] - log_prob[-2] + acceptance.log()).item())
+        incoherent = bool(before) and not (WORDS[item] & WORDS[before[-1]]).any()
+        found.append((log_prob[-1] - log_prob[-2] + weights.ctr * acceptance.log()).item() - weights.coherence * incoherent)
     return np.array(found)
 
 
 @pytest.mark.parametrize("forbid", [[], RULES, ["repeats"], ["history", "target"]])
-@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
-def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(forbid, name):
+@pytest.mark.parametrize(("name", "coherent"), [("SASRec", 0.0), ("GRU4Rec", 0.05)])
+def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(forbid, name, coherent):
     simulator = random_simulator(N_ITEMS, name)
     simulator.model.double()
     history, target = some_prompts(6, N_ITEMS)
-    decoding = Decoding(forbid, min_length=1, max_length=3)
-    found = search(simulator, history, target, decoding, 2 * N_ITEMS, 60, batch_size=4)
+    search = search_on(simulator, Decoding(forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent)
+    found = search.paths(history, target, 60, batch_size=4)
     assert torch.equal(found.history, history)
     assert torch.equal(found.target, target)
     for h, g, path in zip(history, target, found.path.tolist(), strict=True):
         items = [i for i in path if i]
         closed = (set(h.tolist()) if "history" in forbid else set()) | ({int(g)} if "target" in forbid else set())
         for t in range(3):
-            gain = gains(simulator, h, g, items[:t])
+            gain = gains(simulator, h, g, items[:t], search.weights)
             gain[list(closed | (set(items[:t]) if "repeats" in forbid else set()))] = -math.inf
             if t < len(items):
                 assert items[t] == gain.argmax()
@@ -87,20 +97,21 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
     assert len(set(found.lengths.tolist())) > 1
 
 
-def test_the_search_stops_by_its_own_rule_and_at_the_longest_length():
-    """At least one item, whatever the shortest path of decoding."""
+def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(12, N_ITEMS)
-    found = search(simulator, history, target, Decoding(RULES, min_length=3, max_length=4), 6, 60)
-    assert torch.equal(found.path, search(simulator, history, target, Decoding(RULES, min_length=1, max_length=4), 6, 60).path)
-    assert {1, 2} <= set(found.lengths.tolist()) <= {1, 2, 3, 4}
-    assert search(simulator, history, target, Decoding(RULES, min_length=1, max_length=2), 6, 60).path.shape == (12, 2)
+    short, long = (search_on(simulator, Decoding(RULES, n, max_length=4), 6).paths(history, target, 60) for n in (1, 3))
+    assert {1, 2} <= set(short.lengths.tolist()) <= {1, 2, 3, 4}
+    assert {3} <= set(long.lengths.tolist()) <= {3, 4}
+    for path, longer in zip(short.path, long.path, strict=True):
+        assert torch.equal(path[path != 0], longer[: int((path != 0).sum())]), "the same path, gone on with"
+    assert search_on(simulator, Decoding(RULES, min_length=1, max_length=2), 6).paths(history, target, 60).path.shape == (12, 2)
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
-    simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(40, N_ITEMS)
-    found = search(simulator, history, target, Decoding(RULES, min_length=1, max_length=4), 4, 60, batch_size=7)
+    search = search_on(random_simulator(N_ITEMS), Decoding(RULES, min_length=1, max_length=4), 4)
+    found = search.paths(history, target, 60, batch_size=7)
     for h, g, path in zip(history.tolist(), target.tolist(), found.path.tolist(), strict=True):
         items = [i for i in path if i]
         assert len(set(items)) == len(items) >= 1
@@ -110,19 +121,36 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 @pytest.mark.parametrize("n_candidates", [1, 2, 3])
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
     history, target = some_prompts(3, N_ITEMS)
-    found = search(random_simulator(N_ITEMS), history, target, Decoding(RULES, min_length=1, max_length=2), n_candidates, 60)
+    found = search_on(random_simulator(N_ITEMS), Decoding(RULES, min_length=1, max_length=2), n_candidates).paths(history, target, 60)
     assert (found.lengths >= 1).all()
+
+
+def test_a_weight_of_coherence_makes_paths_coherent():
+    simulator = random_simulator(N_ITEMS)
+    history, target = some_prompts(30, N_ITEMS)
+    decoding = Decoding(RULES, min_length=3, max_length=4)
+    without, heavy = (search_on(simulator, decoding, 2 * N_ITEMS, coherent=weight) for weight in (0.0, 100.0))
+    plain, coherent = (search.statistics(search.paths(history, target, 60))["coherence"] for search in (without, heavy))
+    assert coherent > plain + 0.2
 
 
 def test_statistics_of_found_paths_are_those_of_each_path():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(10, N_ITEMS)
-    found = search(simulator, history, target, Decoding(RULES, min_length=1, max_length=4), 8, 60)
+    search = search_on(simulator, Decoding(RULES, min_length=1, max_length=4), 8)
+    found = search.paths(history, target, 60)
     ioi, ior, ctr = [], [], []
     for h, g, path in zip(history, target, found.path, strict=True):
         scores = simulator.score(h[None], path[path != 0][None, None], g[None])
         ioi.append((scores.log_prob[0, 0, -1] - scores.log_prob[0, 0, 0]).item())
         ior.append((scores.rank[0, 0, 0] - scores.rank[0, 0, -1]).item())
         ctr.append(scores.acceptance.mean().item())
-    expected = {"paths": 10, "ioi": np.mean(ioi), "ior": np.mean(ior), "ctr": np.mean(ctr), "length": found.lengths.double().mean().item()}
-    assert search_statistics(simulator, found) == pytest.approx(expected, abs=1e-5)
+    expected = {
+        "paths": 10,
+        "ioi": np.mean(ioi),
+        "ior": np.mean(ior),
+        "ctr": np.mean(ctr),
+        "coherence": coherence(found.path.numpy(), target.numpy(), WORDS).mean(),
+        "length": found.lengths.double().mean().item(),
+    }
+    assert search.statistics(found) == pytest.approx(expected, abs=1e-5)
