@@ -19,10 +19,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prorl.files import atomic_folder, read_json, write_json
-from prorl.simulators.recbole_models import SIMULATORS, SIZES
+from prorl.simulators.recbole_models import SIMULATORS, SIZES, Memory
 from prorl.tables import DataError
 
-BLOCK_ELEMENTS = 2**24  # scores held at once: 64 MiB of float32
+# States times items whose scores are held at once, and paths read at once. On a CPU as many as its caches hold; else as few
+# calls as memory allows.
+SCORES_AT_ONCE = {"cpu": (512, 1024), "cuda": (2**14, 2**13)}
+PATHS_AT_ONCE = {"cpu": 128, "cuda": 2**14}
 
 
 @dataclass(frozen=True)
@@ -82,24 +85,38 @@ class InnerProductSimulator:
     def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
         """See `Simulator.score`. The history is encoded once per prompt; what lies behind the end of a path is not scored."""
         b, m, t = path.shape
-        states, memory = self.model.extend(history)
-        start = states[:, -1]
-        start_log_prob, start_rank = self.target_scores(start, target)
+        history_states, memory = self.model.extend(history)
+        start = history_states[:, -1]
         rows = path.reshape(b * m, t)
-        after, _ = self.model.extend(rows, self.model.repeat(memory, m))
-        before = torch.cat([start.repeat_interleave(m, dim=0)[:, None], after[:, :-1]], dim=1)
-        real = rows != 0
-        acceptance = torch.sigmoid((before * self.vectors[rows]).sum(-1)) * real
+        states = self._states(rows, memory, m, start)
+        row, position = (rows != 0).nonzero(as_tuple=True)
+        acceptance = torch.zeros(rows.shape, dtype=start.dtype, device=rows.device)
+        acceptance[row, position] = (states[row, position] * self.vectors[rows[row, position]]).sum(-1).sigmoid()
+        start_log_prob, start_rank = self.target_scores(start, target)
         log_prob = start_log_prob.repeat_interleave(m)[:, None].repeat(1, t + 1)
         rank = start_rank.repeat_interleave(m)[:, None].repeat(1, t + 1)
-        row, position = real.nonzero(as_tuple=True)
-        log_prob[row, position + 1], rank[row, position + 1] = self.target_scores(after[row, position], target[row // m])
-        last = torch.minimum(torch.arange(t + 1, device=path.device), real.sum(1, keepdim=True))
+        after = position + 1
+        log_prob[row, after], rank[row, after] = self.target_scores(states[row, after], target[row // m])
+        last = torch.minimum(torch.arange(t + 1, device=path.device), (rows != 0).sum(1, keepdim=True))
         return Scores(
             log_prob=log_prob.gather(1, last).view(b, m, t + 1),
             rank=rank.gather(1, last).view(b, m, t + 1),
             acceptance=acceptance.view(b, m, t),
         )
+
+    def _states(self, rows: torch.Tensor, memory: Memory, m: int, start: torch.Tensor) -> torch.Tensor:
+        """States [b * m, t+1, d] after 0..t items of `rows` [b * m, t], the first being `start` [b, d]; of no meaning behind the end.
+
+        Paths of like length are read together, each up to the longest of them, so that hardly any padding is computed.
+        """
+        length = (rows != 0).sum(1)
+        states = start.new_empty(len(rows), rows.shape[1] + 1, start.shape[1])
+        states[:, 0] = start.repeat_interleave(m, dim=0)
+        for group in length.argsort(stable=True).split(PATHS_AT_ONCE[rows.device.type]):
+            longest = int(length[group[-1]])
+            if longest > 0:
+                states[group, 1 : longest + 1], _ = self.model.extend(rows[group, :longest], self.model.select(memory, group // m))
+        return states
 
     @torch.no_grad()
     @_full_precision
@@ -108,26 +125,29 @@ class InnerProductSimulator:
         vectors = self.vectors[1:]
         own = (states * vectors[target - 1]).sum(-1)
         log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
-        n_rows = max(1, min(len(states), BLOCK_ELEMENTS // min(self.n_items, 2**14)))
-        for first in range(0, len(states), n_rows):
-            rows = slice(first, first + n_rows)
-            log_prob[rows], rank[rows] = self._target_scores_of_block(states[rows], target[rows], own[rows], vectors)
+        n_states, n_items = SCORES_AT_ONCE[states.device.type]
+        for first in range(0, len(states), n_states):
+            rows = slice(first, first + n_states)
+            log_prob[rows], rank[rows] = _target_scores(states[rows], target[rows], own[rows], vectors, n_items)
         return log_prob, rank
 
-    @staticmethod
-    def _target_scores_of_block(states, target, own, vectors) -> tuple[torch.Tensor, torch.Tensor]:
-        n_columns = max(1, BLOCK_ELEMENTS // max(1, len(states)))
-        normaliser = torch.full_like(own, -torch.inf)
-        better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-        for first in range(0, len(vectors), n_columns):
-            scores = states @ vectors[first : first + n_columns].T
-            normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
-            # The target itself is left out by index: its product may differ from `own` in the last bit.
-            column = target - 1 - first
-            inside = (column >= 0) & (column < scores.shape[1])
-            scores[inside, column[inside]] = -torch.inf
-            better += (scores > own[:, None]).sum(-1)
-        return own - normaliser, 1 + better
+
+def _target_scores(
+    states: torch.Tensor, target: torch.Tensor, own: torch.Tensor, vectors: torch.Tensor, n_items: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d], `n_items` at a time."""
+    normaliser = torch.full_like(own, -torch.inf)
+    n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
+    for first in range(0, len(vectors), n_items):
+        scores = states @ vectors[first : first + n_items].T
+        normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
+        better = scores > own[:, None]
+        # The target is left out by index: its product may differ from `own` in the last bit.
+        column = target - 1 - first
+        inside = (column >= 0) & (column < scores.shape[1])
+        counted = better.gather(1, column.clamp(0, scores.shape[1] - 1)[:, None])[:, 0] & inside
+        n_better += better.view(torch.uint8).sum(-1, dtype=torch.int32) - counted.int()
+    return own - normaliser, 1 + n_better
 
 
 def save_simulator(folder: Path, model: nn.Module, name: str, sizes: dict, max_length: int) -> None:

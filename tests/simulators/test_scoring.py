@@ -59,6 +59,19 @@ def test_every_prefix_is_scored_as_recbole_scores_it_alone(name):
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize("paths_at_once", [1, 5])
+def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, paths_at_once):
+    simulator = InnerProductSimulator(recbole_model(name, N_ITEMS, MAX_LENGTH).double())
+    history, target = random_prompts(4, N_ITEMS, 6)
+    at_once = simulator.score(history, paths_of_all_lengths(), target)
+    monkeypatch.setitem(scoring.PATHS_AT_ONCE, "cpu", paths_at_once)
+    in_groups = simulator.score(history, paths_of_all_lengths(), target)
+    assert torch.equal(in_groups.rank, at_once.rank)
+    torch.testing.assert_close(in_groups.log_prob, at_once.log_prob, rtol=0, atol=1e-12)
+    torch.testing.assert_close(in_groups.acceptance, at_once.acceptance, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_beyond_the_end_of_a_path_the_last_value_stays_and_nothing_is_accepted(name):
     history, target = random_prompts(4, N_ITEMS, 6)
     path = paths_of_all_lengths()
@@ -73,15 +86,15 @@ def test_beyond_the_end_of_a_path_the_last_value_stays_and_nothing_is_accepted(n
     assert (scores.log_prob[0, 0] == scores.log_prob[0, 0, 0]).all()  # an empty path changes nothing
 
 
-@pytest.mark.parametrize("elements", [1, 3, 50, 97])
-def test_scores_in_blocks_equal_the_plain_ones(monkeypatch, elements):
+@pytest.mark.parametrize("block", [(1, 1), (2, 7), (4, 40), (9, 3), (100, 100)])
+def test_scores_in_blocks_equal_the_plain_ones(monkeypatch, block):
     simulator = random_simulator(N_ITEMS)
     simulator.model.double()
     states = torch.randn(9, SASREC.hidden_size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     target = torch.tensor([1, 2, 3, 20, 39, 40, 40, 1, 17])
     logits = states @ simulator.vectors[1:].T
     own = logits.gather(1, target[:, None] - 1)
-    monkeypatch.setattr(scoring, "BLOCK_ELEMENTS", elements)
+    monkeypatch.setitem(scoring.SCORES_AT_ONCE, "cpu", block)
     log_prob, rank = simulator.target_scores(states, target)
     torch.testing.assert_close(log_prob, logits.log_softmax(1).gather(1, target[:, None] - 1)[:, 0], rtol=0, atol=1e-12)
     assert torch.equal(rank, 1 + (logits > own).sum(1))
