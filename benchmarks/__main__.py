@@ -10,6 +10,7 @@ from benchmarks.harness import RESULTS, ROOT
 # Module -> whether it is slow: `make bench` runs the others, in 15 minutes on 2 cores, and `make bench-slow` the slow ones.
 BENCHMARKS = {
     "precision": False,
+    "step_rewards": False,
     "quantize_quality": False,
     "prepare_scale": True,
 }

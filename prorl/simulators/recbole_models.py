@@ -25,7 +25,7 @@ torch.autograd.set_detect_anomaly(_anomaly_detection)
 Memory = Any  # what a model keeps of the items it has read; each model's own
 
 
-class _ItemCount:
+class ItemCount:
     """Stands in for RecBole's data set, which models ask for the number of items alone."""
 
     def __init__(self, n_items: int):
@@ -35,7 +35,8 @@ class _ItemCount:
         return self.n_items + 1  # with padding
 
 
-def _recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict[str, Any]:
+def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict[str, Any]:
+    """The configuration that RecBole's models read: `sizes`, histories of at most `max_length` items, and RecBole's names of fields."""
     names = {
         "USER_ID_FIELD": "user_id",
         "ITEM_ID_FIELD": "item_id",
@@ -53,7 +54,7 @@ class CausalSASRec(SASRec):
     """RecBole's SASRec, read at every position."""
 
     def __init__(self, sizes: SASRecSizes, n_items: int, max_length: int):
-        super().__init__(_recbole_settings(sizes, max_length), _ItemCount(n_items))
+        super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
         if sizes.hidden_act == "gelu":
             for layer in self.trm_encoder.layer:
                 layer.feed_forward.intermediate_act_fn = F.gelu  # the same function as RecBole's five operations, in one
@@ -103,7 +104,7 @@ class CausalGRU4Rec(GRU4Rec):
     """RecBole's GRU4Rec, read at every position."""
 
     def __init__(self, sizes: GRU4RecSizes, n_items: int, max_length: int):
-        super().__init__(_recbole_settings(sizes, max_length), _ItemCount(n_items))
+        super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
 
     def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
         """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of both.
