@@ -24,13 +24,17 @@ def setting(*, above: float | None = None, at_least: float | None = None, at_mos
 class Decoding:
     """What a path may hold, in search, rollouts, loss and evaluation alike."""
 
+    constrained: bool
     forbid: list[Forbidden]
-    min_length: int = setting(at_least=1, at_most=10)
+    min_length: int = setting(at_least=0, at_most=10)
     max_length: int = setting(at_least=1, at_most=30)
 
     def __post_init__(self) -> None:
         if self.min_length > self.max_length:
             raise ConfigError(f"decoding.min_length: got {self.min_length}, allowed: at most decoding.max_length, {self.max_length}")
+        if not self.constrained and (self.forbid or self.min_length):
+            name, found, allowed = ("forbid", self.forbid, "[]") if self.forbid else ("min_length", self.min_length, "0")
+            raise ConfigError(f"decoding.{name}: got {found}, allowed with `constrained: false`: {allowed}, since any token may follow any")
 
 
 @dataclass(frozen=True)

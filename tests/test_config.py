@@ -7,7 +7,7 @@ import typing
 import pytest
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
+from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError, Decoding
 from prorl.params import read_params
 from tests.stage_dependencies import ROOT
 
@@ -138,6 +138,19 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(changed,
     with pytest.raises(ConfigError, match=re.escape(f"{path}: {message}")) as error:
         read_params(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("forbid", "min_length", "message"),
+    [
+        (["repeats"], 0, r"decoding.forbid: got \['repeats'\], allowed with `constrained: false`: \[\]"),
+        ([], 1, "decoding.min_length: got 1, allowed with `constrained: false`: 0"),
+    ],
+)
+def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
+    assert Decoding(False, [], 0, 10).max_length == 10
+    with pytest.raises(ConfigError, match=message):
+        Decoding(False, forbid, min_length, 10)
 
 
 def test_an_unknown_data_set_is_an_error_that_names_the_known_ones():

@@ -13,7 +13,7 @@ from prorl.config import KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import SIMULATORS
@@ -103,6 +103,7 @@ def random_codes(n_items: int, n_levels: int, codebook_size: int, seed: int = 0)
 def random_catalogue(
     n_items: int = 30,
     *,
+    constrained: bool = True,
     forbid: list[str] | None = None,
     min_length: int = 1,
     max_length: int = 4,
@@ -114,7 +115,7 @@ def random_catalogue(
     return Catalogue(
         Vocabulary(n_levels, codebook_size),
         Trie.from_codes(random_codes(n_items, n_levels, codebook_size), codebook_size),
-        Decoding(forbid=forbid or [], min_length=min_length, max_length=max_length),
+        Decoding(constrained=constrained, forbid=forbid or [], min_length=min_length, max_length=max_length),
         target_tokens,
     )
 
@@ -140,6 +141,16 @@ def random_paths(n_prompts: int, m: int, max_length: int, n_items: int, *, min_l
     length = torch.randint(min_length, max_length + 1, (n_prompts, m, 1), generator=generator)
     items = torch.randint(1, n_items + 1, (n_prompts, m, max_length), generator=generator)
     return items * (torch.arange(max_length) < length)
+
+
+def written(catalogue: Catalogue, items: torch.Tensor) -> Paths:
+    """Paths `items` [b, m, t] (0 behind the end) as decoding writes them; their log-probabilities are not a policy's."""
+    b, m, t = items.shape
+    length = (items != 0).sum(-1)
+    tokens = catalogue.item_tokens(items).flatten(2)
+    place = torch.arange(tokens.shape[2]) - catalogue.n_levels * length[..., None]
+    tokens = tokens.masked_fill(place == 0, catalogue.vocabulary.eos).masked_fill(place > 0, NO_TOKEN)
+    return Paths(items, length, tokens, torch.zeros(b, m, t + 1))
 
 
 def sequences_of(*users: list[int]) -> Sequences:

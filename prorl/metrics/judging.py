@@ -16,7 +16,6 @@ def simulated_metrics(
     simulator: Simulator, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor, batch_size: int
 ) -> dict[str, np.ndarray]:
     """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p]; non-items are skipped."""
-    items = _items_first(items)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SIMULATED}
     for h, g, path in zip(history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True):
         scores = simulator.score(h, path, g)
@@ -43,12 +42,3 @@ def path_shape_metrics(
         "target_in_path": path_metrics.target_in_path(items, target),
         "history_in_path": path_metrics.history_in_path(items, history),
     }
-
-
-def _items_first(paths: torch.Tensor) -> torch.Tensor:
-    """`paths` [.., t] without their non-items: the items in their order, then 0."""
-    non_item = paths == path_metrics.NON_ITEM
-    if not non_item.any():
-        return paths
-    order = (non_item | (paths == 0)).to(torch.int8).argsort(dim=-1, stable=True)
-    return paths.masked_fill(non_item, 0).gather(-1, order)

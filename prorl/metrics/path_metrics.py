@@ -23,8 +23,8 @@ def increment_of_rank(rank: np.ndarray) -> np.ndarray:
 
 
 def feasibility(acceptance: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """CTR [p]: mean acceptance of the path's items, from acceptance [p, t]; 0 for an empty path."""
-    real = items != 0
+    """CTR [p]: mean acceptance of the path's items, non-items left out, from acceptance [p, t]; 0 for a path without items."""
+    real = items > 0
     return (acceptance * real).sum(1) / np.maximum(real.sum(1), 1)
 
 

@@ -1,33 +1,27 @@
-"""Decoding paths under the rules: rollouts (sampled) and greedy paths.
+"""Decoding paths: rollouts (sampled) and greedy paths.
 
-The encoder runs once per prompt for its m paths; decoder keys and values are cached; finished paths leave the batch; a choice is made
-among the codes of its level alone. Every uniform number is a hash of seed, step, prompt, rollout and position, so that a rollout does
-not depend on the batch or the process it is drawn in.
+Constrained decoding keeps the rules of `Catalogue`: a path is made of items, and stops between two. Unconstrained decoding is plain
+sampling over all ids that a decoder may emit, padding and the reserved id among them, as Transformers' `generate` does it: EOS ends a
+path wherever it stands, and what has been written is read in groups of one item's tokens. A group that is no item is a non-item; a
+partial group before EOS is dropped.
 
-Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item.
+The encoder runs once per prompt for its m paths; decoder keys and values are cached; finished paths leave the batch. Every uniform
+number is a hash of seed, step, prompt, rollout and position, so that a rollout does not depend on the batch or the process it is drawn in.
+
+Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c` choices.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from prorl.policy.model import Cache, CrossMemory, T5Policy
-from prorl.policy.prompts import Catalogue, masked_log_softmax
+from prorl.metrics.path_metrics import NON_ITEM
+from prorl.policy.incremental import IncrementalDecoder
+from prorl.policy.model import T5Policy
+from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
 from prorl.semantic_ids.trie import ROOT
 
 COMPACTION = 0.75  # unfinished paths move together when at most this share of the batch is left
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Decoded paths.
-
-    items [b, m, t], 0 behind the end; length [b, m]; log_prob [b, m, t+1] of each action (an item, or the stop), 0 where none is made.
-    """
-
-    items: torch.Tensor
-    length: torch.Tensor
-    log_prob: torch.Tensor
 
 
 @torch.no_grad()
@@ -48,96 +42,102 @@ def greedy(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target
 
 
 def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Paths:
-    b, t_max, n_levels = len(history), catalogue.decoding.max_length, catalogue.n_levels
-    device, stop = history.device, catalogue.vocabulary.codebook_size
-    items = torch.zeros(b, m, t_max, dtype=torch.int64, device=device)
-    log_prob = torch.zeros(b, m, t_max + 1, dtype=policy.shared.weight.dtype, device=device)
+    b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
+    paths = Paths(
+        items=torch.zeros(b, m, rules.max_length, dtype=torch.int64, device=device),
+        length=torch.zeros(b, m, dtype=torch.int64, device=device),
+        tokens=torch.full((b, m, catalogue.n_tokens), NO_TOKEN, device=device),
+        log_prob=torch.zeros(b, m, rules.max_length + 1, dtype=policy.shared.weight.dtype, device=device),
+    )
     batch = _Unfinished(
-        memory=policy.encode(catalogue.prompt_tokens(history, target)),
-        cache=Cache(policy.sizes.n_layers, t_max * n_levels),
+        decoder=IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), m, catalogue.n_tokens),
         forbidden=catalogue.forbidden_at_start(history, target)[:, None].expand(b, m, -1),
-        prompt=torch.arange(b, device=device),
+        prompt=torch.arange(b, device=device)[:, None].expand(b, m),
         rollout=torch.arange(m, device=device).expand(b, m),
         running=torch.ones(b, m, dtype=torch.bool, device=device),
+        node=torch.full((b, m), ROOT, dtype=torch.int32, device=device),
+        token=torch.zeros(b, m, dtype=torch.int64, device=device),
     )
-    token = torch.zeros(b, m, 1, dtype=torch.int64, device=device)
-    for t in range(t_max):
-        node = torch.full(batch.running.shape, ROOT, dtype=torch.int32, device=device)
-        for level in range(n_levels):
-            ids = catalogue.level_ids(level, device)
-            states = policy.decode(token, batch.memory, batch.cache)[:, :, 0]
-            position = torch.full((node.numel(),), t, device=device)
-            allowed = catalogue.allowed(node.flatten(), level, batch.forbidden.flatten(0, 1), position)
-            allowed = allowed | ~batch.running.flatten()[:, None]  # a finished path's choice is not looked at, but must exist
-            log_probs = masked_log_softmax(policy.logits(states, ids).flatten(0, 1) / temperature, allowed)
-            if uniforms is None:
-                choice = log_probs.argmax(-1)
-            else:
-                choice = inverse_transform(log_probs, uniforms[batch.prompt[:, None], batch.rollout, t * n_levels + level].flatten())
-            gained = log_probs.gather(1, choice[:, None]).view(node.shape) * batch.running
-            choice = choice.view(node.shape)
-            log_prob[batch.prompt[:, None], batch.rollout, t] += gained
-            if level == 0:
-                batch.running = batch.running & (choice != stop)
-                choice = choice.clamp(max=stop - 1)
-                if not batch.running.any():
-                    return Paths(items, (items != 0).sum(-1), log_prob)
-                kept = batch.compact()
-                if kept is not None:
-                    node, choice = (kept.apply(x) for x in (node, choice))
-            node = catalogue.trie.next_node[node, choice]
-            token = (1 + catalogue.vocabulary.codebook_size * level + choice)[..., None]
-        item = catalogue.trie.leaf_item[node] * batch.running
-        items[batch.prompt[:, None], batch.rollout, t] += item
-        if "repeats" in catalogue.decoding.forbid:
-            batch.forbidden = torch.cat([batch.forbidden, item[..., None]], dim=2)
-    return Paths(items, (items != 0).sum(-1), log_prob)
-
-
-@dataclass
-class _Kept:
-    """A choice of prompts, and of paths within each."""
-
-    prompts: torch.Tensor
-    paths: torch.Tensor
-
-    def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """[b, m, ..] restricted to what is kept."""
-        return x[self.prompts[:, None], self.paths]
+    level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
+    for position in range(catalogue.n_tokens):
+        t, level = divmod(position, n_levels)
+        logits = policy.logits(batch.decoder.step(batch.token), level_ids[level]).flatten(0, 1) / temperature
+        if rules.constrained:
+            logits.masked_fill_(~batch.allowed(catalogue, t, level), -torch.inf)
+        uniform = None if uniforms is None else uniforms[batch.prompt, batch.rollout, position].flatten()
+        choice, gained = choose(logits, uniform)
+        batch.token = level_ids[level][choice].view_as(batch.node)
+        paths.tokens[batch.prompt, batch.rollout, position] = torch.where(batch.running, batch.token, NO_TOKEN)
+        paths.log_prob[batch.prompt, batch.rollout, t] += gained.view_as(batch.node) * batch.running
+        batch.running = batch.running & (batch.token != catalogue.vocabulary.eos)
+        if level == 0 and t >= rules.min_length:
+            if not batch.running.any():
+                break
+            batch.compact()
+        batch.node = catalogue.next_node(batch.node, level, batch.token)
+        if level == n_levels - 1:
+            item = catalogue.trie.leaf_item[batch.node]
+            item = item.masked_fill(item == 0, NON_ITEM) * batch.running
+            paths.items[batch.prompt, batch.rollout, t] = item
+            if "repeats" in rules.forbid:
+                batch.forbidden = torch.cat([batch.forbidden, item[..., None]], dim=2)
+            batch.node = torch.full_like(batch.node, ROOT)
+    paths.length.copy_((paths.items != 0).sum(-1))
+    return paths
 
 
 @dataclass
 class _Unfinished:
-    """The part of a batch still being decoded: some prompts, and for each the same number of paths, finished ones filling up."""
+    """The part of a batch still being decoded: some prompts, and for each the same number of paths, finished ones filling up.
 
-    memory: tuple[CrossMemory, ...]
-    cache: Cache
+    All [b, m, ..]: the items `forbidden`, the numbers of `prompt` and `rollout`, whether it is `running`, its `node` in the trie, and
+    the last `token`.
+    """
+
+    decoder: IncrementalDecoder
     forbidden: torch.Tensor
     prompt: torch.Tensor
     rollout: torch.Tensor
     running: torch.Tensor
+    node: torch.Tensor
+    token: torch.Tensor
 
-    def compact(self) -> _Kept | None:
-        """Drop prompts without running paths and finished paths, if that shrinks the batch enough; what was kept, or None."""
+    def allowed(self, catalogue: Catalogue, t: int, level: int) -> torch.Tensor:
+        """Which choices [r, c] paths have. A finished path's choice is not looked at, but must exist: it has all."""
+        position = torch.full((self.node.numel(),), t, device=self.node.device)
+        allowed = catalogue.allowed(self.node.flatten(), level, self.forbidden.flatten(0, 1), position)
+        return allowed | ~self.running.flatten()[:, None]
+
+    def compact(self) -> None:
+        """Drop prompts without running paths and finished paths, if that shrinks the batch enough."""
         b, m = self.running.shape
         counts = self.running.sum(1)
         prompts = counts.nonzero()[:, 0]
         width = int(counts.max())
         if len(prompts) * width > COMPACTION * b * m:
-            return None
+            return
         paths = (~self.running[prompts]).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
-        kept = _Kept(prompts, paths)
-        self.cache.select((prompts[:, None] * m + paths).flatten())
-        self.memory = tuple(layer.select(prompts) for layer in self.memory)
-        self.forbidden, self.rollout, self.running = (kept.apply(x) for x in (self.forbidden, self.rollout, self.running))
-        self.prompt = self.prompt[prompts]
-        return kept
+        self.decoder.select(prompts, prompts[:, None] * m + paths)
+        for name in ("forbidden", "prompt", "rollout", "running", "node", "token"):
+            setattr(self, name, getattr(self, name)[prompts[:, None], paths])
 
 
-def inverse_transform(log_probs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The choice [r] at which the cumulated probabilities of `log_probs` [r, c] first exceed `uniform` [r] in [0, 1)."""
-    cumulated = log_probs.double().exp().cumsum(-1)
-    # Scaled by the last sum, which rounding may leave beside 1; a choice of probability 0 adds nothing and is never the first.
+def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The choice [r] among `logits` [r, c] and its log-probability [r]: drawn with `uniform` [r], or the likeliest where that is None."""
+    top, likeliest = logits.max(-1)
+    weights = (logits - top[:, None]).exp_()
+    if uniform is None:
+        return likeliest, -weights.sum(-1).log()
+    cumulated = weights.cumsum(-1, dtype=torch.float64)
+    choice = inverse_transform(cumulated, uniform)
+    return choice, logits.gather(1, choice[:, None])[:, 0] - top - cumulated[:, -1].log().to(logits.dtype)
+
+
+def inverse_transform(cumulated: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """The choice [r] at which cumulated weights [r, c] first exceed the share `uniform` [r] in [0, 1) of their sum.
+
+    A choice of weight 0 adds nothing and is never the first.
+    """
     return torch.searchsorted(cumulated, (uniform * cumulated[:, -1])[:, None], right=True)[:, 0]
 
 

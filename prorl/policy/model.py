@@ -1,7 +1,8 @@
 """The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
 
 The same function, written anew for what guidance needs: the encoder and the cross-attention keys once per prompt, shared by its m
-paths; a key/value cache; and no logits beyond those asked for. A test holds it equal to Transformers' in float64.
+paths, and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Token by token it is decoded by
+`prorl.policy.incremental`.
 
 Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `d` model width, `a` heads, `v` vocabulary.
 """
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE = 32, 128  # T5's own
+RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=1e-6)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=NORM_EPSILON)
 
 
 class Attention(nn.Module):
@@ -155,27 +156,21 @@ class T5Policy(nn.Module):
         x = self._drop(self.encoder.final_layer_norm(x))
         return tuple(CrossMemory(*block.layer[1].EncDecAttention.keys_and_values(x), mask) for block in self.decoder.block)
 
-    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...], cache: "Cache | None" = None) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for `tokens` [b, m, t], which follow those already in `cache`."""
+    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...]) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for `tokens` [b, m, t]."""
         b, m, t = tokens.shape
         x = self._drop(self.shared(tokens.reshape(b * m, t)))
-        past = 0 if cache is None else cache.length
-        positions = torch.arange(past + t, device=tokens.device)
-        bias = self.decoder.position_bias(positions[past:], positions)
+        positions = torch.arange(t, device=tokens.device)
+        bias = self.decoder.position_bias(positions, positions)
         for i, block in enumerate(self.decoder.block):
             self_attention, cross_attention, feed_forward = block.layer
             normed = self_attention.layer_norm(x)
-            keys, values = self_attention.SelfAttention.keys_and_values(normed)
-            if cache is not None:
-                keys, values = cache.extend(i, keys, values)
-            x = x + self._drop(self_attention.SelfAttention.attend(normed, keys, values, bias))
+            x = x + self._drop(self_attention.SelfAttention.attend(normed, *self_attention.SelfAttention.keys_and_values(normed), bias))
             # All paths of a prompt query its encoding side by side, as one longer sequence.
             normed = cross_attention.layer_norm(x).reshape(b, m * t, -1)
             crossed = cross_attention.EncDecAttention.attend(normed, memory[i].keys, memory[i].values, memory[i].mask)
             x = x + self._drop(crossed.reshape(b * m, t, -1))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
-        if cache is not None:
-            cache.length += t
         return self._drop(self.decoder.final_layer_norm(x)).view(b, m, t, -1)
 
     def logits(self, states: torch.Tensor, ids: slice | torch.Tensor) -> torch.Tensor:
@@ -200,29 +195,6 @@ class CrossMemory:
     def select(self, rows: torch.Tensor) -> "CrossMemory":
         """Those of the prompts `rows`."""
         return CrossMemory(self.keys[rows], self.values[rows], self.mask[rows])
-
-
-class Cache:
-    """Keys and values of decoder tokens so far, in buffers made once: per layer [rows, a, max_length, d_kv]."""
-
-    def __init__(self, n_layers: int, max_length: int):
-        self.length = 0
-        self.max_length = max_length
-        self._buffers: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * n_layers
-
-    def extend(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append `keys` and `values` [rows, a, t, d_kv] of `layer`; all of them so far."""
-        if self._buffers[layer] is None:
-            rows, a, _, d_kv = keys.shape
-            self._buffers[layer] = (keys.new_empty(rows, a, self.max_length, d_kv), values.new_empty(rows, a, self.max_length, d_kv))
-        end = self.length + keys.shape[2]
-        stored_keys, stored_values = self._buffers[layer]
-        stored_keys[:, :, self.length : end], stored_values[:, :, self.length : end] = keys, values
-        return stored_keys[:, :, :end], stored_values[:, :, :end]
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keep `rows` alone, in that order."""
-        self._buffers = [(keys[rows], values[rows]) for keys, values in self._buffers]
 
 
 def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:

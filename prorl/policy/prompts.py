@@ -13,6 +13,26 @@ from prorl.semantic_ids.trie import Trie, named_once
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import DataError
 
+NO_TOKEN = -1  # behind the end of a path: every id from 0 on may be emitted
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Decoded paths.
+
+    items [b, m, t]: -1 for a group of tokens that is no item (unconstrained decoding only), 0 behind the end; length [b, m], such groups
+    counted; tokens [b, m, t * k]: ids as emitted, EOS and a partial group before it included, -1 behind them; log_prob [b, m, t+1] of
+    each action (a group, or the stop with the partial group before it), 0 where none is made.
+    """
+
+    items: torch.Tensor
+    length: torch.Tensor
+    tokens: torch.Tensor
+    log_prob: torch.Tensor
+
+    def __getitem__(self, rows: torch.Tensor) -> "Paths":
+        return Paths(self.items[rows], self.length[rows], self.tokens[rows], self.log_prob[rows])
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -66,29 +86,42 @@ class Catalogue:
             raise DataError(f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; {needed} are enough")
         return named_once(forbidden)
 
-    def level_ids(self, level: int, device: torch.device) -> torch.Tensor:
-        """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level."""
+    def choice_ids(self, level: int, device: torch.device) -> torch.Tensor:
+        """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level.
+
+        Unconstrained, at every level: all ids that a decoder may emit, which are those pre-training takes its softmax over.
+        """
+        if not self.decoding.constrained:
+            return torch.arange(self.vocabulary.size, device=device)
         first = 1 + self.vocabulary.codebook_size * level
         ids = torch.arange(first, first + self.vocabulary.codebook_size, device=device)
         return torch.cat([ids, ids.new_tensor([self.vocabulary.eos])]) if level == 0 else ids
 
     def allowed(self, node: torch.Tensor, level: int, forbidden: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Which choices [r, c], as `level_ids`, a path has at `node` [r] of `level` and path position [r], given `forbidden` [r, f]."""
+        """Which choices [r, c], as `choice_ids`, a path has at `node` [r] of `level` and path position [r], given `forbidden` [r, f]."""
         codes = self.trie.allowed_codes(node, level, forbidden)
         return torch.cat([codes, (position >= self.decoding.min_length)[:, None]], dim=1) if level == 0 else codes
+
+    def next_node(self, node: torch.Tensor, level: int, token: torch.Tensor) -> torch.Tensor:
+        """The trie's nodes behind `node` [..] and the ids `token` [..] at `level`; `DEAD` behind an id that is no code of that level."""
+        code = token - 1 - self.vocabulary.codebook_size * level
+        is_code = (code >= 0) & (code < self.vocabulary.codebook_size)
+        return self.trie.next_node[node, code * is_code] * is_code
 
 
 @dataclass(frozen=True)
 class LevelActions:
-    """The tokens of one level that paths chose, `r` of them.
+    """The tokens of one level that paths chose, `r` of them; unconstrained, those of all levels.
 
-    source [r]: index of the decoder state that chose, in flat [b * m * s]; action [r]: index of the action it belongs to, in flat
-    [b * m * (t + 1)]; allowed [r, c]: the choices it had; chosen [r]: the one it took.
+    ids [c]: the vocabulary's ids of that level's choices; source [r]: index of the decoder state that chose, in flat [b * m * s];
+    action [r]: index of the action it belongs to, in flat [b * m * (t + 1)]; allowed [r, c]: the choices it had, None for all;
+    chosen [r]: the one it took.
     """
 
+    ids: torch.Tensor
     source: torch.Tensor
     action: torch.Tensor
-    allowed: torch.Tensor
+    allowed: torch.Tensor | None
     chosen: torch.Tensor
 
 
@@ -96,7 +129,8 @@ class LevelActions:
 class Actions:
     """Paths as the choices that make them: decoder input [b, m, s] and, level by level, what was chosen among what.
 
-    An action at position t is an item (all its tokens) or the stop (EOS). A path of the longest length makes no stop.
+    An action at position t is an item or non-item (all its tokens) or the stop (EOS, and the partial group before it). A path of the
+    longest length makes no stop.
     """
 
     decoder_tokens: torch.Tensor
@@ -104,8 +138,33 @@ class Actions:
     n_positions: int
 
     @classmethod
-    def of_paths(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor) -> "Actions":
-        """The actions of paths `items` [b, m, t] (0 behind the end), under the rules of `catalogue`."""
+    def of_paths(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, paths: Paths) -> "Actions":
+        """The actions of `paths`, decoded for `history` [b, h] and `target` [b] under the rules of `catalogue`."""
+        if catalogue.decoding.constrained:
+            return cls._of_items(catalogue, history, target, paths.items)
+        return cls._of_tokens(catalogue, paths.tokens)
+
+    @classmethod
+    def _of_tokens(cls, catalogue: Catalogue, tokens: torch.Tensor) -> "Actions":
+        """Every token chosen among all ids that a decoder may emit."""
+        b, m, n_tokens = tokens.shape
+        emitted = tokens != NO_TOKEN
+        n_states = int(emitted.sum(-1).max())
+        decoder_tokens = torch.cat([tokens.new_zeros(b, m, 1), tokens[..., : n_states - 1].clamp(min=0)], dim=2)
+        prompt, rollout, place = emitted.nonzero(as_tuple=True)
+        row, n_positions = prompt * m + rollout, n_tokens // catalogue.n_levels + 1
+        every = LevelActions(
+            ids=catalogue.choice_ids(0, tokens.device),
+            source=row * n_states + place,
+            action=row * n_positions + place // catalogue.n_levels,
+            allowed=None,
+            chosen=tokens[prompt, rollout, place],
+        )
+        return cls(decoder_tokens, (every,), n_positions)
+
+    @classmethod
+    def _of_items(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor) -> "Actions":
+        """Level by level, every code chosen among those that lead to an item the path may hold."""
         b, m, t_max = items.shape
         device, n_levels, trie = items.device, catalogue.n_levels, catalogue.trie
         length = (items != 0).sum(-1)
@@ -134,6 +193,7 @@ class Actions:
                 chosen = torch.where(item != 0, chosen, catalogue.vocabulary.codebook_size)
             levels.append(
                 LevelActions(
+                    ids=catalogue.choice_ids(level, device),
                     source=row * n_states + position * n_levels + level,
                     action=row * (t_max + 1) + position,
                     allowed=catalogue.allowed(node, level, forbidden, position),
@@ -143,6 +203,6 @@ class Actions:
         return cls(decoder_tokens, tuple(levels), t_max + 1)
 
 
-def masked_log_softmax(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities over the allowed choices; -inf elsewhere."""
-    return logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
+def masked_log_softmax(logits: torch.Tensor, allowed: torch.Tensor | None) -> torch.Tensor:
+    """Log-probabilities over the allowed choices, all of them where `allowed` is None; -inf elsewhere."""
+    return (logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)).log_softmax(-1)

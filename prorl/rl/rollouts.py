@@ -10,9 +10,9 @@ import torch
 
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
-from prorl.policy.decoding import Paths, keyed_uniforms, rollouts
+from prorl.policy.decoding import keyed_uniforms, rollouts
 from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.prompts import Catalogue, Paths
 from prorl.rl.rewards import StepRewards, step_rewards
 from prorl.runtime import derived_seed
 from prorl.simulators.scoring import Simulator

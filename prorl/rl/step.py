@@ -58,7 +58,7 @@ def take_step(learner: Learner, prompts: Prompts, *, centering: bool, seed: int)
     sums = torch.zeros(len(LOSS_PARTS), dtype=torch.float64, device=run.device)
     passes = paths.length.max(dim=1).values.argsort(stable=True).split(PROMPTS_PER_PASS)
     for i, rows in enumerate(passes):
-        actions = Actions.of_paths(catalogue, own.history[rows], own.target[rows], paths.items[rows])
+        actions = Actions.of_paths(catalogue, own.history[rows], own.target[rows], paths[rows])
         with learner.run.no_sync(learner.model) if i < len(passes) - 1 else contextlib.nullcontext():
             loss, parts = _loss(learner, own[rows], actions, advantages[rows], n_paths)
             run.backward(loss * run.num_processes)
@@ -85,11 +85,10 @@ def _loss(
     log_prob = torch.zeros(advantages.numel(), device=advantages.device)
     kl = torch.zeros((), device=advantages.device)
     total_entropy, n_tokens = torch.zeros((), device=advantages.device), 0
-    for level, taken in enumerate(actions.levels):
-        ids = catalogue.level_ids(level, advantages.device)
-        log_probs = masked_log_softmax(policy.logits(states[taken.source], ids) / settings.temperature, taken.allowed)
+    for taken in actions.levels:
+        log_probs = masked_log_softmax(policy.logits(states[taken.source], taken.ids) / settings.temperature, taken.allowed)
         with torch.no_grad():
-            reference = learner.reference.logits(reference_states[taken.source], ids) / settings.temperature
+            reference = learner.reference.logits(reference_states[taken.source], taken.ids) / settings.temperature
             reference = masked_log_softmax(reference, taken.allowed)
             total_entropy += entropy(log_probs).sum()
         log_prob = log_prob.index_add(0, taken.action, log_probs.gather(1, taken.chosen[:, None])[:, 0])

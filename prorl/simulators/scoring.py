@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -48,7 +49,10 @@ class Simulator(Protocol):
     n_items: int
 
     def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
-        """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards `target` [b]."""
+        """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards `target` [b].
+
+        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance is 0.
+        """
         ...
 
 
@@ -84,6 +88,17 @@ class InnerProductSimulator:
     @_full_precision
     def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
         """See `Simulator.score`. The history is encoded once per prompt; what lies behind the end of a path is not scored."""
+        order = (path <= 0).to(torch.int8).argsort(dim=-1, stable=True)
+        scores = self._score_items(history, path.gather(-1, order).clamp(min=0), target)
+        n_items = F.pad((path > 0).cumsum(-1), (1, 0))  # before each position, and at the end
+        return Scores(
+            log_prob=scores.log_prob.gather(-1, n_items),
+            rank=scores.rank.gather(-1, n_items),
+            acceptance=scores.acceptance.gather(-1, n_items[..., :-1]) * (path > 0),
+        )
+
+    def _score_items(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
+        """`score` for paths without non-items."""
         b, m, t = path.shape
         history_states, memory = self.model.extend(history)
         start = history_states[:, -1]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from prorl.metrics.judging import path_shape_metrics, simulated_metrics
 from tests.tiny_models import random_paths, random_prompts, random_simulator
@@ -24,6 +25,15 @@ def test_simulated_metrics_are_those_of_each_path_alone(batch_size):
             assert metrics["ior"][p, j] == (scores.rank[0, 0, 0] - scores.rank[0, 0, -1]).item()
             assert metrics["ctr"][p, j] == pytest.approx(scores.acceptance.mean().item() if len(path) else 0.0, abs=1e-6)
     assert all(metrics[name][1, 0] == 0 for name in metrics)
+
+
+def test_non_items_change_no_simulated_metric():
+    simulator = random_simulator(N_ITEMS)
+    history, target = random_prompts(1, N_ITEMS)
+    found = simulated_metrics(simulator, history, target, torch.tensor([[[3, 9, 0, 0], [-1, 3, -1, 9], [-1, -1, 0, 0]]]), 8)
+    for values in found.values():
+        assert values[0, 1] == pytest.approx(values[0, 0])
+        assert values[0, 2] == 0
 
 
 def test_metrics_of_a_paths_shape_are_all_there():

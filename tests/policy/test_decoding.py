@@ -8,7 +8,8 @@ import torch
 from scipy.stats import chisquare
 
 from prorl.policy import decoding
-from prorl.policy.decoding import PolicyGuide, greedy, inverse_transform, keyed_uniforms, rollouts
+from prorl.policy.decoding import PolicyGuide, choose, greedy, inverse_transform, keyed_uniforms, rollouts
+from prorl.policy.incremental import IncrementalDecoder
 from prorl.policy.prompts import Actions, masked_log_softmax
 from tests.policy import naive
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
@@ -24,20 +25,20 @@ def drawn(catalogue, policy, n_prompts=6, m=8, seed=0, **options):
     return history, target, rollouts(policy, catalogue, history, target, uniforms, **options)
 
 
-def loss_log_probs(policy, catalogue, history, target, items, temperature=1.0):
+def loss_log_probs(policy, catalogue, history, target, paths, temperature=1.0):
     """Log-probabilities [b, m, t+1] of actions as the loss takes them, in one pass."""
-    actions = Actions.of_paths(catalogue, history, target, items)
+    actions = Actions.of_paths(catalogue, history, target, paths)
     states = policy(catalogue.prompt_tokens(history, target), actions.decoder_tokens).flatten(0, 2)
-    log_prob = torch.zeros(items.shape[0] * items.shape[1] * actions.n_positions, dtype=states.dtype)
-    for level, taken in enumerate(actions.levels):
-        logits = policy.logits(states[taken.source], catalogue.level_ids(level, items.device)) / temperature
+    log_prob = torch.zeros(paths.log_prob.numel(), dtype=states.dtype)
+    for taken in actions.levels:
+        logits = policy.logits(states[taken.source], taken.ids) / temperature
         log_probs = masked_log_softmax(logits, taken.allowed)
         log_prob = log_prob.index_add(0, taken.action, log_probs.gather(1, taken.chosen[:, None])[:, 0])
-    return log_prob.view(*items.shape[:2], -1)
+    return log_prob.view_as(paths.log_prob)
 
 
 @pytest.mark.parametrize("forbid", SUBSETS, ids=lambda rules: "+".join(rules) or "nothing")
-@pytest.mark.parametrize("lengths", [(1, 4), (3, 3), (2, 4)])
+@pytest.mark.parametrize("lengths", [(1, 4), (3, 3), (2, 4), (0, 3)])
 def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):
     catalogue = random_catalogue(N_ITEMS, forbid=forbid, min_length=lengths[0], max_length=lengths[1])
     history, target, paths = drawn(catalogue, random_policy(catalogue), n_prompts=24, m=24)
@@ -63,7 +64,7 @@ def test_log_probabilities_of_the_sampler_equal_those_of_the_loss_and_of_plain_l
     catalogue = random_catalogue(N_ITEMS, forbid=forbid, target_tokens=target_tokens)
     policy = random_policy(catalogue).double()
     history, target, paths = drawn(catalogue, policy, temperature=temperature)
-    expected = loss_log_probs(policy, catalogue, history, target, paths.items, temperature)
+    expected = loss_log_probs(policy, catalogue, history, target, paths, temperature)
     torch.testing.assert_close(paths.log_prob, expected, rtol=0, atol=1e-12)
     for b, j in [(0, 0), (3, 2), (5, 7)]:
         path = [i for i in paths.items[b, j].tolist() if i]
@@ -98,7 +99,7 @@ def test_greedy_paths_take_the_likeliest_token_at_every_step():
     expected = [naive.greedy_path(policy, catalogue, h, g) for h, g in zip(history, target, strict=True)]
     assert [[i for i in path if i] for path in paths.items[:, 0].tolist()] == expected
     assert len({tuple(path) for path in expected}) > 2
-    torch.testing.assert_close(paths.log_prob, loss_log_probs(policy, catalogue, history, target, paths.items), rtol=0, atol=1e-12)
+    torch.testing.assert_close(paths.log_prob, loss_log_probs(policy, catalogue, history, target, paths), rtol=0, atol=1e-12)
 
 
 def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
@@ -117,15 +118,16 @@ def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
 def test_moving_unfinished_paths_together_changes_nothing(monkeypatch, forbid):
     catalogue = random_catalogue(N_ITEMS, forbid=forbid)
     policy = random_policy(catalogue).double()
-    compacted = []
-    compact = decoding._Unfinished.compact
-    monkeypatch.setattr(decoding._Unfinished, "compact", lambda batch: compacted.append(compact(batch)) or compacted[-1])
+    shapes = []
+    select = IncrementalDecoder.select
+    monkeypatch.setattr(
+        IncrementalDecoder, "select", lambda decoder, prompts, rows: shapes.append(tuple(rows.shape)) or select(decoder, prompts, rows)
+    )
     monkeypatch.setattr(decoding, "COMPACTION", 0.0)
     *_, never = drawn(catalogue, policy, n_prompts=12, m=5)
-    assert not any(compacted)
+    assert not shapes
     monkeypatch.setattr(decoding, "COMPACTION", 1.0)
     *_, always = drawn(catalogue, policy, n_prompts=12, m=5)
-    shapes = [tuple(kept.paths.shape) for kept in compacted if kept is not None]
     assert min(shapes) < (12, 5)
     assert torch.equal(never.items, always.items)
     torch.testing.assert_close(never.log_prob, always.log_prob, rtol=0, atol=1e-12)
@@ -155,18 +157,26 @@ def test_keyed_uniforms_depend_on_seed_prompt_rollout_and_position_alone():
 
 
 def test_inverse_transform_takes_the_choice_whose_stretch_holds_the_number():
-    log_probs = torch.tensor([[0.0, 0.5, 0.0, 0.25, 0.25, 0.0]], dtype=torch.float64).log().expand(6, -1)
+    weights = torch.tensor([0.0, 3.0, 0.0, 1.5, 1.5, 0.0], dtype=torch.float64)
     uniform = torch.tensor([0.0, 0.25, 0.4999, 0.5, 0.75, 1 - 2.0**-23])
-    assert inverse_transform(log_probs, uniform).tolist() == [1, 1, 1, 3, 4, 4]
+    assert inverse_transform(weights.cumsum(0).repeat(6, 1), uniform).tolist() == [1, 1, 1, 3, 4, 4]
+
+
+def test_a_choice_comes_with_its_log_probability():
+    logits = masked_log_softmax(3 * torch.randn(50, 9, dtype=torch.float64), torch.tensor([True] * 7 + [False] * 2)) + 2.0
+    for uniform in (None, torch.rand(50)):
+        choice, log_prob = choose(logits, uniform)
+        torch.testing.assert_close(log_prob, logits.log_softmax(-1).gather(1, choice[:, None])[:, 0])
+    assert torch.equal(choose(logits, None)[0], logits.argmax(-1))
 
 
 def test_a_choice_that_is_not_allowed_is_never_drawn_whatever_the_rounding():
     generator = torch.Generator().manual_seed(0)
     allowed = torch.rand(20_000, 57, generator=generator) < 0.3
     allowed[:, 5] = True
-    log_probs = masked_log_softmax(8 * torch.randn(20_000, 57, generator=generator), allowed)
+    logits = (8 * torch.randn(20_000, 57, generator=generator)).masked_fill(~allowed, -torch.inf)
     for uniform in (0.0, 0.5, 1 - 2.0**-23):
-        choice = inverse_transform(log_probs, torch.full((20_000,), uniform))
+        choice, _ = choose(logits, torch.full((20_000,), uniform))
         assert allowed.gather(1, choice[:, None]).all()
 
 
@@ -176,10 +186,10 @@ def test_bf16_rollouts_keep_the_rules_and_stay_near_float32():
     policy = random_policy(catalogue)
     with torch.autocast("cpu", torch.bfloat16):
         history, target, paths = drawn(catalogue, policy, n_prompts=16)
-        half = loss_log_probs(policy, catalogue, history, target, paths.items)
+        half = loss_log_probs(policy, catalogue, history, target, paths)
     assert paths.log_prob.dtype == torch.float32
     torch.testing.assert_close(paths.log_prob, half, rtol=0, atol=0.1)
-    full = loss_log_probs(policy, catalogue, history, target, paths.items)
+    full = loss_log_probs(policy, catalogue, history, target, paths)
     assert not torch.equal(half, full)
     torch.testing.assert_close(paths.log_prob, full, rtol=0, atol=0.15)
     assert not (paths.items == target[:, None, None]).any()

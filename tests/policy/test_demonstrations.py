@@ -78,7 +78,7 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
     simulator = random_simulator(N_ITEMS, name)
     simulator.model.double()
     history, target = some_prompts(6, N_ITEMS)
-    search = search_on(simulator, Decoding(forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent)
+    search = search_on(simulator, Decoding(True, forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent)
     found = search.paths(history, target, 60, batch_size=4)
     assert torch.equal(found.history, history)
     assert torch.equal(found.target, target)
@@ -100,17 +100,17 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
 def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(12, N_ITEMS)
-    short, long = (search_on(simulator, Decoding(RULES, n, max_length=4), 6).paths(history, target, 60) for n in (1, 3))
+    short, long = (search_on(simulator, Decoding(True, RULES, n, max_length=4), 6).paths(history, target, 60) for n in (1, 3))
     assert {1, 2} <= set(short.lengths.tolist()) <= {1, 2, 3, 4}
     assert {3} <= set(long.lengths.tolist()) <= {3, 4}
     for path, longer in zip(short.path, long.path, strict=True):
         assert torch.equal(path[path != 0], longer[: int((path != 0).sum())]), "the same path, gone on with"
-    assert search_on(simulator, Decoding(RULES, min_length=1, max_length=2), 6).paths(history, target, 60).path.shape == (12, 2)
+    assert search_on(simulator, Decoding(True, RULES, min_length=1, max_length=2), 6).paths(history, target, 60).path.shape == (12, 2)
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
     history, target = some_prompts(40, N_ITEMS)
-    search = search_on(random_simulator(N_ITEMS), Decoding(RULES, min_length=1, max_length=4), 4)
+    search = search_on(random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=4), 4)
     found = search.paths(history, target, 60, batch_size=7)
     for h, g, path in zip(history.tolist(), target.tolist(), found.path.tolist(), strict=True):
         items = [i for i in path if i]
@@ -121,14 +121,14 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 @pytest.mark.parametrize("n_candidates", [1, 2, 3])
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
     history, target = some_prompts(3, N_ITEMS)
-    found = search_on(random_simulator(N_ITEMS), Decoding(RULES, min_length=1, max_length=2), n_candidates).paths(history, target, 60)
+    found = search_on(random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=2), n_candidates).paths(history, target, 60)
     assert (found.lengths >= 1).all()
 
 
 def test_a_weight_of_coherence_makes_paths_coherent():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(30, N_ITEMS)
-    decoding = Decoding(RULES, min_length=3, max_length=4)
+    decoding = Decoding(True, RULES, min_length=3, max_length=4)
     without, heavy = (search_on(simulator, decoding, 2 * N_ITEMS, coherent=weight) for weight in (0.0, 100.0))
     plain, coherent = (search.statistics(search.paths(history, target, 60))["coherence"] for search in (without, heavy))
     assert coherent > plain + 0.2
@@ -137,7 +137,7 @@ def test_a_weight_of_coherence_makes_paths_coherent():
 def test_statistics_of_found_paths_are_those_of_each_path():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(10, N_ITEMS)
-    search = search_on(simulator, Decoding(RULES, min_length=1, max_length=4), 8)
+    search = search_on(simulator, Decoding(True, RULES, min_length=1, max_length=4), 8)
     found = search.paths(history, target, 60)
     ioi, ior, ctr = [], [], []
     for h, g, path in zip(history, target, found.path, strict=True):

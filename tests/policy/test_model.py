@@ -1,11 +1,11 @@
-"""The policy against Transformers' T5, in float64; caches; dropout."""
+"""The policy against Transformers' T5, in float64; dropout."""
 
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Cache, Sizes, T5Policy, dropout, relative_bucket
+from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy, dropout, relative_bucket
 
 SIZES = Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
 TIED = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}
@@ -65,26 +65,6 @@ def test_logits_of_some_ids_are_those_of_all(policy):
     states = policy(tokens(2, 5), tokens(2, 1, 3))
     ids = torch.tensor([7, 1, 39])
     torch.testing.assert_close(policy.logits(states, ids), policy.logits(states, slice(None))[..., ids], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("cuts", [[1] * 8, [3, 1, 4]])
-@torch.no_grad()
-def test_decoding_by_steps_equals_one_pass(policy, cuts):
-    prompt, path = tokens(3, 6), tokens(3, 2, 8)
-    memory, cache = policy.encode(prompt), Cache(SIZES.n_layers, 8)
-    stepwise = torch.cat([policy.decode(part, memory, cache) for part in path.split(cuts, dim=2)], dim=2)
-    torch.testing.assert_close(stepwise, policy(prompt, path), rtol=0, atol=1e-12)
-
-
-@torch.no_grad()
-def test_a_cache_restricted_to_some_rows_goes_on_with_those(policy):
-    prompt, path = tokens(3, 6), tokens(3, 2, 5)
-    memory, cache = policy.encode(prompt), Cache(SIZES.n_layers, 5)
-    policy.decode(path[:, :, :4], memory, cache)
-    cache.select(torch.tensor([5, 1]))  # the second paths of the third prompt and of the first
-    rows = torch.tensor([2, 0])
-    states = policy.decode(path[rows, 1:, 4:], tuple(layer.select(rows) for layer in memory), cache)
-    torch.testing.assert_close(states, policy(prompt, path)[rows, 1:, 4:], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -9,13 +9,13 @@ from prorl.policy.prompts import Actions, Catalogue, masked_log_softmax
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import DataError
-from tests.tiny_models import random_catalogue
+from tests.tiny_models import random_catalogue, written
 
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6, two levels of three codes
 
 
 def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
-    return Catalogue(Vocabulary(2, 3), Trie.from_codes(CODES, 3), Decoding(list(forbid), min_length, max_length), target_tokens)
+    return Catalogue(Vocabulary(2, 3), Trie.from_codes(CODES, 3), Decoding(True, list(forbid), min_length, max_length), target_tokens)
 
 
 def test_prompts_are_history_target_and_end():
@@ -47,7 +47,8 @@ def test_items_forbidden_at_the_start_are_named_once(forbid, expected):
 
 def test_actions_of_paths_written_out():
     """A path of one item that stops, and one of the longest length that cannot."""
-    actions = Actions.of_paths(six_items(["repeats"]), torch.tensor([[1, 4]]), torch.tensor([5]), torch.tensor([[[3, 0], [2, 1]]]))
+    catalogue = six_items(["repeats"])
+    actions = Actions.of_paths(catalogue, torch.tensor([[1, 4]]), torch.tensor([5]), written(catalogue, torch.tensor([[[3, 0], [2, 1]]])))
     assert actions.decoder_tokens.tolist() == [[[0, 2, 4, 0, 0], [0, 1, 5, 1, 4]]]
     first, second = actions.levels
     # Five decoder states and three actions per path.

@@ -11,7 +11,7 @@ from prorl.policy.prompts import Actions, masked_log_softmax
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.losses import entropy, exact_kl, policy_gradient
 from tests.policy import naive
-from tests.tiny_models import random_catalogue, random_policy
+from tests.tiny_models import random_catalogue, random_policy, written
 
 ALLOWED = torch.tensor([[True, True, True, True], [True, False, True, False], [False, False, True, False]])
 
@@ -72,12 +72,9 @@ def enumerable():
 def levels_log_probs(policy, catalogue, history, target, items):
     """For each level its actions and log-probabilities [r, c]."""
     b = len(items)
-    actions = Actions.of_paths(catalogue, history.expand(b, -1), target.expand(b), items)
+    actions = Actions.of_paths(catalogue, history.expand(b, -1), target.expand(b), written(catalogue, items))
     states = policy(catalogue.prompt_tokens(history, target).expand(b, -1), actions.decoder_tokens).flatten(0, 2)
-    return [
-        (taken, masked_log_softmax(policy.logits(states[taken.source], catalogue.level_ids(level, items.device)), taken.allowed))
-        for level, taken in enumerate(actions.levels)
-    ]
+    return [(taken, masked_log_softmax(policy.logits(states[taken.source], taken.ids), taken.allowed)) for taken in actions.levels]
 
 
 def action_log_probs(policy, catalogue, history, target, items):

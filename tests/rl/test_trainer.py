@@ -96,14 +96,13 @@ def test_a_step_is_the_loss_of_its_parts():
         assert learner.moments[name].std.item() == pytest.approx(moments[name].std.item(), rel=1e-9)
     acts = acting(paths.length, 4)
     advantages = position_specific(reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts)
-    actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths.items)
+    actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths)
     inputs = catalogue.prompt_tokens(prompts.history, prompts.target), actions.decoder_tokens
     own_states, reference_states = (p(*inputs).flatten(0, 2) for p in (policy, learner.reference))
     gradient_part = kl = nats = n_tokens = 0
-    for level, taken in enumerate(actions.levels):
-        ids = catalogue.level_ids(level, torch.device("cpu"))
-        own = masked_log_softmax(policy.logits(own_states[taken.source], ids), taken.allowed)
-        other = masked_log_softmax(learner.reference.logits(reference_states[taken.source], ids), taken.allowed)
+    for taken in actions.levels:
+        own = masked_log_softmax(policy.logits(own_states[taken.source], taken.ids), taken.allowed)
+        other = masked_log_softmax(learner.reference.logits(reference_states[taken.source], taken.ids), taken.allowed)
         for row in range(len(own)):
             gradient_part -= advantages.flatten()[taken.action[row]] * own[row, taken.chosen[row]]
             p, q = own[row][taken.allowed[row]], other[row][taken.allowed[row]]

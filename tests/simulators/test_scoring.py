@@ -58,6 +58,20 @@ def test_every_prefix_is_scored_as_recbole_scores_it_alone(name):
     assert len({tuple(row) for row in scores.rank.flatten(0, 1).tolist()}) > 4  # the simulator tells the paths apart
 
 
+def test_non_items_are_skipped():
+    simulator = random_simulator(N_ITEMS)
+    history, target = random_prompts(1, N_ITEMS, 6)
+    scores = simulator.score(history, torch.tensor([[[-1, 8, -1, 5, 0], [-1, 0, 0, 0, 0]]]), target)
+    items = simulator.score(history, torch.tensor([[[8, 5]]]), target)
+    before, first, second = items.log_prob[0, 0]
+    torch.testing.assert_close(scores.log_prob[0, 0], torch.stack([before, before, first, first, second, second]))
+    assert scores.rank[0, 0].tolist() == items.rank[0, 0, [0, 0, 1, 1, 2, 2]].tolist()
+    torch.testing.assert_close(scores.acceptance[0, 0, [1, 3]], items.acceptance[0, 0])
+    assert scores.acceptance[0, 0, [0, 2, 4]].eq(0).all()
+    torch.testing.assert_close(scores.log_prob[0, 1], before.expand(6))
+    assert scores.acceptance[0, 1].eq(0).all()
+
+
 @pytest.mark.parametrize("name", SIMULATORS)
 @pytest.mark.parametrize("paths_at_once", [1, 5])
 def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, paths_at_once):
