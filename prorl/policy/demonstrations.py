@@ -109,21 +109,19 @@ class Search:
             likely = worth.topk(each).indices
             near = (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4).topk(each).indices
             candidates = torch.cat([likely, near], dim=1)
-            c = candidates.shape[1]
-            after, extended = model.extend(candidates.reshape(-1, 1), model.repeat(memory, c))
-            reached, _ = simulator.target_scores(after[:, 0], target[running].repeat_interleave(c))
-            gain = reached.view(-1, c) - log_prob[:, None] + worth.gather(1, candidates)
-            best, choice = gain.max(dim=1)
-            chosen = torch.arange(len(running), device=history.device) * c + choice
+            after, branches = model.branch(candidates, memory)
+            reached, _ = simulator.target_scores(after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1]))
+            reached = reached.view_as(candidates)
+            best, choice = (reached - log_prob[:, None] + worth.gather(1, candidates)).max(dim=1)
             go_on = best > 0 if t >= max(1, decoding.min_length) else torch.ones_like(best, dtype=torch.bool)
-            running, chosen = running[go_on], chosen[go_on]
+            rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
             if len(running) == 0:
                 break
-            item = candidates.flatten()[chosen]
+            item = candidates[rows, choice]
             path[running, t] = item
             if "repeats" in decoding.forbid:
                 forbidden[running, item] = True
-            state, log_prob, memory = after[chosen, 0], reached[chosen], model.select(extended, chosen)
+            state, log_prob, memory = after[rows, choice], reached[rows, choice], model.follow(memory, branches, rows, choice)
         return path
 
     def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -66,12 +66,38 @@ class CausalSASRec(SASRec):
         """
         past = 0 if memory is None else memory[0][0].shape[2]
         length = items.shape[1]
-        if past + length > self.max_seq_length:
-            raise ValueError(f"SASRec reads at most {self.max_seq_length} items, got {past + length}")
+        self._refuse_beyond_longest(past + length)
         positions = torch.arange(past, past + length, device=items.device)
+        causal = torch.ones(length, past + length, dtype=torch.bool, device=items.device).tril(diagonal=past)
+        return self._read(items, positions, causal, memory)
+
+    def branch(self, items: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
+        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what `follow` goes on from."""
+        past, c = memory[0][0].shape[2], items.shape[1]
+        self._refuse_beyond_longest(past + 1)
+        positions = torch.full((1,), past, device=items.device)
+        # Each sees what is past, and of the others only itself.
+        seen = torch.cat([torch.ones(c, past, dtype=torch.bool), torch.eye(c, dtype=torch.bool)], dim=1).to(items.device)
+        return self._read(items, positions, seen, memory)
+
+    @staticmethod
+    def follow(memory: Memory, branches: Memory, rows: torch.Tensor, choice: torch.Tensor) -> Memory:
+        """The memory of the sequences `rows` [r] with item `choice` [r] of those that branched from `memory`."""
+        past = memory[0][0].shape[2]
+
+        def followed(part: torch.Tensor) -> torch.Tensor:
+            return torch.cat([part[rows, :, :past], part[rows, :, past + choice][:, :, None]], dim=2)
+
+        return [(followed(key), followed(value)) for key, value in branches]
+
+    def _refuse_beyond_longest(self, length: int) -> None:
+        if length > self.max_seq_length:
+            raise ValueError(f"SASRec reads at most {self.max_seq_length} items, got {length}")
+
+    def _read(self, items: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
+        """States of `items` [b, s] at `positions`, each attending to those of memory and items that are `seen` [s, past + s]."""
         x = self.item_embedding(items) + self.position_embedding(positions)
         x = self.dropout(self.LayerNorm(x))
-        causal = torch.ones(length, past + length, dtype=torch.bool, device=items.device).tril(diagonal=past)
         extended = []
         for i, layer in enumerate(self.trm_encoder.layer):
             attention = layer.multi_head_attention
@@ -83,16 +109,11 @@ class CausalSASRec(SASRec):
                 key, value = torch.cat([memory[i][0], key], dim=2), torch.cat([memory[i][1], value], dim=2)
             extended.append((key, value))
             dropout = attention.attn_dropout.p if self.training else 0.0
-            context = F.scaled_dot_product_attention(query, key, value, attn_mask=causal, dropout_p=dropout)
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
             context = attention.dense(context.transpose(1, 2).flatten(2))
             x = attention.LayerNorm(attention.out_dropout(context) + x)
             x = layer.feed_forward(x)
         return x, extended
-
-    @staticmethod
-    def repeat(memory: Memory, times: int) -> Memory:
-        """The memory of [b] sequences for [b * times], each repeated in place."""
-        return [(key.repeat_interleave(times, dim=0), value.repeat_interleave(times, dim=0)) for key, value in memory]
 
     @staticmethod
     def select(memory: Memory, rows: torch.Tensor) -> Memory:
@@ -114,10 +135,16 @@ class CausalGRU4Rec(GRU4Rec):
         states, memory = self.gru_layers(self.emb_dropout(self.item_embedding(items)), memory)
         return self.dense(states), memory
 
+    def branch(self, items: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
+        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what `follow` goes on from."""
+        b, c = items.shape
+        states, branches = self.extend(items.reshape(-1, 1), memory.repeat_interleave(c, dim=1))
+        return states.view(b, c, -1), branches.unflatten(1, (b, c))
+
     @staticmethod
-    def repeat(memory: Memory, times: int) -> Memory:
-        """The memory of [b] sequences for [b * times], each repeated in place."""
-        return memory.repeat_interleave(times, dim=1)
+    def follow(memory: Memory, branches: Memory, rows: torch.Tensor, choice: torch.Tensor) -> Memory:
+        """The memory of the sequences `rows` [r] with item `choice` [r] of those that branched from `memory`."""
+        return branches[:, rows, choice].contiguous()
 
     @staticmethod
     def select(memory: Memory, rows: torch.Tensor) -> Memory:

@@ -42,17 +42,31 @@ def test_continuing_from_memory_equals_one_pass(name, first):
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
-def test_memory_repeated_and_selected_is_that_of_its_sequences(name):
+def test_selected_memory_is_that_of_its_sequences(name):
     model = recbole_model(name, 12, 10).double()
     items, _ = random_prompts(3, 12, 6)
     _, memory = model.extend(items[:, :5])
-    last = items[:, 5:]
-    expected, _ = model.extend(last, memory)
-    repeated, _ = model.extend(last.repeat_interleave(2, dim=0), model.repeat(memory, 2))
-    torch.testing.assert_close(repeated, expected.repeat_interleave(2, dim=0), rtol=0, atol=1e-12)
+    expected, _ = model.extend(items[:, 5:], memory)
     rows = torch.tensor([2, 0])
-    selected, _ = model.extend(last[rows], model.select(memory, rows))
+    selected, _ = model.extend(items[rows, 5:], model.select(memory, rows))
     torch.testing.assert_close(selected, expected[rows], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_branches_are_sequences_of_their_own(name):
+    """Three next items for each of three sequences, then one followed in two of them, and gone on with."""
+    model = recbole_model(name, 12, 10).double()
+    items, _ = random_prompts(3, 12, 5)
+    alternatives, _ = random_prompts(3, 12, 3)
+    _, memory = model.extend(items)
+    states, branches = model.branch(alternatives, memory)
+    for c in range(3):
+        alone, _ = model.extend(torch.cat([items, alternatives[:, c : c + 1]], dim=1))
+        torch.testing.assert_close(states[:, c], alone[:, -1], rtol=0, atol=1e-12)
+    rows, choice, last = torch.tensor([2, 0]), torch.tensor([1, 2]), torch.tensor([[7], [4]])
+    after, _ = model.extend(last, model.follow(memory, branches, rows, choice))
+    expected, _ = model.extend(torch.cat([items[rows], alternatives[rows, choice][:, None], last], dim=1))
+    torch.testing.assert_close(after[:, 0], expected[:, -1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -71,6 +85,8 @@ def test_sasrec_refuses_more_items_than_it_has_positions():
     _, memory = model.extend(items)
     with pytest.raises(ValueError, match="at most 6 items, got 7"):
         model.extend(items[:, :1], memory)
+    with pytest.raises(ValueError, match="at most 6 items, got 7"):
+        model.branch(items[:, :3], memory)
 
 
 def test_gelu_in_one_call_is_recboles():
