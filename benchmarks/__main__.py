@@ -13,6 +13,7 @@ BENCHMARKS = {
     "step_rewards": False,
     "quantize_quality": False,
     "prepare_scale": True,
+    "simulator_training": True,
 }
 
 
