@@ -43,7 +43,7 @@ class Params:
                 if dataset not in overrides:
                     raise ConfigError(f"{self.source}: data set {dataset!r} is not in `datasets`, which holds {self.datasets}")
                 values = _merged(values, overrides[dataset])
-        return _build(SECTIONS[name], values, name, self.source)
+        return build(SECTIONS[name], values, name, self.source)
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
@@ -113,22 +113,29 @@ def _merged(general: dict, specific: dict) -> dict:
     return merged
 
 
-def _check_keys(values: dict, allowed: list[str], prefix: str, source: str) -> None:
+def _check_keys(values: dict, allowed: list[str], prefix: str, source: str, optional: typing.Collection[str] = ()) -> None:
     for key in values:
         if key not in allowed:
             close = difflib.get_close_matches(str(key), allowed, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(allowed)}"
             raise ConfigError(f"{source}: {prefix}{key}: unknown key; {hint}")
     for key in allowed:
-        if key not in values:
+        if key not in values and key not in optional:
             raise ConfigError(f"{source}: {prefix}{key}: missing")
 
 
-def _build(cls: type, values: dict, prefix: str, source: str) -> Any:
+def build(cls: type, values: dict, name: str, source: str) -> Any:
+    """`values`, the mapping `name` of the file `source`, as the dataclass `cls`; fields with a default may be missing.
+
+    Raises `ConfigError`.
+    """
     hints = typing.get_type_hints(cls)
     fields = {f.name.removesuffix("_"): f for f in dataclasses.fields(cls)}  # `import` is a Python keyword: its field is `import_`
-    _check_keys(values, list(fields), f"{prefix}.", source)
-    return cls(**{f.name: _convert(hints[f.name], values[key], f"{prefix}.{key}", f.metadata, source) for key, f in fields.items()})
+    prefix = f"{name}." if name else ""
+    optional = [key for key, f in fields.items() if {f.default, f.default_factory} != {dataclasses.MISSING}]
+    _check_keys(values, list(fields), prefix, source, optional)
+    given = {key: f for key, f in fields.items() if key in values}
+    return cls(**{f.name: _convert(hints[f.name], values[key], f"{prefix}{key}", f.metadata, source) for key, f in given.items()})
 
 
 def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: str) -> Any:
@@ -141,7 +148,7 @@ def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: st
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             refuse("a mapping")
-        return _build(kind, value, key, source)
+        return build(kind, value, key, source)
     if origin is Literal:
         if value not in arguments:
             refuse(", ".join(map(str, arguments)))

@@ -91,6 +91,10 @@ class Clone:
         """The JSON value in the file `path`."""
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
+    def of_commit(self, revision: str, path: str):
+        """The JSON value in the file `path` of a commit."""
+        return json.loads(self.run("git", "show", f"{revision}:{path}").stdout)
+
     def files(self, *folders: str) -> dict[str, Path]:
         """Every file below `folders`, by its path from the root."""
         found = (path for folder in folders for path in sorted((self.root / folder).rglob("*")) if path.is_file())

@@ -1,0 +1,108 @@
+"""`prorl`, the command line for people. The pipeline's stages are scripts of their own, started by DVC."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from prorl.config import ConfigError
+from prorl.tables import DataError
+from prorl.worktrees import WorktreeError
+
+DESCRIPTION = """\
+Experiments with ProRL: the tables of its paper, run on this repository's pipeline and set beside the published figures.
+The pipeline itself is run by `dvc repro`, see README.md. Run from the root of the repository."""
+RUN = """\
+Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree .experiments/<dataset>; the checkout stays
+as it is. Stages whose code, parameters and inputs have run before are taken from the cache. What has run on the checked-out commit is
+skipped, so after an interruption the same command goes on."""
+TABLE = """\
+Print an experiment's table, ours beside the published figures, and write it to reports/experiments/<dataset>/<name>.md and .json. Means
+over seeds with 95% intervals over users; rows are compared prompt by prompt."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the exit status. Errors of use, settings and data are one line on standard error."""
+    options = parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ConfigError, DataError, WorktreeError) as error:
+        print(f"prorl: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("prorl: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="prorl", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    experiments = top.add_subparsers(required=True, metavar="command").add_parser("experiments", help="the tables of the paper, and ours")
+    commands = experiments.add_subparsers(required=True, metavar="command")
+    _command(commands, "list", list_experiments, "the experiments there are", "List the experiments there are, with their rows.")
+    run = _command(commands, "run", run_experiment, "run an experiment's rows over seeds", RUN)
+    table = _command(commands, "table", show_table, "an experiment's table beside the published figures", TABLE)
+    for command in (run, table):
+        command.add_argument("name", help="a file of experiments/, without .yaml")
+        command.add_argument(
+            "--dataset", metavar="D", help="a data set of params.yaml, or the name of a preset (default: the first of params.yaml)"
+        )
+        command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="training seeds (default: those of the experiment's file)")
+    run.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
+    run.add_argument(
+        "--queue", action="store_true", help="put the runs into DVC's queue instead; `dvc queue start` in the worktree starts it"
+    )
+    table.add_argument("--format", choices=["md", "json"], default="md", help="what is printed (default: md)")
+    table.add_argument("--commit", default="HEAD", metavar="REV", help="the commit that the experiment ran on (default: HEAD)")
+    return top
+
+
+def _command(commands, name: str, function: Callable, summary: str, description: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.set_defaults(command=function)
+    return command
+
+
+# What a command needs is imported when it runs: help and mistakes in the command line then answer at once.
+
+
+def list_experiments(options: argparse.Namespace) -> None:
+    """Print every experiment's name, title and rows."""
+    from prorl.experiments.definition import experiment_names, read_experiment
+
+    for name in experiment_names(Path.cwd()):
+        experiment = read_experiment(Path.cwd(), name)
+        print(f"{name}: {experiment.contents.title}")
+        print(f"    rows: {', '.join(experiment.contents.rows)}")
+
+
+def run_experiment(options: argparse.Namespace) -> None:
+    """Run what is missing of an experiment."""
+    from prorl.experiments.definition import read_experiment
+    from prorl.experiments.running import run_all
+
+    experiment = read_experiment(Path.cwd(), options.name)
+    run_all(Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.only, options.queue)
+
+
+def show_table(options: argparse.Namespace) -> None:
+    """Print and write an experiment's table."""
+    from prorl.experiments.comparison import compare, read_results
+    from prorl.experiments.definition import read_experiment
+    from prorl.experiments.pages import write_page
+    from prorl.experiments.running import base_params
+    from prorl.worktrees import git
+
+    root = Path.cwd()
+    experiment = read_experiment(root, options.name)
+    commit = git(root, "rev-parse", "--verify", f"{options.commit}^{{commit}}").strip()
+    params = base_params(root, commit, options.dataset)
+    dataset, seeds = options.dataset or params["datasets"][0], options.seeds or experiment.contents.seeds
+    comparison = compare(experiment, read_results(root, experiment, params, dataset, seeds, commit))
+    page = write_page(root, experiment, comparison, dataset, seeds, commit)
+    print((page if options.format == "md" else page.with_suffix(".json")).read_text(encoding="utf-8"), end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""What an experiment is: `experiments/<name>.yaml`, read strictly.
+
+A row of its table is one list of parameter overrides, in the syntax of `dvc exp run --set-param`. A row with `unset` takes over those of
+the row before it, without the ones named; so a path from one recipe to another is written one change at a time.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML, YAMLError
+
+from prorl.config import ConfigError, setting
+from prorl.params import build
+
+FOLDER = Path("experiments")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: whose paths, under which overrides, decoded how, and the figures published for it."""
+
+    label: str
+    set: list[str] = field(default_factory=list)
+    unset: list[str] = field(default_factory=list)
+    policy: str = "prorl"
+    decoding: str = "greedy"
+    against: str | None = None
+    published: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingFigure:
+    """A training curve of fine-tuning, averaged over the steps after the share `after` of all steps up to the share `until`.
+
+    `relative_to` names the row whose value divides that of every row.
+    """
+
+    label: str
+    curve: str
+    after: float = setting(at_least=0, below=1)
+    until: float = setting(above=0, at_most=1)
+    relative_to: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.after >= self.until:
+            raise ConfigError(f"training figure {self.label!r}: after: got {self.after}, allowed: below until, {self.until}")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The keys of `experiments/<name>.yaml`.
+
+    `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`: overrides of every row, before
+    the row's own; `reference`: the row that the others are compared with, unless `against` says otherwise; `findings`: what we found, by
+    data set.
+    """
+
+    title: str
+    source: str
+    claim: str
+    seeds: list[int]
+    targets: list[str]
+    common: list[str]
+    reference: str
+    metrics: list[str]
+    rows: dict[str, Row]
+    training: dict[str, TrainingFigure] = field(default_factory=dict)
+    findings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`name`, what its file holds, and the overrides of each row in full."""
+
+    name: str
+    contents: Contents
+    overrides: dict[str, list[str]]
+
+    def run_of(self, row: str) -> str:
+        """The first row with the same overrides as `row`: they share one run."""
+        return next(name for name, overrides in self.overrides.items() if overrides == self.overrides[row])
+
+
+def experiment_names(root: Path) -> list[str]:
+    """The names of all experiments of the repository at `root`. Raises `ConfigError` where it has no folder of them."""
+    if not (root / FOLDER).is_dir():
+        raise ConfigError(f"no folder {FOLDER}/; run from the root of the repository")
+    return sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))
+
+
+def read_experiment(root: Path, name: str) -> Experiment:
+    """The experiment `name`. Raises `ConfigError` naming the experiments there are, or the file and the key with the mistake."""
+    names = experiment_names(root)
+    if name not in names:
+        raise ConfigError(f"no experiment {name!r}; there are: {', '.join(names)}")
+    source = f"{FOLDER}/{name}.yaml"
+    try:
+        raw = YAML(typ="safe").load(root / source)
+    except YAMLError as error:
+        raise ConfigError(f"{source}: not readable as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source}: expected a mapping, found {type(raw).__name__}")
+    contents = build(Contents, raw, "", source)
+    _check(contents, source)
+    return Experiment(name, contents, _overrides_of_rows(contents, source))
+
+
+def _check(contents: Contents, source: str) -> None:
+    """Raises `ConfigError` for names in the wrong form, and for rows and figures that are referred to and not there."""
+
+    def refuse(key: str, found: object, allowed: str) -> None:
+        raise ConfigError(f"{source}: {key}: got {found!r}, allowed: {allowed}")
+
+    rows = list(contents.rows)
+    for name in rows:
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            refuse("rows", name, "small letters, digits and _")
+    if not contents.seeds or len(set(contents.seeds)) < len(contents.seeds):
+        refuse("seeds", contents.seeds, "at least one number, each once")
+    referred = {"reference": contents.reference}
+    referred |= {f"rows.{name}.against": row.against for name, row in contents.rows.items() if row.against}
+    referred |= {f"training.{name}.relative_to": figure.relative_to for name, figure in contents.training.items() if figure.relative_to}
+    for key, row in referred.items():
+        if row not in rows:
+            refuse(key, row, f"a row: {', '.join(rows)}")
+    figures = [*contents.metrics, *contents.training]
+    for name, row in contents.rows.items():
+        for figure in row.published:
+            if figure not in figures:
+                refuse(f"rows.{name}.published", figure, ", ".join(figures))
+
+
+def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
+    """Every row's overrides, those of all rows first; of two for the same key the later holds."""
+    overrides: dict[str, list[str]] = {}
+    before: dict[str, str] = {}
+    for name, row in contents.rows.items():
+        own = dict(before) if row.unset else {key_of(text, source): text for text in contents.common}
+        for key in row.unset:
+            if key not in own:
+                raise ConfigError(f"{source}: rows.{name}.unset: got {key!r}, allowed: what the row before sets: {', '.join(own)}")
+            del own[key]
+        own |= {key_of(text, source): text for text in row.set}
+        overrides[name] = list(own.values())
+        before = own
+    return overrides
+
+
+def key_of(override: str, source: str) -> str:
+    """The key of an override `key=value`. Raises `ConfigError` for anything else."""
+    key, equals, _ = override.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.@-]*", key):
+        raise ConfigError(f"{source}: got {override!r}, allowed: key=value, as in finetune.gamma=0.9")
+    return key

@@ -1,0 +1,171 @@
+"""Rows times seeds of an experiment as DVC experiments, one after another, in a git worktree of their own.
+
+`dvc exp run` writes parameters, results and dvc.lock into the workspace it runs in. Here that is `.experiments/<dataset>`, a worktree of
+the checked-out commit, so the checkout stays as it is. A worktree rather than DVC's temporary folders, since in it a stage that was
+interrupted finds its checkpoint again. The worktree uses the checkout's DVC cache: a stage that has run before with the same code,
+parameters and inputs, in the checkout or for another row, is taken from the run cache. The experiments are refs of the one repository, so
+`dvc exp show` in the checkout lists them.
+
+Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators, test prompts and sampling in
+evaluation stay those of `seed`, so all rows and seeds are judged by the same judges on the same prompts, and can be paired prompt by
+prompt.
+"""
+
+import fcntl
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prorl.config import ConfigError
+from prorl.experiments.definition import FOLDER, Experiment
+from prorl.experiments.overrides import applied
+from prorl.files import atomic_file
+from prorl.params import PARAMS_FILE, read_params
+from prorl.presets import preset_file, round_trip_yaml, with_layers
+from prorl.worktrees import WorktreeError, environment, git, refuse_uncommitted_changes
+
+WORKTREES = Path(".experiments")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One DVC experiment: its name, the first row it is for, its seed, its overrides as DVC takes them, and params.yaml with them."""
+
+    name: str
+    row: str
+    seed: int
+    overrides: list[str]
+    params: dict
+
+
+def head(root: Path) -> str:
+    """The commit that is checked out."""
+    return git(root, "rev-parse", "HEAD").strip()
+
+
+def base_params(root: Path, commit: str, dataset: str | None) -> dict:
+    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set; None is its first one."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / PARAMS_FILE
+        file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
+        own = dataset is None or dataset in read_params(file).datasets
+        return with_layers(file, [] if own else [preset_file(root, dataset)])
+
+
+def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int], only: list[str]) -> list[Run]:
+    """The runs of the rows `only`, all where it is empty, for each of `seeds`; rows with the same overrides share one.
+
+    Raises `ConfigError` for an unknown row, and for overrides that params.yaml does not allow.
+    """
+    for row in only:
+        if row not in experiment.overrides:
+            raise ConfigError(f"experiment {experiment.name!r} has no row {row!r}; there are: {', '.join(experiment.overrides)}")
+    rows = dict.fromkeys(experiment.run_of(row) for row in only or experiment.overrides)
+    return [planned_run(experiment, params, dataset, row, seed) for seed in seeds for row in rows]
+
+
+def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, seed: int) -> Run:
+    """The run of `row`, with its settings read as strictly as a stage reads them."""
+    source = f"{FOLDER}/{experiment.name}.yaml: row {row}"
+    name = f"{dataset}-{experiment.name}-{row}-seed-{seed}"
+    changed, overrides = applied(params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / PARAMS_FILE
+        round_trip_yaml().dump(changed, file)
+        try:
+            read_params(file)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(file), source)) from None
+    return Run(name, row, seed, overrides, changed)
+
+
+def finished(root: Path, commit: str, run: Run) -> str | None:
+    """The DVC experiment that `run` left on `commit`, or None where there is none with the same parameters."""
+    ref = _ref(commit, run.name)
+    found = git(root, "for-each-ref", "--format=%(objectname)", ref).strip()
+    if not found or round_trip_yaml().load(git(root, "show", f"{found}:{PARAMS_FILE}")) != run.params:
+        return None
+    return found
+
+
+def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list[int], only: list[str], queue: bool) -> None:
+    """Run what is not there yet, one `dvc exp run` after another, or with `queue` put it into DVC's queue.
+
+    Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after a run that fails.
+    """
+    refuse_uncommitted_changes(root)
+    require_identity(root)
+    commit = head(root)
+    params = base_params(root, commit, dataset)
+    dataset = dataset or params["datasets"][0]
+    runs = planned(experiment, params, dataset, seeds, only)
+    worktree = root / WORKTREES / dataset
+    with _alone(worktree):
+        for i, run in enumerate(runs, start=1):
+            label = f"[{i}/{len(runs)}] {run.name}"
+            if finished(root, commit, run):
+                print(f"{label}: there already", flush=True)
+                continue
+            print(f"{label}: {' '.join(run.overrides)}", flush=True)
+            _update(root, worktree, commit)
+            if round_trip_yaml().load(worktree / PARAMS_FILE) != params:
+                with atomic_file(worktree / PARAMS_FILE) as temporary:
+                    round_trip_yaml().dump(params, temporary)
+            _start(root, worktree, commit, run, [f"{stage}@{dataset}" for stage in experiment.contents.targets], queue)
+
+
+def require_identity(root: Path) -> None:
+    """Raises `WorktreeError` where git does not know who commits, as DVC does for every experiment."""
+    try:
+        git(root, "var", "GIT_COMMITTER_IDENT")
+    except WorktreeError:
+        raise WorktreeError("git has no identity to commit experiments with; set one by `git config user.name` and `user.email`") from None
+
+
+def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str], queue: bool) -> None:
+    if git(root, "for-each-ref", _ref(commit, run.name)):  # with other parameters
+        git(root, "update-ref", "-d", _ref(commit, run.name))
+    overrides = [part for override in run.overrides for part in ("--set-param", override)]
+    command = ["dvc", "exp", "run", "--name", run.name, *(["--queue"] if queue else []), *overrides, *targets]
+    status = subprocess.run(command, cwd=worktree, env=environment(worktree), check=False).returncode
+    if status:
+        raise WorktreeError(f"{run.name}: `dvc exp run` ended with status {status}, see above; the same command goes on from here")
+    if not queue and not finished(root, commit, run):
+        raise WorktreeError(f"{run.name}: DVC's experiment has other parameters than {', '.join(run.overrides)}")
+
+
+def _update(root: Path, worktree: Path, commit: str) -> None:
+    """Bring `worktree` to `commit` as committed, made if need be; what git ignores stays: data, models, checkpoints."""
+    if not (worktree / ".git").exists():
+        git(root, "worktree", "add", "--quiet", "--force", "--detach", str(worktree), commit)
+    git(worktree, "checkout", "--quiet", "--force", "--detach", commit)
+    git(worktree, "clean", "--quiet", "--force", "-d")
+    cache = _dvc(root, "cache", "dir").strip()
+    _dvc(worktree, "config", "--local", "cache.dir", cache)
+
+
+@contextmanager
+def _alone(worktree: Path) -> Iterator[None]:
+    """Hold the lock of `worktree`. Raises `WorktreeError` where another process has it."""
+    worktree.parent.mkdir(exist_ok=True)
+    with open(worktree.with_name(f"{worktree.name}.lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorktreeError(f"another `prorl experiments run` is at work in {worktree}") from None
+        yield
+
+
+def _ref(commit: str, name: str) -> str:
+    """Where DVC keeps the experiment `name` on `commit`."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
+def _dvc(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorktreeError(f"dvc {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,94 @@
+"""Experiments' files: the repository's own, what a row's overrides are, and mistakes as one line."""
+
+import re
+
+import pytest
+
+from prorl.config import ConfigError
+from prorl.experiments.definition import experiment_names, read_experiment
+from prorl.experiments.running import planned
+from prorl.presets import with_layers
+from tests.experiments.files import SMALL, write
+from tests.stage_dependencies import ROOT
+
+NAMES = experiment_names(ROOT)
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset):
+    experiment = read_experiment(ROOT, name)
+    params = with_layers(ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"])
+    runs = planned(experiment, params, dataset, [1, 2], [])
+    assert len({run.name for run in runs}) == len(runs) == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
+    assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_states_its_claim_and_three_seeds(name):
+    contents = read_experiment(ROOT, name).contents
+    assert all(text.strip() for text in (contents.title, contents.source, contents.claim))
+    assert len(contents.seeds) == 3
+    assert contents.targets == ["evaluate"]
+
+
+def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
+    rows = {"first": {"label": "a", "set": ["finetune.steps=3", "finetune.gamma=0.5"]}, "second": {"label": "b"}}
+    experiment = write(tmp_path, rows=rows)
+    assert experiment.overrides == {"first": ["finetune.steps=3", "finetune.gamma=0.5"], "second": ["finetune.steps=2"]}
+
+
+def test_a_row_that_unsets_goes_on_from_the_row_before_it(tmp_path):
+    rows = {
+        "first": {"label": "a", "set": ["finetune.gamma=0.5", "finetune.temperature=2"]},
+        "second": {"label": "b", "unset": ["finetune.gamma"]},
+        "third": {"label": "c", "unset": ["finetune.steps", "finetune.temperature"], "set": ["finetune.gamma=0.9"]},
+    }
+    experiment = write(tmp_path, rows=rows)
+    assert experiment.overrides["second"] == ["finetune.steps=2", "finetune.temperature=2"]
+    assert experiment.overrides["third"] == ["finetune.gamma=0.9"]
+
+
+def test_rows_with_the_same_overrides_share_a_run(tmp_path):
+    experiment = write(tmp_path)
+    assert [experiment.run_of(row) for row in experiment.overrides] == ["first", "second", "first"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"titel": "x"}, "titel: unknown key; did you mean 'title'?"),
+        ({"reference": "third"}, "reference: got 'third', allowed: a row: first, second, sampled"),
+        ({"seeds": []}, "seeds: got [], allowed: at least one number, each once"),
+        ({"seeds": [1, 1]}, "seeds: got [1, 1], allowed: at least one number, each once"),
+        ({"seeds": ["1"]}, "seeds[0]: got '1' (str), allowed: a whole number"),
+        ({"common": ["finetune.steps"]}, "got 'finetune.steps', allowed: key=value, as in finetune.gamma=0.9"),
+        ({"rows": {"first": {}}}, "rows.first.label: missing"),
+        ({"rows": {"First": {"label": "a"}}}, "rows: got 'First', allowed: small letters, digits and _"),
+        ({"rows": {"first": {"label": "a", "published": {"ioi": 1}}}}, "rows.first.published: got 'ioi', allowed: ior, ctr"),
+        ({"rows": {"first": {"label": "a", "against": "b"}}}, "rows.first.against: got 'b', allowed: a row: first"),
+        ({"rows": {"first": {"label": "a", "unset": ["seed"]}}}, "rows.first.unset: got 'seed', allowed: what the row before sets: "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=re.escape(f"experiments/own.yaml: {message}")) as error:
+        write(tmp_path, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.yaml").write_text("title: a\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"experiments/own\.yaml: source: missing"):
+        read_experiment(tmp_path, "own")
+
+
+def test_an_unknown_experiment_or_row_is_an_error_that_names_those_there_are(tmp_path):
+    experiment = write(tmp_path)
+    with pytest.raises(ConfigError, match="no experiment 'other'; there are: own"):
+        read_experiment(tmp_path, "other")
+    with pytest.raises(ConfigError, match="experiment 'own' has no row 'third'; there are: first, second, sampled"):
+        planned(experiment, with_layers(ROOT / "params.yaml", []), "ml-100k", SMALL["seeds"], ["third"])
+    with pytest.raises(ConfigError, match="no folder experiments/; run from the root of the repository"):
+        experiment_names(tmp_path / "experiments")

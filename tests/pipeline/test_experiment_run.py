@@ -1,0 +1,105 @@
+"""`prorl experiments run` runs rows as DVC experiments in a worktree of its own; the checkout stays as it is, what has run is skipped."""
+
+import pytest
+
+from tests.experiments.files import write
+from tests.pipeline.clones import Clone, clone_of_working_tree
+
+ROWS = {
+    "first": {"label": "First", "published": {"ior": 7}},
+    "second": {"label": "Second", "set": ["mine.min_run=3"]},
+    "sampled": {"label": "Sampled", "policy": "pretrained", "decoding": "rollout@3"},
+}
+
+
+def prorl(clone, *arguments, check=True):
+    """`prorl` at the clone's root."""
+    return clone.run("python", "-m", "prorl.cli", "experiments", *arguments, check=check)
+
+
+def ran(done):
+    """The stages that a command ran."""
+    words = "Running stage '"
+    return [line.removeprefix(words).rstrip("':") for line in done.stdout.splitlines() if line.startswith(words)]
+
+
+def contents(clone):
+    """The bytes of every file of the checkout that git does not ignore."""
+    names = clone.run("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    return {name: (clone.root / name).read_bytes() for name in names}
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Clone:
+    """A clone in which nothing has run, with an experiment of the first stages that is not committed."""
+    clone = clone_of_working_tree(tmp_path / "checkout")
+    write(clone.root, targets=["mine"], common=[], seeds=[1], rows=ROWS)
+    return clone
+
+
+def test_rows_run_in_the_worktree_share_stages_and_are_skipped_once_there(checkout):
+    before = contents(checkout)
+    first = prorl(checkout, "run", "own")
+    assert ran(first) == ["fetch@ml-100k", "prepare@ml-100k", "mine@ml-100k", "mine@ml-100k"]
+    assert "[2/2] ml-100k-own-second-seed-1: mine.min_run=3 training_seed=1" in first.stdout
+    assert contents(checkout) == before
+    assert checkout.run("git", "status", "--porcelain").stdout == "?? experiments/own.yaml\n"
+    assert {"ml-100k-own-first-seed-1", "ml-100k-own-second-seed-1"} == set(checkout.dvc("exp", "list", "--name-only").split())
+
+    again = prorl(checkout, "run", "own")
+    assert ran(again) == []
+    assert again.stdout == "[1/2] ml-100k-own-first-seed-1: there already\n[2/2] ml-100k-own-second-seed-1: there already\n"
+
+    write(checkout.root, targets=["mine"], common=[], seeds=[1], rows=ROWS | {"second": {"label": "Second", "set": ["mine.min_run=4"]}})
+    changed = prorl(checkout, "run", "own")
+    assert ran(changed) == ["mine@ml-100k"], "the row's settings are others"
+    assert "[1/2] ml-100k-own-first-seed-1: there already" in changed.stdout
+
+    with open(checkout.root / "stages/mine.py", "a", encoding="utf-8") as stream:
+        stream.write("# changed\n")
+    refused = prorl(checkout, "run", "own", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == "prorl: uncommitted changes in stages/mine.py; what runs is the last commit: commit them first\n"
+
+
+def test_what_is_wrong_or_missing_is_one_line_and_runs_nothing(checkout):
+    unknown = prorl(checkout, "run", "own", "--only", "third", check=False)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "prorl: experiment 'own' has no row 'third'; there are: first, second, sampled\n"
+    dataset = prorl(checkout, "run", "own", "--dataset", "ml-10m", check=False)
+    assert (dataset.returncode, dataset.stdout) == (1, "")
+    assert dataset.stderr == "prorl: no preset 'ml-10m'; there are: amazon-books, ml-1m, steam\n"
+    table = prorl(checkout, "table", "own", check=False)
+    assert table.returncode == 1
+    assert table.stderr.startswith("prorl: ml-100k-own-first-seed-1 has not run on commit ")
+    assert not (checkout.root / ".experiments").exists()
+
+
+@pytest.mark.slow
+def test_a_table_of_two_rows_and_two_seeds_holds_what_evaluation_says(pipeline, untouched):
+    untouched.dvc("pull")
+    rows = ROWS | {"second": {"label": "Second", "set": ["finetune.gamma=0.5"]}}
+    training = {"length": {"label": "Length", "curve": "train/length", "after": 0, "until": 1, "relative_to": "first"}}
+    write(untouched.root, common=["finetune.steps=2"], rows=rows, training=training)
+    done = prorl(untouched, "run", "own")
+    stages = [f"{stage}@ml-100k" for stage in ("pretrain", "finetune", "evaluate", "finetune", "evaluate")]
+    assert ran(done) == stages * 2, "a seed's pre-training serves both rows, and everything before it comes from the cache"
+    assert "there already" in prorl(untouched, "run", "own").stdout
+
+    page = prorl(untouched, "table", "own").stdout
+    assert page == (untouched.root / "reports/experiments/ml-100k/own.md").read_text(encoding="utf-8")
+    found = untouched.read("reports/experiments/ml-100k/own.json")["rows"]
+    commit = untouched.run("git", "rev-parse", "HEAD").stdout.strip()
+    for row, policy, protocol in (("first", "prorl", ""), ("second", "prorl", ""), ("sampled", "pretrained", "rollout@3")):
+        run = "first" if row == "sampled" else row
+        for place, seed in enumerate((1, 2)):
+            ref = f"refs/exps/{commit[:2]}/{commit[2:]}/ml-100k-own-{run}-seed-{seed}"
+            evaluation = untouched.of_commit(ref, "reports/ml-100k/evaluation.json")[policy]
+            for simulator, judged in evaluation.items():
+                expected = (judged[protocol] if protocol else judged)["ior"]["mean"]
+                assert found[row]["metrics"][simulator]["ior"]["seeds"][place] == pytest.approx(expected)
+    seeds = found["first"]["metrics"]["SASRec"]["ior"]["seeds"]
+    assert seeds[0] != seeds[1]
+    means = {row: found[row]["metrics"]["SASRec"]["ior"]["mean"] for row in ("first", "second")}
+    assert found["second"]["differences"]["SASRec"]["ior"]["mean"] == pytest.approx(means["second"] - means["first"])
+    assert found["first"]["training"]["length"] == 1.0
