@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from prorl.config import ConfigError
-from prorl.experiments.definition import Experiment
+from prorl.experiments.definition import TRAINED, Experiment
 from prorl.experiments.results import Result
 from prorl.experiments.running import finished, planned_run
 from prorl.experiments.statistics import difference, over_seeds
@@ -69,8 +69,9 @@ def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Co
             if against != row:
                 shared = [metric for metric in own if metric in values[against]]
                 rows[row]["differences"][simulator] = {m: difference(own[m], values[against][m], bootstrap) for m in shared}
+    trained = {row: of for row, of in results.items() if contents.rows[row].policy == TRAINED}
     for name, figure in contents.training.items():
-        means = {row: float(np.mean([result.training(figure) for result in of.values()])) for row, of in results.items()}
+        means = {row: float(np.mean([result.training(figure) for result in of.values()])) for row, of in trained.items()}
         for row, mean in means.items():
             rows[row]["training"][name] = mean / means[figure.relative_to] if figure.relative_to else mean
     return Comparison(simulators, prompts.user.nunique(), len(prompts), rows)

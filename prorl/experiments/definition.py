@@ -14,6 +14,7 @@ from prorl.config import ConfigError, setting
 from prorl.params import build
 
 FOLDER = Path("experiments")
+TRAINED = "prorl"  # the policy that fine-tuning gives, whose training the figures are of
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Row:
     label: str
     set: list[str] = field(default_factory=list)
     unset: list[str] = field(default_factory=list)
-    policy: str = "prorl"
+    policy: str = TRAINED
     decoding: str = "greedy"
     against: str | None = None
     published: dict[str, float] = field(default_factory=dict)
@@ -124,6 +125,9 @@ def _check(contents: Contents, source: str) -> None:
     for key, row in referred.items():
         if row not in rows:
             refuse(key, row, f"a row: {', '.join(rows)}")
+    for name, figure in contents.training.items():
+        if figure.relative_to and contents.rows[figure.relative_to].policy != TRAINED:
+            refuse(f"training.{name}.relative_to", figure.relative_to, f"a row of policy {TRAINED}")
     figures = [*contents.metrics, *contents.training]
     for name, row in contents.rows.items():
         for figure in row.published:

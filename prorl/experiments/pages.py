@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from prorl.experiments.comparison import Comparison
+from prorl.experiments.comparison import RESAMPLES, Comparison
 from prorl.experiments.definition import Experiment
 from prorl.files import atomic_file, write_json
 from prorl.reports.tables import MISSING, Table, decimals_of, label, number, with_interval
@@ -110,7 +110,7 @@ def training(experiment: Experiment, comparison: Comparison) -> Table:
     for figure in contents.training.values():
         table.columns.extend([figure.label, "published"])
     for name, row in contents.rows.items():
-        values = [(comparison.rows[name]["training"][figure], row.published.get(figure)) for figure in contents.training]
+        values = [(comparison.rows[name]["training"].get(figure), row.published.get(figure)) for figure in contents.training]
         table.rows.append([row.label, *(number(value, 2) for pair in values for value in pair)])
     return table
 
@@ -141,8 +141,8 @@ def notes(experiment: Experiment, comparison: Comparison, dataset: str, seeds: l
     names = " ".join(map(str, seeds))
     return (
         f"Training seeds {names}; data, simulators and prompts are the same for all. {comparison.n_prompts:,} test prompts of "
-        f"{comparison.n_users:,} users; means over seeds, with 95% intervals from 2,000 resamples of users of each prompt's mean over "
-        f"seeds: how these policies do on other users, not how other seeds would do.\n\n"
+        f"{comparison.n_users:,} users; means over seeds, with 95% intervals from {RESAMPLES:,} resamples of users of each prompt's mean "
+        f"over seeds: how these policies do on other users, not how other seeds would do.\n\n"
         f"    git checkout {commit}\n    prorl experiments run {experiment.name} --dataset {dataset} --seeds {names}\n"
         f"    prorl experiments table {experiment.name} --dataset {dataset} --seeds {names}\n\n{made_with()}."
     )

@@ -47,12 +47,18 @@ def head(root: Path) -> str:
 
 
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
-    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set; None is its first one."""
+    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set; None is its first one.
+
+    Raises `ConfigError` where there is no such preset, or it is one for another data set.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PARAMS_FILE
         file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
         own = dataset is None or dataset in read_params(file).datasets
-        return with_layers(file, [] if own else [preset_file(root, dataset)])
+        params = with_layers(file, [] if own else [preset_file(root, dataset)])
+    if dataset is not None and dataset not in params["datasets"]:
+        raise ConfigError(f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed")
+    return params
 
 
 def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int], only: list[str]) -> list[Run]:

@@ -92,6 +92,7 @@ def test_rows_are_paired_with_the_reference_under_every_simulator(experiment, re
 def test_training_figures_are_means_over_their_steps_and_over_seeds(experiment, results):
     rows = compare(experiment, results).rows
     assert rows["first"]["training"] == {"length": (1.5 + 4.5) / 2, "late": 1.0}
+    assert rows["sampled"]["training"] == {}, "its policy is the pre-trained one"
     assert rows["second"]["training"] == {"length": 3.0, "late": 7.0 / ((3.5 + 10.5) / 2)}
 
 

@@ -67,6 +67,10 @@ def test_rows_with_the_same_overrides_share_a_run(tmp_path):
         ({"rows": {"First": {"label": "a"}}}, "rows: got 'First', allowed: small letters, digits and _"),
         ({"rows": {"first": {"label": "a", "published": {"ioi": 1}}}}, "rows.first.published: got 'ioi', allowed: ior, ctr"),
         ({"rows": {"first": {"label": "a", "against": "b"}}}, "rows.first.against: got 'b', allowed: a row: first"),
+        (
+            {"training": {"a": {"label": "A", "curve": "train/length", "after": 0, "until": 1, "relative_to": "sampled"}}},
+            "training.a.relative_to: got 'sampled', allowed: a row of policy prorl",
+        ),
         ({"rows": {"first": {"label": "a", "unset": ["seed"]}}}, "rows.first.unset: got 'seed', allowed: what the row before sets: "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -75,6 +79,11 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, changes, messag
     with pytest.raises(ConfigError, match=re.escape(f"experiments/own.yaml: {message}")) as error:
         write(tmp_path, **changes)
     assert "\n" not in str(error.value)
+
+
+def test_a_window_without_steps_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"training figure 'A': after: got 0\.5, allowed: below until, 0\.5"):
+        write(tmp_path, training={"a": {"label": "A", "curve": "train/length", "after": 0.5, "until": 0.5}})
 
 
 def test_a_missing_key_is_named(tmp_path):

@@ -1,0 +1,67 @@
+"""What is known before anything runs: settings of the commit, git's identity, and who else is at work."""
+
+import fcntl
+import subprocess
+
+import pytest
+
+from prorl.config import ConfigError
+from prorl.experiments.running import base_params, head, require_identity, run_all
+from prorl.presets import round_trip_yaml
+from prorl.worktrees import WorktreeError
+from tests.experiments.files import write
+from tests.stage_dependencies import ROOT
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with the project's settings and two presets as its one commit."""
+    for name, value in {"HOME": tmp_path, "GIT_CONFIG_GLOBAL": tmp_path / "none", "GIT_CONFIG_NOSYSTEM": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    root = tmp_path / "repository"
+    for name in ("params.yaml", "presets/ml-1m.yaml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes((ROOT / name).read_bytes())
+    round_trip_yaml().dump({"datasets": ["ml-100k"]}, root / "presets" / "other.yaml")
+    for command in (["init", "--quiet"], ["config", "user.name", "a"], ["config", "user.email", "a@b.c"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    subprocess.run(["git", "commit", "--quiet", "--message", "First"], cwd=root, check=True)
+    return root
+
+
+def test_settings_are_those_of_the_commit_under_the_data_sets_preset(repository):
+    commit = head(repository)
+    (repository / "params.yaml").write_text("seed: 1\n", encoding="utf-8")
+    default = round_trip_yaml().load(ROOT / "params.yaml")
+    assert base_params(repository, commit, None) == base_params(repository, commit, "ml-100k") == default
+    preset = base_params(repository, commit, "ml-1m")
+    assert preset["datasets"] == ["ml-1m"]
+    assert preset["finetune"]["ml-1m"]["steps"] > 0
+
+
+def test_a_name_that_is_no_data_set_is_an_error(repository):
+    with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: ml-1m, other"):
+        base_params(repository, head(repository), "ml-10m")
+    with pytest.raises(ConfigError, match="preset 'other' is one for ml-100k; a data set is needed"):
+        base_params(repository, head(repository), "other")
+
+
+def test_a_git_without_identity_is_an_error_that_says_what_to_set(repository, monkeypatch):
+    require_identity(repository)
+    for name in ("user.name", "user.email"):
+        subprocess.run(["git", "config", "--unset", name], cwd=repository, check=True)
+    subprocess.run(["git", "config", "user.useConfigOnly", "true"], cwd=repository, check=True)
+    for who in ("AUTHOR", "COMMITTER"):
+        for what in ("NAME", "EMAIL"):
+            monkeypatch.delenv(f"GIT_{who}_{what}", raising=False)
+    with pytest.raises(WorktreeError, match="git has no identity to commit experiments with; set one by `git config"):
+        require_identity(repository)
+
+
+def test_two_runs_in_one_worktree_are_refused(repository):
+    experiment = write(repository)
+    (repository / ".experiments").mkdir()
+    with open(repository / ".experiments" / "ml-100k.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(WorktreeError, match=r"another `prorl experiments run` is at work in .*\.experiments/ml-100k"):
+            run_all(repository, experiment, None, [1], [], queue=False)
