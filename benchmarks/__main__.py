@@ -11,6 +11,7 @@ from benchmarks.harness import RESULTS, ROOT
 BENCHMARKS = {
     "precision": False,
     "step_rewards": False,
+    "scaling": False,
     "quantize_quality": False,
     "prepare_scale": True,
     "simulator_training": True,

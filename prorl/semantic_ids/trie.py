@@ -15,7 +15,7 @@ DEAD, ROOT = 0, 1
 class Trie:
     """Codes of items as a prefix tree.
 
-    next_node [nodes, c] int32: the node behind a code, `DEAD` where no item goes on so.
+    next_node [inner nodes, c] int32: the node behind a code, `DEAD` where no item goes on so; the leaves, numbered last, have no row.
     n_items_below [nodes] int32: items under a node; 0 under `DEAD`.
     leaf_item [nodes] int64: the item a full code ends at, else 0.
     item_codes [n+1, k] int64 and item_parents [n+1, k] int32: each item's codes, and the node before each of them (-1 for item 0).
@@ -61,11 +61,10 @@ class Trie:
             first = order[np.flatnonzero(np.diff(node[order]) == 0)[0]]
             twin = order[np.flatnonzero(np.diff(node[order]) == 0)[0] + 1]
             raise ValueError(f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; every item needs its own")
-        next_node = np.zeros((n_nodes, codebook_size), dtype=np.int32)
+        next_node = np.zeros((n_nodes - n, codebook_size), dtype=np.int32)  # 1 KiB for each node of 256 codes
         edge = np.concatenate(edges)
         next_node.reshape(-1)[edge] = np.arange(2, n_nodes)
-        below = np.zeros(n_nodes, dtype=np.int32)
-        np.add.at(below, parents[1:].ravel(), 1)
+        below = np.bincount(parents[1:].ravel(), minlength=n_nodes).astype(np.int32)
         below[node] = 1
         leaf_item = np.zeros(n_nodes, dtype=np.int64)
         leaf_item[node] = np.arange(1, n + 1)
