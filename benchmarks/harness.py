@@ -12,9 +12,10 @@ which gives it the command line
 `--quick` is a smoke size on tiny models of random weights, to see that it runs and that the versions agree; its times mean nothing. The
 table goes to the terminal and, with `--results`, replaces its own section of `<folder>/<hardware>.md`.
 
-Every version runs once untimed: its result is checked, its memory measured, and everything lazy is made. Then the versions take turns,
-in one order and then in the other, so that what else the machine does hits all of them alike; the median counts. Freed memory stays
-with the process for all of them (`prorl.runtime.keep_freed_memory`), and autograd's anomaly detection is off.
+Every version runs once first: its result is checked, its memory measured, and everything lazy is made. Then the versions take turns,
+in one order and then in the other, so that what else the machine does hits all of them alike; the median counts. An obvious version far
+behind another in its first run takes no turns: its row shows that one run. Freed memory stays with the process for all of them
+(`prorl.runtime.keep_freed_memory`), and autograd's anomaly detection is off.
 """
 
 import argparse
@@ -44,6 +45,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path("benchmarks/results")
 PACKAGES = ("torch", "transformers", "recbole")
 MIN_REPEATS, MAX_REPEATS, SECONDS_PER_CASE = 3, 9, 30
+FAR_BEHIND = 1.25
 SAMPLE_EVERY_SECONDS = 0.003
 
 
@@ -82,7 +84,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One version: seconds of its timed runs, the most memory in bytes that its untimed run took beyond what was there, its result."""
+    """One version: seconds of its timed runs, and of its first the most memory in bytes beyond what was there, and its result."""
 
     seconds: list[float]
     peak_bytes: int
@@ -137,7 +139,7 @@ def prepare(title: str, arguments: argparse.Namespace) -> Options:
 
 def compare(case: Case, aim: float, options: Options) -> tuple[list[str], str]:
     """The rows of `case`, and how well its versions agree. Raises `Disagreement`."""
-    measured = measure({"ours": case.ours, **case.obvious}, options)
+    measured = measure({"ours": case.ours, **case.obvious}, options, always="ours")
     ours = measured.pop("ours")
     agreement = case.check(ours.result, {name: other.result for name, other in measured.items()})
     rows = [Row.of(case, "**ours**", ours, "", "")]
@@ -149,17 +151,24 @@ def compare(case: Case, aim: float, options: Options) -> tuple[list[str], str]:
     return rows, agreement
 
 
-def measure(versions: dict[str, Callable[[], Any]], options: Options) -> dict[str, Measurement]:
-    """Run each version once untimed and then in turns, 3 to 9 times as time allows; once where `options.quick`."""
-    results, peaks = {}, {}
+def measure(versions: dict[str, Callable[[], Any]], options: Options, always: str | None = None) -> dict[str, Measurement]:
+    """Run each version once and then in turns, 3 to 9 times as time allows; once where `options.quick`.
+
+    Where `always` names a version, those of the others that are far behind the best of the others in their first run take no turns.
+    """
+    results, peaks, first = {}, {}, {}
     for name, run in versions.items():
+        started = time.perf_counter()
         results[name], peaks[name] = with_peak_memory(run, options.device)
-    seconds: dict[str, list[float]] = {name: [] for name in versions}
+        first[name] = time.perf_counter() - started
+    best = min(seconds for name, seconds in first.items() if name != always)
+    taking_turns = [name for name in versions if always in (None, name) or first[name] <= FAR_BEHIND * best]
+    seconds: dict[str, list[float]] = {name: [] if name in taking_turns else [first[name]] for name in versions}
     started = time.perf_counter()
     for repeat in range(1 if options.quick else MAX_REPEATS):
         if repeat >= MIN_REPEATS and time.perf_counter() - started > SECONDS_PER_CASE:
             break
-        for name in versions if repeat % 2 == 0 else reversed(versions):
+        for name in taking_turns if repeat % 2 == 0 else reversed(taking_turns):
             seconds[name].append(timed(versions[name], options.device))
     return {name: Measurement(seconds[name], peaks[name], results[name]) for name in versions}
 

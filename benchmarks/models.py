@@ -1,15 +1,19 @@
 """What benchmarks run on: the trained policy and simulator of `make repro` with its validation prompts, or tiny random ones."""
 
+import copy
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from prorl.config import SASRecSizes
 from prorl.params import read_params
 from prorl.policy.checkpoints import load_policy
+from prorl.policy.decoding import keyed_uniforms, rollouts
 from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.prompts import Catalogue
 from prorl.semantic_ids.trie import Trie
@@ -17,6 +21,7 @@ from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
 from prorl.tables import read_instances
+from prorl.training import accelerator
 
 DATASET = "ml-100k"
 TINY_SASREC = SASRecSizes(
@@ -46,6 +51,34 @@ class Models:
         """The same under other rules of decoding, e.g. `min_length=1`."""
         return replace(self, catalogue=replace(self.catalogue, decoding=replace(self.catalogue.decoding, **rules)))
 
+    @torch.no_grad()
+    def with_mean_length(self, mean: float) -> "Models":
+        """The same with a policy whose sampled paths have about `mean` items, so that ratios can be given for different lengths.
+
+        Stopping is made more or less likely everywhere: the embedding of EOS is moved along the direction that adds the same to its
+        logit at all decoder states, as far as one direction can, by as much as bisection finds.
+        """
+        history, target = self.prompts(64)
+        numbers = torch.arange(len(target), device=target.device)
+        uniforms = keyed_uniforms(0, numbers, 4, self.catalogue.n_tokens)
+        tokens = self.catalogue.item_tokens(history).flatten(1)  # where paths are, any items will do
+        states = self.policy(self.catalogue.prompt_tokens(history, target), tokens[:, None])[:, 0, :: self.catalogue.n_levels].flatten(0, 1)
+        n, width = states.shape
+        ridge = torch.eye(width, device=states.device) * n * 1e-2
+        direction = torch.linalg.solve(states.T @ states + ridge, states.sum(0)) * width**0.5
+
+        def moved(bias: float) -> T5Policy:
+            policy = copy.deepcopy(self.policy)
+            policy.shared.weight[self.catalogue.vocabulary.eos] += bias * direction
+            return policy
+
+        low, high = -20.0, 20.0
+        for _ in range(12):
+            middle = (low + high) / 2
+            length = rollouts(moved(middle), self.catalogue, history, target, uniforms).length.double().mean()
+            low, high = (middle, high) if length > mean else (low, middle)
+        return replace(self, policy=moved((low + high) / 2))
+
     def prompts(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` prompts drawn at random: histories [n, h] and targets [n]."""
         rows = torch.randint(len(self.target), (n,), generator=torch.Generator().manual_seed(seed)).to(self.target.device)
@@ -70,8 +103,8 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
         network.to(device).eval(),
         catalogue.to(device),
         load_simulator(folders[1]).to(device),
-        torch.from_numpy(prompts.history).long().to(device),
-        torch.from_numpy(prompts.random_target).long().to(device),
+        torch.tensor(prompts.history, dtype=torch.int64, device=device),
+        torch.tensor(prompts.random_target, dtype=torch.int64, device=device),
     )
 
 
@@ -86,3 +119,11 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
     prompts = torch.from_numpy(np.stack([generator.permutation(n_items)[:11] + 1 for _ in range(16)]))
     simulator = InnerProductSimulator(CausalSASRec(TINY_SASREC, n_items, max_length=50)).to(device)
     return Models(policy.to(device).eval(), catalogue.to(device), simulator, prompts[:, :10].to(device), prompts[:, 10].to(device))
+
+
+def accelerator_of(precision: str) -> Accelerator:
+    """What training runs with in `precision`; a process may have had one of another precision, which is forgotten."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run = accelerator(precision)
+    torch.use_deterministic_algorithms(False)  # as the obvious versions run; ours switch it on
+    return run

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 
 from prorl.config import ConfigError, Pretrain
 from prorl.policy.demonstrations import Demonstrations
@@ -94,7 +95,11 @@ def pretrain(
         if state["stopped"] == "flattened":
             break
         scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
-        losses.append(_step(run, model, optimizer, catalogue, train, shares, settings, derived_seed(seed, "pretrain", step)))
+        step_seed = derived_seed(seed, "pretrain", step)
+        batch = drawn(train, shares, settings.batch_size, step_seed)
+        model.train()
+        torch.manual_seed(step_seed)  # of dropout
+        losses.append(train_step(run, model, optimizer, catalogue, batch, settings.gradient_clip))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue
         row = {f"validation/loss_{name}": _mean_loss(run, model, catalogue, part) for name, part in validation.items() if shares[name] > 0}
@@ -116,17 +121,27 @@ def pretrain(
     return {"steps": state["step"], "best_step": state["best_step"], "stopped": state["stopped"], "validation_loss": state["best_loss"]}
 
 
-def _step(run, model, optimizer, catalogue, train, shares, settings: Pretrain, seed: int) -> torch.Tensor:
-    """One optimiser step on a batch drawn with `seed`; the mean loss per token over all processes."""
-    model.train()
-    torch.manual_seed(seed)
+def drawn(train: dict[str, Demonstrations], shares: dict[str, float], batch_size: int, seed: int) -> Demonstrations:
+    """A batch drawn with `seed`, `shares` of it from each source of `train`."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for name, share in shares.items():
-        n = round(settings.batch_size * share)
+        n = round(batch_size * share)
         if n:
-            parts.append(train[name][torch.randint(len(train[name]), (n,), generator=generator).to(run.device)])
-    batch = concatenated(parts)
+            rows = torch.randint(len(train[name]), (n,), generator=generator)
+            parts.append(train[name][rows.to(train[name].target.device)])
+    return concatenated(parts)
+
+
+def train_step(
+    run: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    catalogue: Catalogue,
+    batch: Demonstrations,
+    gradient_clip: float,
+) -> torch.Tensor:
+    """One optimiser step on `batch`, each process taking a share; the mean loss per token over all processes."""
     total = n_tokens(batch, catalogue)
     order = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]
     loss = torch.zeros((), device=run.device)
@@ -138,7 +153,7 @@ def _step(run, model, optimizer, catalogue, train, shares, settings: Pretrain, s
                 piece_loss = token_losses(model, catalogue, batch[piece]).sum() / total
             run.backward(piece_loss * run.num_processes)
         loss += piece_loss.detach()
-    run.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+    run.clip_grad_norm_(model.parameters(), gradient_clip)
     optimizer.step()
     optimizer.zero_grad()
     return run.reduce(loss, reduction="sum")

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+import time
 
 import pytest
 import torch
@@ -33,11 +34,17 @@ def test_versions_take_turns_after_each_has_run_once():
     assert len(order) == 20
 
 
+def test_an_obvious_version_far_behind_another_runs_once():
+    versions = {"ours": lambda: 0, "fast": lambda: 0, "slow": lambda: time.sleep(0.5)}
+    measured = measure(versions, Options(False, None, CPU), always="ours")
+    assert [len(one.seconds) for one in measured.values()] == [9, 9, 1]
+
+
 def test_ratios_are_per_unit_and_the_aim_stands_beside_the_fastest_obvious_version(monkeypatch):
     clock = iter([0.0, 2.0, 0.0, 12.0, 0.0, 8.0])  # start and end of each: ours, slow, fast
     monkeypatch.setattr("benchmarks.harness.time.perf_counter", lambda: next(clock, 0.0))
 
-    def once(versions, options):
+    def once(versions, options, always):
         return {name: Measurement([timed(run, CPU)], 2**20, run()) for name, run in versions.items()}
 
     monkeypatch.setattr("benchmarks.harness.measure", once)
