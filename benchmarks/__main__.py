@@ -10,6 +10,7 @@ from benchmarks.harness import RESULTS, ROOT
 # Module -> whether it is slow: `make bench` runs the others, in 15 minutes on 2 cores, and `make bench-slow` the slow ones.
 BENCHMARKS = {
     "rollouts_constrained": False,
+    "rollouts_unconstrained": False,
     "rl_step": False,
     "pretraining": False,
     "precision": False,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from benchmarks.recbole_scores import recbole_model, score_prefixes
 
 from benchmarks.agreement import KeptGradient, same_loss_and_gradient
 from benchmarks.harness import Case, Claim, Disagreement, Options, main
@@ -28,6 +27,7 @@ from benchmarks.obvious import (
     transformers_policy,
     written_tokens,
 )
+from benchmarks.recbole_scores import recbole_model, score_prefixes
 from benchmarks.rollouts import MEAN_LENGTHS, STANDARD_ERRORS
 from prorl.config import Finetune
 from prorl.params import read_params

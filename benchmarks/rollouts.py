@@ -19,9 +19,9 @@ from benchmarks.obvious import (
     sampled_tokens,
     token_log_probs,
     transformers_policy,
-    written_tokens,
 )
 from prorl.policy.decoding import keyed_uniforms, rollouts
+from prorl.policy.prompts import NO_TOKEN, Paths
 
 MEAN_LENGTHS = (2.0, 3.5, 10.0)
 SIZES = {"prompts": 128, "paths": 16, "checked": 8}
@@ -32,7 +32,16 @@ STANDARD_ERRORS = 5
 
 def constrained_cases(options: Options) -> Iterator[Case]:
     """One case for each mean length, under the rules of params.yaml but for the shortest length, which is 1."""
-    base = models(options.quick, options.device).with_rules(min_length=1)
+    return _cases(options, constrained=True, min_length=1)
+
+
+def unconstrained_cases(options: Options) -> Iterator[Case]:
+    """One case for each mean length, any token being allowed after any."""
+    return _cases(options, constrained=False, forbid=[], min_length=0)
+
+
+def _cases(options: Options, **rules) -> Iterator[Case]:
+    base = models(options.quick, options.device).with_rules(**rules)
     for mean in MEAN_LENGTHS:
         yield _case(base.with_mean_length(mean), f"mean length {mean:g}", options)
 
@@ -43,26 +52,32 @@ def _case(setting: Models, name: str, options: Options) -> Case:
     history, target = setting.prompts(sizes["prompts"])
     uniforms = keyed_uniforms(1, torch.arange(len(target), device=options.device), m, catalogue.n_tokens)
     theirs, tree = transformers_policy(setting.policy, catalogue), PrefixTree(catalogue)
+    n_ids = setting.policy.sizes.vocabulary
+    never = list(range(catalogue.vocabulary.size, n_ids))  # ids that stand for targets in the encoder's input
 
-    def ours(bf16: bool = True) -> torch.Tensor:
+    def ours(bf16: bool = True) -> Paths:
         with torch.autocast(options.device.type, dtype=torch.bfloat16, enabled=bf16):
             return rollouts(setting.policy, catalogue, history, target, uniforms)
 
     def generate(bf16: bool) -> torch.Tensor:
         torch.manual_seed(1)
-        allowed = AllowedTokens(tree, catalogue, history, target, m)
+        rules = {"suppress_tokens": never or None}
+        if catalogue.decoding.constrained:
+            rules = {"prefix_allowed_tokens_fn": AllowedTokens(tree, catalogue, history, target, m)}
         with torch.inference_mode(), torch.autocast(options.device.type, dtype=torch.bfloat16, enabled=bf16):
-            tokens = sampled_tokens(theirs, catalogue, history, target, m, prefix_allowed_tokens_fn=allowed)
+            tokens = sampled_tokens(theirs, catalogue, history, target, m, **rules)
         return items_of_tokens(tree, catalogue, tokens, m)
 
     def check(own: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
         for other in others.values():
             check_lengths(own, other)
         paths, checked = ours(bf16=False), sizes["checked"]
-        items = paths.items[:checked]
-        labels = written_tokens(catalogue, items)
-        allowed = AllowedTokens(tree, catalogue, history[:checked], target[:checked], m)
-        mask = allowed_mask(allowed, labels, 0, setting.policy.sizes.vocabulary)
+        labels = paths.tokens[:checked].flatten(0, 1)
+        labels = labels[:, (labels != NO_TOKEN).any(0)]
+        labels = labels.masked_fill(labels == NO_TOKEN, -100)
+        mask = (torch.arange(n_ids, device=options.device) < catalogue.vocabulary.size).expand(*labels.shape, n_ids)
+        if catalogue.decoding.constrained:
+            mask = allowed_mask(AllowedTokens(tree, catalogue, history[:checked], target[:checked], m), labels, 0, n_ids)
         prompt_tokens = catalogue.prompt_tokens(history[:checked], target[:checked]).repeat_interleave(m, dim=0)
         with torch.no_grad():
             log_probs = token_log_probs(theirs, prompt_tokens, labels, mask)
@@ -73,7 +88,7 @@ def _case(setting: Models, name: str, options: Options) -> Case:
         same = (own == paths.items).all(-1).double().mean().item()
         return (
             f"{mean_length(own):.2f} items on average, by `generate` {', '.join(f'{mean_length(x):.2f}' for x in others.values())}; "
-            f"float32 log-probabilities of {items.shape[0] * m} paths within {off:.0e} of Transformers'; "
+            f"float32 log-probabilities of {len(labels)} paths within {off:.0e} of Transformers'; "
             f"{100 * same:.0f}% of our paths the same in bf16"
         )
 

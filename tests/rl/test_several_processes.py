@@ -1,8 +1,7 @@
-"""Two processes train as one does: the same curves and weights at the same global batch."""
+"""Two processes under `accelerate launch` train as one does: the same curves and weights at the same global batch."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -12,43 +11,29 @@ from safetensors.torch import load_file
 from tests.rl.several_processes import train_all
 from tests.stage_dependencies import ROOT
 
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
+# On a machine without a GPU the same launcher starts processes that talk through gloo.
+LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
 
 
 @pytest.fixture
 def both(tmp_path):
-    """What one process, and two together, have written."""
+    """What one process, and two under `accelerate launch`, have written."""
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir()
     together.mkdir()
-    own = {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(free_port()),
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.rl.several_processes", str(together)],
-            cwd=ROOT,
-            env=os.environ | own | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    launched = subprocess.Popen(
+        [sys.executable, *LAUNCH, "--module", "tests.rl.several_processes", str(together)],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         train_all(alone)
-        errors = [process.communicate(timeout=120)[1] for process in processes]
+        errors = launched.communicate(timeout=240)[1]
     finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+        launched.terminate()  # it ends the processes it has started
+    assert launched.returncode == 0, errors
     return alone, together
 
 

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Benchmarks and the MovieLens-1M recipe on a machine with a GPU that has PyTorch and Transformers but no network and no DVC.
+#
+#   benchmarks/run_gpu.sh packages              where there is a network: wheels of what that machine lacks, into .gpu/wheels
+#   benchmarks/run_gpu.sh bench [--quick]       all benchmarks, the slow ones excepted; tables into the folder of results
+#   benchmarks/run_gpu.sh recipe ml-1m [FILE]   the stages of a preset, FILE's settings laid over it; call it again until it says it is done
+#
+# The checkout travels with .gpu/wheels, with .gpu/archives/ml-1m*.zip for `recipe`, and with models/ and data/ of `make repro` for `bench`.
+# RESULTS: the folder of results, $OUT where that is set, else benchmarks/results. SECONDS_PER_CALL: when a call ends, 540 seconds.
+# PYTHON: the machine's, python3. `recipe` ends with its state in $RESULTS/state.tar.gz.*, which the next call takes from .gpu/state
+# (or from the checkout itself, where that is still the same): stages that are done are not run again, training goes on from its checkpoint.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+RESULTS=$(realpath --canonicalize-missing "${RESULTS:-${OUT:-benchmarks/results}}")
+SECONDS_PER_CALL=${SECONDS_PER_CALL:-540}
+WHEELS=.gpu/wheels
+SITE=${TMPDIR:-/tmp}/prorl-packages
+# What a machine made for PyTorch has already, with all that these need.
+PRESENT='torch|torchgen|triton|nvidia-.*|transformers|accelerate|sentence-transformers|tokenizers|safetensors|huggingface_hub|hf-xet|numpy|scipy'
+PRESENT+='|scikit-learn|threadpoolctl|pyarrow|matplotlib|contourpy|cycler|fonttools|kiwisolver|pillow|jinja2|markupsafe|sympy|mpmath|networkx'
+PRESENT+='|tqdm|psutil|grpcio|protobuf|tensorboard.*|werkzeug|markdown|absl-py|pytest|ruff|pip|setuptools|wheel|regex|requests|urllib3|certifi'
+STAGES='fetch prepare mine embed reduce quantize simulator:SASRec simulator:GRU4Rec pretrain finetune evaluate report'
+
+packages() {
+	mkdir -p $WHEELS
+	grep -v '^#' requirements.lock requirements-recbole.lock --no-filename | grep -viE "^($PRESENT)==" >$WHEELS/list.txt
+	# One of them is on offer as source alone; its wheel runs everywhere.
+	grep -i '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir $WHEELS
+	grep -vi '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
+		--implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --dest $WHEELS
+	git rev-parse --short HEAD >$WHEELS/commit.txt
+	du -sh $WHEELS
+}
+
+install_packages() {
+	if [ -d $WHEELS ]; then
+		"$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$SITE" $WHEELS/*.whl
+		[ -d .git ] || export PRORL_COMMIT=$(cat $WHEELS/commit.txt)
+	fi
+	export PYTHONPATH=$SITE:$PWD PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+	mkdir -p "$RESULTS"
+}
+
+bench() {
+	install_packages
+	timeout "$SECONDS_PER_CALL" "$PYTHON" -m benchmarks --results "$RESULTS" "$@" 2>&1 | tee "$RESULTS/bench.log"
+}
+
+recipe() {
+	local preset=$1 settings=${2:-} done=.gpu/done deadline=$((SECONDS + SECONDS_PER_CALL)) status
+	install_packages
+	if [ ! -d $done ] && compgen -G '.gpu/state/state.tar.gz.*' >/dev/null; then
+		cat .gpu/state/state.tar.gz.* | tar --extract --gzip
+	fi
+	mkdir -p $done
+	cp params.yaml .gpu/params.yaml
+	trap 'mv .gpu/params.yaml params.yaml' EXIT
+	"$PYTHON" - "$preset" ${settings:+"$settings"} <<-'END'
+		import sys
+		from pathlib import Path
+
+		from prorl.presets import preset_file, round_trip_yaml, with_layers
+
+		layers = [preset_file(Path(), sys.argv[1]), *map(Path, sys.argv[2:])]
+		round_trip_yaml().dump(with_layers(Path(".gpu/params.yaml"), layers), Path("params.yaml"))
+	END
+	[ -d .gpu/archives ] && export PRORL_ARCHIVES=$PWD/.gpu/archives
+	for stage in $STAGES; do
+		[ -e "$done/$stage" ] && continue
+		echo "$stage"
+		status=0
+		timeout $((deadline - SECONDS > 0 ? deadline - SECONDS : 1)) \
+			"$PYTHON" "stages/${stage%:*}.py" "$preset" $([[ $stage == *:* ]] && echo "${stage#*:}") || status=$?
+		if [ $status = 124 ]; then
+			echo "$stage: not done yet; call again"
+			break
+		elif [ $status != 0 ]; then
+			exit $status
+		fi
+		touch "$done/$stage"
+	done
+	tar --create --gzip .gpu/done $(ls -d .checkpoints data/* models/* "reports/$preset" 2>/dev/null | grep -v '^data/raw$') |
+		split --bytes=15M - "$RESULTS/state.tar.gz."
+	cp "reports/$preset/runtime.json" "$RESULTS/"
+	if [ -e $done/report ]; then
+		echo "done: reports/$preset in the state; the time of each stage in runtime.json"
+	fi
+}
+
+case ${1:-} in
+packages) packages ;;
+bench) bench "${@:2}" ;;
+recipe) recipe "${@:2}" ;;
+*)
+	sed -n 's/^#   //p' "$0" >&2
+	exit 2
+	;;
+esac
