@@ -1,6 +1,7 @@
 """`prorl`, the command line for people. The pipeline's stages are scripts of their own, started by DVC."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ Run every row of an experiment for every seed, one `dvc exp run` after another, 
 as it is. Stages whose code, parameters and inputs have run before are taken from the cache. What has run on the checked-out commit is
 skipped, so after an interruption the same command goes on."""
 TABLE = """\
-Print an experiment's table, ours beside the published figures, and write it to reports/experiments/<dataset>/<name>.md and .json. Means
-over seeds with 95% intervals over users; rows are compared prompt by prompt."""
+Print an experiment's table, ours beside the published figures, and write it to reports/experiments/<dataset>/<name>.md and .json, unless
+it is one of some rows only. Means over seeds with 95% intervals over users; rows are compared prompt by prompt."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +50,6 @@ def parser() -> argparse.ArgumentParser:
             "--dataset", metavar="D", help="a data set of params.yaml, or the name of a preset (default: the first of params.yaml)"
         )
         command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="training seeds (default: those of the experiment's file)")
-    run.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
     run.add_argument(
         "--queue", action="store_true", help="put the runs into DVC's queue instead; `dvc queue start` in the worktree starts it"
     )
@@ -82,26 +82,28 @@ def run_experiment(options: argparse.Namespace) -> None:
     from prorl.experiments.definition import read_experiment
     from prorl.experiments.running import run_all
 
-    experiment = read_experiment(Path.cwd(), options.name)
-    run_all(Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.only, options.queue)
+    experiment = read_experiment(Path.cwd(), options.name).only(options.only)
+    run_all(Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.queue)
 
 
 def show_table(options: argparse.Namespace) -> None:
     """Print and write an experiment's table."""
     from prorl.experiments.comparison import compare, read_results
     from prorl.experiments.definition import read_experiment
-    from prorl.experiments.pages import write_page
+    from prorl.experiments.pages import document, markdown, write_page
     from prorl.experiments.running import base_params
     from prorl.worktrees import git
 
     root = Path.cwd()
-    experiment = read_experiment(root, options.name)
+    experiment = read_experiment(root, options.name).only(options.only)
     commit = git(root, "rev-parse", "--verify", f"{options.commit}^{{commit}}").strip()
     params = base_params(root, commit, options.dataset)
     dataset, seeds = options.dataset or params["datasets"][0], options.seeds or experiment.contents.seeds
     comparison = compare(experiment, read_results(root, experiment, params, dataset, seeds, commit))
-    page = write_page(root, experiment, comparison, dataset, seeds, commit)
-    print((page if options.format == "md" else page.with_suffix(".json")).read_text(encoding="utf-8"), end="")
+    about = (experiment, comparison, dataset, seeds, commit)
+    if not options.only:
+        write_page(root, *about)
+    print(markdown(*about) if options.format == "md" else json.dumps(document(*about), indent=2))
 
 
 if __name__ == "__main__":

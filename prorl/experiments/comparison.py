@@ -36,32 +36,38 @@ def read_results(
     root: Path, experiment: Experiment, params: dict, dataset: str, seeds: list[int], commit: str
 ) -> dict[str, dict[int, Result]]:
     """{row: {seed: result}}; rows that share a run share its results. Raises `ConfigError` naming the first run that is not there."""
-    results: dict[str, dict[int, Result]] = {}
-    for row in experiment.overrides:
-        if (first := experiment.run_of(row)) != row:
-            results[row] = results[first]
-            continue
-        results[row] = {}
+    of_runs: dict[str, Result] = {}
+    results: dict[str, dict[int, Result]] = {row: {} for row in experiment.contents.rows}
+    for row in experiment.contents.rows:
         for seed in seeds:
-            run = planned_run(experiment, params, dataset, row, seed)
+            run = planned_run(experiment, params, dataset, experiment.run_of(row), seed)
             if (found := finished(root, commit, run)) is None:
                 raise ConfigError(
                     f"{run.name} has not run on commit {commit[:10]} with these settings; "
                     f"`prorl experiments run {experiment.name} --dataset {dataset}` runs what is missing"
                 )
-            results[row][seed] = Result.read(root, run.name, found, dataset)
+            if run.name not in of_runs:
+                of_runs[run.name] = Result.read(root, run.name, found, dataset)
+            results[row][seed] = of_runs[run.name]
     return results
 
 
 def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Comparison:
-    """Every row, and every row against its reference. Raises `DataError` where two were not judged on the same prompts."""
+    """Every row, and every row against its reference.
+
+    Raises `ConfigError` where a row is left out that another is compared with, `DataError` where two were not judged on the same prompts.
+    """
     contents = experiment.contents
+    needed = {row.against or contents.reference for row in contents.rows.values()} | {contents.reference}
+    needed |= {figure.relative_to for figure in contents.training.values() if figure.relative_to}
+    if left_out := [row for row in experiment.overrides if row in needed - contents.rows.keys()]:
+        raise ConfigError(f"row {left_out[0]!r} is left out, and others are compared with it")
     first = next(iter(results[contents.reference].values()))
     simulators = list(first.prompts.simulator.unique())
-    rows: dict[str, dict] = {row: {"metrics": {}, "differences": {}, "training": {}} for row in results}
+    rows: dict[str, dict] = {row: {"metrics": {}, "differences": {}, "training": {}} for row in contents.rows}
     for simulator in simulators:
         prompts = first.of(contents.rows[contents.reference].policy, simulator)
-        values = {row: _values(experiment, row, results[row], simulator, prompts) for row in results}
+        values = {row: _values(experiment, row, results[row], simulator, prompts) for row in contents.rows}
         bootstrap = UserBootstrap.of_users(prompts.user.to_numpy(), RESAMPLES, 0)
         for row, own in values.items():
             against = contents.rows[row].against or contents.reference
@@ -69,7 +75,7 @@ def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Co
             if against != row:
                 shared = [metric for metric in own if metric in values[against]]
                 rows[row]["differences"][simulator] = {m: difference(own[m], values[against][m], bootstrap) for m in shared}
-    trained = {row: of for row, of in results.items() if contents.rows[row].policy == TRAINED}
+    trained = {name: results[name] for name, row in contents.rows.items() if row.policy == TRAINED}
     for name, figure in contents.training.items():
         means = {row: float(np.mean([result.training(figure) for result in of.values()])) for row, of in trained.items()}
         for row, mean in means.items():

@@ -5,7 +5,7 @@ the row before it, without the ones named; so a path from one recipe to another 
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ruamel.yaml import YAML, YAMLError
@@ -72,11 +72,19 @@ class Contents:
 
 @dataclass(frozen=True)
 class Experiment:
-    """`name`, what its file holds, and the overrides of each row in full."""
+    """`name`, what its file holds, and the overrides of each row of the file in full."""
 
     name: str
     contents: Contents
     overrides: dict[str, list[str]]
+
+    def only(self, rows: list[str]) -> "Experiment":
+        """The experiment with these rows alone, or all where there are none. Raises `ConfigError` for rows that are not there."""
+        for row in rows:
+            if row not in self.contents.rows:
+                raise ConfigError(f"experiment {self.name!r} has no row {row!r}; there are: {', '.join(self.contents.rows)}")
+        kept = {name: row for name, row in self.contents.rows.items() if not rows or name in rows}
+        return replace(self, contents=replace(self.contents, rows=kept))
 
     def run_of(self, row: str) -> str:
         """The first row with the same overrides as `row`: they share one run."""

@@ -17,13 +17,12 @@ PUBLISHED_SIMULATOR = "SASRec"
 PACKAGES = ("torch", "transformers", "numpy", "dvc")
 
 
-def write_page(root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> Path:
-    """Write `reports/experiments/<dataset>/<name>.md` and `.json`; gives the first."""
+def write_page(root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> None:
+    """Write `reports/experiments/<dataset>/<name>.md` and `.json`."""
     page = root / PAGES / dataset / f"{experiment.name}.md"
     write_json(page.with_suffix(".json"), document(experiment, comparison, dataset, seeds, commit))
     with atomic_file(page) as temporary:
-        temporary.write_text(markdown(experiment, comparison, dataset, seeds, commit), encoding="utf-8")
-    return page
+        temporary.write_text(markdown(experiment, comparison, dataset, seeds, commit) + "\n", encoding="utf-8")
 
 
 def document(experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> dict:
@@ -62,7 +61,7 @@ def markdown(experiment: Experiment, comparison: Comparison, dataset: str, seeds
         parts += ["## Training", as_markdown(training(experiment, comparison))]
     parts += ["## Each seed", *(as_markdown(single_seeds(experiment, comparison, simulator, seeds)) for simulator in comparison.simulators)]
     parts += ["## How it was run", as_markdown(rows_and_overrides(experiment)), notes(experiment, comparison, dataset, seeds, commit)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def means(experiment: Experiment, comparison: Comparison, simulator: str) -> Table:
@@ -138,13 +137,15 @@ def rows_and_overrides(experiment: Experiment) -> Table:
 
 def notes(experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> str:
     """What the figures are, and how to get them again."""
-    names = " ".join(map(str, seeds))
+    rows = experiment.contents.rows
+    only = f" --only {' '.join(rows)}" if len(rows) < len(experiment.overrides) else ""
+    options = f"{experiment.name} --dataset {dataset} --seeds {' '.join(map(str, seeds))}{only}"
     return (
-        f"Training seeds {names}; data, simulators and prompts are the same for all. {comparison.n_prompts:,} test prompts of "
-        f"{comparison.n_users:,} users; means over seeds, with 95% intervals from {RESAMPLES:,} resamples of users of each prompt's mean "
-        f"over seeds: how these policies do on other users, not how other seeds would do.\n\n"
-        f"    git checkout {commit}\n    prorl experiments run {experiment.name} --dataset {dataset} --seeds {names}\n"
-        f"    prorl experiments table {experiment.name} --dataset {dataset} --seeds {names}\n\n{made_with()}."
+        f"Training seeds {', '.join(map(str, seeds))}; data, simulators and prompts are the same for all. "
+        f"{comparison.n_prompts:,} test prompts of {comparison.n_users:,} users; means over seeds, with 95% intervals from "
+        f"{RESAMPLES:,} resamples of users of each prompt's mean over seeds: how these policies do on other users, not how other seeds "
+        f"would do.\n\n"
+        f"    git checkout {commit}\n    prorl experiments run {options}\n    prorl experiments table {options}\n\n{made_with()}."
     )
 
 

@@ -61,15 +61,12 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     return params
 
 
-def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int], only: list[str]) -> list[Run]:
-    """The runs of the rows `only`, all where it is empty, for each of `seeds`; rows with the same overrides share one.
+def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int]) -> list[Run]:
+    """The runs of all rows for each of `seeds`; rows with the same overrides share one.
 
-    Raises `ConfigError` for an unknown row, and for overrides that params.yaml does not allow.
+    Raises `ConfigError` for overrides that params.yaml does not allow.
     """
-    for row in only:
-        if row not in experiment.overrides:
-            raise ConfigError(f"experiment {experiment.name!r} has no row {row!r}; there are: {', '.join(experiment.overrides)}")
-    rows = dict.fromkeys(experiment.run_of(row) for row in only or experiment.overrides)
+    rows = dict.fromkeys(experiment.run_of(row) for row in experiment.contents.rows)
     return [planned_run(experiment, params, dataset, row, seed) for seed in seeds for row in rows]
 
 
@@ -97,7 +94,7 @@ def finished(root: Path, commit: str, run: Run) -> str | None:
     return found
 
 
-def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list[int], only: list[str], queue: bool) -> None:
+def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list[int], queue: bool) -> None:
     """Run what is not there yet, one `dvc exp run` after another, or with `queue` put it into DVC's queue.
 
     Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after a run that fails.
@@ -107,7 +104,7 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
     commit = head(root)
     params = base_params(root, commit, dataset)
     dataset = dataset or params["datasets"][0]
-    runs = planned(experiment, params, dataset, seeds, only)
+    runs = planned(experiment, params, dataset, seeds)
     worktree = root / WORKTREES / dataset
     with _alone(worktree):
         for i, run in enumerate(runs, start=1):

@@ -6,6 +6,7 @@ import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from prorl.config import ConfigError
 from prorl.experiments.comparison import compare
 from prorl.experiments.pages import document, markdown, write_page
 from prorl.experiments.results import Result
@@ -96,6 +97,12 @@ def test_training_figures_are_means_over_their_steps_and_over_seeds(experiment, 
     assert rows["second"]["training"] == {"length": 3.0, "late": 7.0 / ((3.5 + 10.5) / 2)}
 
 
+def test_a_row_that_others_are_compared_with_cannot_be_left_out(experiment, results):
+    assert list(compare(experiment.only(["first", "second"]), results).rows) == ["first", "second"]
+    with pytest.raises(ConfigError, match="row 'first' is left out, and others are compared with it"):
+        compare(experiment.only(["second"]), results)
+
+
 def test_rows_judged_on_other_prompts_are_refused(experiment, results, result):
     results["second"][2] = result("other", [1, 2, 3, 4], targets=(5, 6, 7, 9))
     with pytest.raises(DataError, match="other: judged on other prompts than row first"):
@@ -133,7 +140,9 @@ def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(t
     assert "| First | 3.0 / 5.0 | 0.500 / 0.500 |" in page
     assert "| Second | `finetune.steps=2` `finetune.gamma=0.5` | `prorl` | greedy |" in page
     assert "what the paper says" in page
-    assert write_page(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc").read_text(encoding="utf-8") == page
+    assert "    prorl experiments table own --dataset ml-100k --seeds 1 2\n" in page
+    write_page(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    assert (tmp_path / "reports/experiments/ml-100k/own.md").read_text(encoding="utf-8") == f"{page}\n"
     assert read_json(tmp_path / "reports/experiments/ml-100k/own.json") == document(experiment, comparison, "ml-100k", [1, 2], "abc")
 
 

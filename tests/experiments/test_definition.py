@@ -8,7 +8,7 @@ from prorl.config import ConfigError
 from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import planned
 from prorl.presets import with_layers
-from tests.experiments.files import SMALL, write
+from tests.experiments.files import write
 from tests.stage_dependencies import ROOT
 
 NAMES = experiment_names(ROOT)
@@ -19,7 +19,7 @@ NAMES = experiment_names(ROOT)
 def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset):
     experiment = read_experiment(ROOT, name)
     params = with_layers(ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"])
-    runs = planned(experiment, params, dataset, [1, 2], [])
+    runs = planned(experiment, params, dataset, [1, 2])
     assert len({run.name for run in runs}) == len(runs) == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
     assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
 
@@ -52,6 +52,9 @@ def test_a_row_that_unsets_goes_on_from_the_row_before_it(tmp_path):
 def test_rows_with_the_same_overrides_share_a_run(tmp_path):
     experiment = write(tmp_path)
     assert [experiment.run_of(row) for row in experiment.overrides] == ["first", "second", "first"]
+    params = with_layers(ROOT / "params.yaml", [])
+    assert [run.row for run in planned(experiment, params, "ml-100k", [1])] == ["first", "second"]
+    assert [run.row for run in planned(experiment.only(["sampled"]), params, "ml-100k", [1, 2])] == ["first", "first"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,6 @@ def test_an_unknown_experiment_or_row_is_an_error_that_names_those_there_are(tmp
     with pytest.raises(ConfigError, match="no experiment 'other'; there are: own"):
         read_experiment(tmp_path, "other")
     with pytest.raises(ConfigError, match="experiment 'own' has no row 'third'; there are: first, second, sampled"):
-        planned(experiment, with_layers(ROOT / "params.yaml", []), "ml-100k", SMALL["seeds"], ["third"])
+        experiment.only(["third"])
     with pytest.raises(ConfigError, match="no folder experiments/; run from the root of the repository"):
         experiment_names(tmp_path / "experiments")

@@ -64,4 +64,4 @@ def test_two_runs_in_one_worktree_are_refused(repository):
     with open(repository / ".experiments" / "ml-100k.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(WorktreeError, match=r"another `prorl experiments run` is at work in .*\.experiments/ml-100k"):
-            run_all(repository, experiment, None, [1], [], queue=False)
+            run_all(repository, experiment, None, [1], queue=False)
