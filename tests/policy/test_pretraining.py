@@ -142,8 +142,8 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
         run(tmp_path / "broken", PRETRAIN)
     monkeypatch.setattr(Curves, "log", log)
     steps = []
-    step = pretraining._step
-    monkeypatch.setattr(pretraining, "_step", lambda *arguments: steps.append(1) or step(*arguments))
+    step = pretraining.train_step
+    monkeypatch.setattr(pretraining, "train_step", lambda *arguments: steps.append(1) or step(*arguments))
     continued, same_result, same_rows = run(tmp_path / "broken", PRETRAIN)
     assert len(steps) == 10  # from step 11 on
     assert same_result == result
