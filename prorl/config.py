@@ -42,6 +42,7 @@ class Logging:
     """How progress is shown."""
 
     every_seconds: float = setting(above=0)
+    tensorboard: bool = field()
 
 
 @dataclass(frozen=True)
@@ -232,14 +233,45 @@ class RewardWeights:
 
 @dataclass(frozen=True)
 class KL:
-    """The anchor of the policy to the one it started from."""
+    """How strongly, and by which estimator, the policy is held to its reference."""
 
+    estimator: Literal["exact", "k1", "k2", "k3"]
     coefficient: float = setting(at_least=0)
+    target: float | None = setting(above=0)
+
+    def __post_init__(self) -> None:
+        if self.target is not None and self.coefficient == 0:
+            raise ConfigError("finetune.kl.coefficient: got 0.0, allowed: a number above 0 where finetune.kl.target is given")
+
+
+@dataclass(frozen=True)
+class A2C:
+    """The critic of estimator `a2c`."""
+
+    hidden_size: int = setting(at_least=1)
+    warmup_steps: int = setting(at_least=0)
+    coefficient: float = setting(above=0)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """How far importance weights may leave 1 before they stop counting, downwards and upwards."""
+
+    low: float = setting(above=0, at_most=1)
+    high: float = setting(above=0)
+
+
+@dataclass(frozen=True)
+class StopOnErrors:
+    """The end of a training whose rollouts are no paths: fewer than this share of items, in so many steps on end."""
+
+    min_valid_share: float = setting(above=0, at_most=1)
+    patience: int = setting(at_least=1)
 
 
 @dataclass(frozen=True)
 class Finetune:
-    """The rectified policy gradient."""
+    """The rectified policy gradient, and what it is compared with."""
 
     simulator: str
     init_from: str | None
@@ -253,7 +285,19 @@ class Finetune:
     temperature: float = setting(above=0)
     gamma: float = setting(above=0, at_most=1)
     weights: RewardWeights = field()
+    estimator: Literal["reinforce", "reward_to_go", "grpo", "a2c", "position_specific"] = field()
+    centering: Literal["warmup", "none", "running", "fixed_offset"] = field()
+    offset: float | None = field()
     kl: KL = field()
+    item_log_prob: Literal["sum", "mean"] = field()
+    empty_paths: Literal["forbid", "act", "drop"] = field()
+    skip_alike: bool = field()
+    a2c: A2C = field()
+    entropy_bonus: float = setting(at_least=0)
+    updates_per_rollout: int = setting(at_least=1)
+    clip: Clip = field()
+    reference_reset: dict[Literal["every", "stalled"], int] | None = setting(at_least=1)
+    stop_on_errors: StopOnErrors | None = field()
     learning_rate: float = setting(above=0)
     embedding_learning_rate: float = setting(above=0)
     warmup_share: float = setting(at_least=0, at_most=1)
@@ -262,6 +306,13 @@ class Finetune:
     evaluate_every: int = setting(at_least=1)
     validation_prompts: int = setting(at_least=1)
     precision: Precision = field()
+
+    def __post_init__(self) -> None:
+        if (self.offset is not None) != (self.centering == "fixed_offset"):
+            allowed = "a number" if self.centering == "fixed_offset" else "null"
+            raise ConfigError(f"finetune.offset: got {self.offset}, allowed: {allowed} where finetune.centering is {self.centering}")
+        if self.reference_reset is not None and len(self.reference_reset) != 1:
+            raise ConfigError(f"finetune.reference_reset: got {self.reference_reset}, allowed: null, or one of `every` and `stalled`")
 
 
 @dataclass(frozen=True)

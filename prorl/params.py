@@ -84,6 +84,8 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
     for name in ("pretrain", "finetune"):
         _check_simulator(params, name)
     for dataset in params.datasets:
+        _check_finetune(params, dataset)
+    for dataset in params.datasets:
         longest = params.section("mine", dataset).history_length + params.section("decoding").max_length
         if params.section("simulator", dataset).max_length < longest:
             raise ConfigError(
@@ -101,6 +103,22 @@ def _check_simulator(params: Params, name: str) -> None:
     if params.raw[name]["simulator"] not in params.simulators:
         raise ConfigError(
             f"{params.source}: {name}.simulator: got {params.raw[name]['simulator']!r}, allowed: one of `simulators`, {params.simulators}"
+        )
+
+
+def _check_finetune(params: Params, dataset: str) -> None:
+    """What fine-tuning does with empty paths and with errors agrees with whether decoding makes any."""
+    settings, decoding = params.section("finetune", dataset), params.section("decoding")
+    if (settings.empty_paths == "forbid") != (decoding.min_length >= 1):
+        allowed = "forbid" if decoding.min_length >= 1 else "act or drop"
+        raise ConfigError(
+            f"{params.source}: finetune.empty_paths: got {settings.empty_paths}, "
+            f"allowed: {allowed} where decoding.min_length is {decoding.min_length}"
+        )
+    if settings.stop_on_errors is not None and decoding.constrained:
+        raise ConfigError(
+            f"{params.source}: finetune.stop_on_errors: got a mapping, "
+            "allowed: null where decoding.constrained is true, since there are no errors"
         )
 
 

@@ -19,10 +19,14 @@ from prorl.params import read_params
 from prorl.tables import DataError
 
 
+class TrainingError(RuntimeError):
+    """A training that cannot go on."""
+
+
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:
     """Run `body(params, *arguments)` with the command line's arguments as stage `name`.
 
-    A `ConfigError` or `DataError` ends the process with one line on standard error and exit status 1.
+    A `ConfigError`, `DataError` or `TrainingError` ends the process with one line on standard error and exit status 1.
     Seconds and peak memory go into `reports/<dataset>/runtime.json`, which git ignores.
     """
     if len(sys.argv) != len(arguments) + 1:
@@ -36,7 +40,7 @@ def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] =
         if values[0] not in params.datasets:
             raise ConfigError(f"{params.source}: data set {values[0]!r} is not in `datasets`, which holds {params.datasets}")
         body(params, *values)
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, TrainingError) as error:
         sys.exit(f"{label}: {error}")
     if int(os.environ.get("RANK", 0)) == 0:
         _record_runtime(Path("reports") / values[0] / "runtime.json", label, time.perf_counter() - started)

@@ -7,6 +7,7 @@ what an unbroken one would have drawn.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import prorl
+from prorl.config import Logging
 from prorl.files import atomic_file, sha256_of
 
 CHECKPOINTS = Path(".checkpoints")
+TENSORBOARD = Path(".tensorboard")
 
 
 def accelerator(precision: str) -> Accelerator:
@@ -121,28 +124,46 @@ def unpack(name: str, module: nn.Module | torch.optim.Optimizer, tensors: dict[s
     module.load_state_dict({"state": state, "param_groups": module.state_dict()["param_groups"]})
 
 
+def tensorboard_folder(logging: Logging, stage: str) -> Path | None:
+    """Where `stage` writes its TensorBoard event files; None where it writes none."""
+    return TENSORBOARD / stage if logging.tensorboard else None
+
+
 class Curves:
-    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again.
+    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again; and as TensorBoard event files.
 
     DVC clears a stage's outputs before it runs, so a continued run must rewrite the rows of its first part.
     """
 
-    def __init__(self, folder: Path, rows: list[dict] | None = None, *, enabled: bool = True):
+    def __init__(self, folder: Path, rows: list[dict] | None = None, *, enabled: bool = True, tensorboard: Path | None = None):
         self.rows: list[dict] = []
         self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        self._events = _event_writer(tensorboard) if enabled and tensorboard is not None else None
         for row in rows or []:
             self.log(**row)
 
-    def log(self, step: int, values: dict[str, float]) -> None:
-        """Add one row at `step`."""
+    def log(self, step: int, values: dict[str, float], untracked: dict[str, float] | None = None) -> None:
+        """Add one row at `step`. What depends on the machine, such as speed, is `untracked`: TensorBoard alone shows it."""
         self.rows.append({"step": step, "values": values})
-        if self._live is None:
-            return
-        self._live.step = step
-        for name, value in values.items():
-            self._live.log_metric(name, value)
+        if self._live is not None:
+            self._live.step = step
+            for name, value in values.items():
+                self._live.log_metric(name, value)
+        if self._events is not None:
+            for name, value in {**values, **(untracked or {})}.items():
+                self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write the summary."""
         if self._live is not None:
             self._live.end()
+        if self._events is not None:
+            self._events.close()
+
+
+def _event_writer(folder: Path) -> Any:
+    """A writer of event files into `folder`, which is emptied: a continued run writes the rows of its first part again."""
+    from torch.utils.tensorboard import SummaryWriter  # takes seconds to import, and few runs need it
+
+    shutil.rmtree(folder, ignore_errors=True)
+    return SummaryWriter(str(folder))

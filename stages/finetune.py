@@ -16,11 +16,11 @@ from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Checkpoint, process
+from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str) -> None:
-    settings, decoding = params.section("finetune", dataset), params.section("decoding")
+    settings, decoding, logging = params.section("finetune", dataset), params.section("decoding"), params.section("logging")
     prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
     policies, simulator_folder = Path("models/policies") / dataset, Path("models/simulators") / dataset / settings.simulator
     start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
@@ -52,7 +52,8 @@ def body(params: Params, dataset: str) -> None:
         params.training_seed,
         checkpoint,
         reports / "curves/finetune",
-        params.section("logging").every_seconds,
+        logging.every_seconds,
+        tensorboard_folder(logging, f"finetune@{dataset}"),
     )
     if not process().is_main_process:  # of several that train, one writes
         return

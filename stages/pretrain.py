@@ -18,12 +18,13 @@ from prorl.policy.pretraining import pretrain
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Checkpoint, process
+from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str) -> None:
     settings, sizes, decoding = params.section("pretrain", dataset), params.section("policy", dataset), params.section("decoding")
-    every_seconds = params.section("logging").every_seconds
+    logging = params.section("logging")
+    every_seconds = logging.every_seconds
     prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
     semantic_ids, simulator_folder = (
         Path("data/semantic_ids") / dataset / IDS_FILE,
@@ -61,6 +62,7 @@ def body(params: Params, dataset: str) -> None:
         checkpoint,
         reports / "curves/pretrain",
         every_seconds,
+        tensorboard_folder(logging, f"pretrain@{dataset}"),
     )
     device = next(policy.parameters()).device
     prompts = JudgedPrompts.of(mined_from["validation"], device)

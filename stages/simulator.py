@@ -16,13 +16,13 @@ from prorl.simulators.scoring import save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
-from prorl.training import Checkpoint, process
+from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str, name: str) -> None:
     if name not in SIMULATORS:
         raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
-    settings = params.section("simulator", dataset)
+    settings, logging = params.section("simulator", dataset), params.section("logging")
     prepared, reports = Path("data/prepared") / dataset, Path("reports") / dataset
     sequences = user_sequences(read_frame(prepared / "interactions.parquet", INTERACTIONS))
     users = read_frame(prepared / "splits.parquet", USER_SPLITS)
@@ -38,7 +38,8 @@ def body(params: Params, dataset: str, name: str) -> None:
         params.seed,
         checkpoint,
         reports / "curves/simulator" / name,
-        params.section("logging").every_seconds,
+        logging.every_seconds,
+        tensorboard_folder(logging, f"simulator@{dataset}-{name}"),
     )
     if not process().is_main_process:  # of several that train, one writes
         return

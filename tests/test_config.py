@@ -106,8 +106,19 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
         (put("finetune.weights.ctr", -1), "finetune.weights.ctr: got -1.0 (float), allowed: a number at least 0"),
         (put("finetune.weights", 1), "finetune.weights: got 1 (int), allowed: a mapping"),
         (put("finetune.learning_rat", 1e-4), "finetune.learning_rat: unknown key; did you mean 'learning_rate'?"),
-        (put("finetune.kl.zzz", 1), "finetune.kl.zzz: unknown key; allowed: coefficient"),
+        (put("finetune.kl.zzz", 1), "finetune.kl.zzz: unknown key; allowed: estimator, coefficient, target"),
         (put("finetun", {}), "finetun: unknown key; did you mean 'finetune'?"),
+        (
+            put("finetune.estimator", "ppo"),
+            "finetune.estimator: got 'ppo' (str), allowed: reinforce, reward_to_go, grpo, a2c, position_specific",
+        ),
+        (put("finetune.reference_reset", {"evry": 3}), "finetune.reference_reset: got 'evry' (str), allowed: every, stalled"),
+        (put("finetune.reference_reset", {"every": 0}), "finetune.reference_reset.every: got 0 (int), allowed: a number at least 1"),
+        (put("finetune.empty_paths", "act"), "finetune.empty_paths: got act, allowed: forbid where decoding.min_length is 8"),
+        (
+            put("finetune.stop_on_errors", {"min_valid_share": 0.5, "patience": 3}),
+            "finetune.stop_on_errors: got a mapping, allowed: null where decoding.constrained is true, since there are no errors",
+        ),
         (drop("finetune.kl"), "finetune.kl: missing"),
         (drop("finetune"), "finetune: missing"),
         (put("finetune", None), "finetune: got None, allowed: a mapping"),
@@ -151,6 +162,29 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
     assert Decoding(False, [], 0, 10).max_length == 10
     with pytest.raises(ConfigError, match=message):
         Decoding(False, forbid, min_length, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("finetune.offset", 1.0), "finetune.offset: got 1.0, allowed: null where finetune.centering is warmup"),
+        (
+            put("finetune.centering", "fixed_offset"),
+            "finetune.offset: got None, allowed: a number where finetune.centering is fixed_offset",
+        ),
+        (
+            put("finetune.kl", {"estimator": "exact", "coefficient": 0.0, "target": 1.0}),
+            "finetune.kl.coefficient: got 0.0, allowed: a number",
+        ),
+        (put("finetune.reference_reset", {"every": 3, "stalled": 2}), "allowed: null, or one of `every` and `stalled`"),
+        (put("finetune.reference_reset", {}), "finetune.reference_reset: got {}, allowed: null, or one of `every` and `stalled`"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_settings_that_contradict_each_other_are_one_line_that_names_them(changed, change, message):
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        read_params(changed(change))
+    assert "\n" not in str(error.value)
 
 
 def test_an_unknown_data_set_is_an_error_that_names_the_known_ones():

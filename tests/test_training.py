@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import prorl
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
+from prorl.config import Logging
+from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, tensorboard_folder, unpack
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 
@@ -153,3 +155,23 @@ def test_curves_of_a_process_that_does_not_write_keep_their_rows(tmp_path):
     curves.close()
     assert curves.rows == [{"step": 1, "values": {"loss": 3.0}}]
     assert not (tmp_path / "curves").exists()
+
+
+def test_event_files_hold_the_rows_once_and_what_is_not_tracked(tmp_path):
+    folder = tmp_path / "events"
+    first = Curves(tmp_path / "first", tensorboard=folder)
+    first.log(1, {"train/loss": 3.0}, {"tokens_per_second": 70.0})
+    first.close()
+    second = Curves(tmp_path / "second", first.rows, tensorboard=folder)
+    second.log(2, {"train/loss": 2.0}, {"tokens_per_second": 80.0})
+    second.close()
+    assert [row["values"] for row in second.rows] == [{"train/loss": 3.0}, {"train/loss": 2.0}]
+    events = EventAccumulator(str(folder)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 3.0), (2, 2.0)]
+    assert [(event.step, event.value) for event in events.Scalars("tokens_per_second")] == [(2, 80.0)]
+    assert not (tmp_path / "second/plots/metrics/tokens_per_second.tsv").exists()
+
+
+def test_event_files_are_written_by_request():
+    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=True), "mine@a") == Path(".tensorboard/mine@a")
+    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=False), "mine@a") is None

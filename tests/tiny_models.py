@@ -9,7 +9,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from prorl.config import KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
+from prorl.config import A2C, KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.model import Sizes, T5Policy
@@ -68,7 +68,18 @@ FINETUNE = replace(
     temperature=1.0,
     gamma=1.0,
     weights=RewardWeights(ctr=1.0, ioi=1.0, ior=1.0),
-    kl=KL(coefficient=0.01),
+    estimator="position_specific",
+    centering="warmup",
+    offset=None,
+    kl=KL(estimator="exact", coefficient=0.01, target=None),
+    item_log_prob="sum",
+    empty_paths="forbid",
+    skip_alike=False,
+    a2c=A2C(hidden_size=8, warmup_steps=2, coefficient=0.25),
+    entropy_bonus=0.0,
+    updates_per_rollout=1,
+    reference_reset=None,
+    stop_on_errors=None,
     learning_rate=1e-3,
     embedding_learning_rate=1e-3,
     warmup_share=0.0,
@@ -201,9 +212,9 @@ class Killed(Exception):
 def killed_at(step: int, log):
     """`Curves.log`, which ends the process at `step` instead of adding its row."""
 
-    def log_or_die(self, at, values):
+    def log_or_die(self, at, values, untracked=None):
         if at == step:
             raise Killed
-        log(self, at, values)
+        log(self, at, values, untracked)
 
     return log_or_die

@@ -64,6 +64,7 @@ def pretrain(
     checkpoint: Checkpoint,
     curves_folder: Path,
     every_seconds: float,
+    tensorboard: Path | None = None,
 ) -> dict:
     """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of `train`.
 
@@ -87,7 +88,7 @@ def pretrain(
         unpack("model", policy, tensors)
         unpack("optimizer", optimizer, tensors)
         best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process)
+    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     steps = range(state["step"] + 1, settings.max_steps + 1)
     bar = progress(steps, description="pretrain", unit="step", every_seconds=every_seconds, total=settings.max_steps, initial=state["step"])
     losses = []

@@ -1,7 +1,9 @@
 """Stepwise reward centering (SRC): step rewards as deviations from their mean over a warm-up, so that one more step is worth 0 on average.
 
 Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumulated online (Welford 1962, in the batch form of Chan,
-Golub and LeVeque 1983) and then frozen.
+Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without centering (`none`, `fixed_offset`) the rewards are
+still divided by their standard deviation: an IoR counts ranks, and would drown the other two.
+Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
 from dataclasses import dataclass
@@ -50,16 +52,33 @@ def collected(rewards: StepRewards) -> dict[str, Moments]:
     return {name: Moments.of(getattr(rewards, name)[counted]) for name in REWARDS}
 
 
+def scaled(values: torch.Tensor, moments: Moments) -> torch.Tensor:
+    """x / max(std, 0.1)."""
+    return values / moments.std.clamp(min=MIN_STD).to(values.dtype)
+
+
 def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
     """z(x) = (x - mean) / max(std, 0.1)."""
-    return (values - moments.mean.to(values.dtype)) / moments.std.clamp(min=MIN_STD).to(values.dtype)
+    return scaled(values - moments.mean.to(values.dtype), moments)
 
 
 def centered(rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int) -> torch.Tensor:
     """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]), [b, m, t]; 0 behind the end of a path."""
-    total = (
-        weights.ctr / max_length * standardised(rewards.ctr, moments["ctr"])
-        + weights.ioi * standardised(rewards.ioi, moments["ioi"])
-        + weights.ior * standardised(rewards.ior, moments["ior"])
-    )
-    return total * rewards.real
+    z = {name: standardised(getattr(rewards, name), moments[name]) for name in REWARDS}
+    return weighted(z, weights, max_length) * rewards.real
+
+
+def uncentered(
+    rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int, offset: float = 0.0
+) -> torch.Tensor:
+    """The weighted sum of x / max(std, 0.1) less `offset`, [b, m, t]; 0 behind the end of a path.
+
+    The paper's alternative to SRC: one constant, found by trial, in place of the mean.
+    """
+    x = {name: scaled(getattr(rewards, name), moments[name]) for name in REWARDS}
+    return (weighted(x, weights, max_length) - offset) * rewards.real
+
+
+def weighted(values: dict[str, torch.Tensor], weights: RewardWeights, max_length: int) -> torch.Tensor:
+    """w_ctr / L_max ctr + w_ioi ioi + w_ior ior of `values`, each [b, m, t]."""
+    return weights.ctr / max_length * values["ctr"] + weights.ioi * values["ioi"] + weights.ior * values["ior"]

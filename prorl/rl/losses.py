@@ -1,9 +1,11 @@
-"""The policy gradient and its anchor.
+"""The policy gradient, its clipped form for further updates on the same rollouts, and the entropy of choices.
 
 Shape key: `p` actions of all paths, `r` tokens of one level, `c` choices of that level.
 """
 
 import torch
+
+from prorl.config import Clip
 
 
 def policy_gradient(advantages: torch.Tensor, log_probs: torch.Tensor, n_paths: int) -> torch.Tensor:
@@ -11,14 +13,24 @@ def policy_gradient(advantages: torch.Tensor, log_probs: torch.Tensor, n_paths: 
     return -(advantages.detach() * log_probs).sum() / n_paths
 
 
-def exact_kl(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """KL(pi || pi_0) of each token, [r], summed over all choices: sum of pi (log pi - log pi_0), from log-probabilities [r, c].
+def clipped_policy_gradient(
+    advantages: torch.Tensor, log_probs: torch.Tensor, old_log_probs: torch.Tensor, clip: Clip, n_paths: int
+) -> torch.Tensor:
+    """-(1 / paths) sum over actions of min(w A, clip(w, 1 - low, 1 + high) A), w = pi / pi_old the importance weight of an action.
 
-    Both renormalise over the same mask; a masked choice (-inf in both) adds nothing.
+    PPO's surrogate (Schulman et al. 2017), its upper bound apart from the lower (DAPO, Yu et al. 2025). Where pi is pi_old, w is 1 and
+    the gradient that of `policy_gradient`.
     """
-    possible = log_probs > -torch.inf
-    difference = torch.where(possible, log_probs, 0.0) - torch.where(possible, reference, 0.0)
-    return (log_probs.exp() * difference).sum(-1)
+    advantages = advantages.detach()
+    weights = (log_probs - old_log_probs.detach()).exp()
+    clamped = weights.clamp(1 - clip.low, 1 + clip.high)
+    return -torch.minimum(weights * advantages, clamped * advantages).sum() / n_paths
+
+
+def is_clipped(advantages: torch.Tensor, log_probs: torch.Tensor, old_log_probs: torch.Tensor, clip: Clip) -> torch.Tensor:
+    """Which actions [p] have left the bounds in the direction that their advantage asks for, and so add no gradient any more."""
+    weights = (log_probs - old_log_probs).exp()
+    return ((advantages > 0) & (weights > 1 + clip.high)) | ((advantages < 0) & (weights < 1 - clip.low))
 
 
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:

@@ -1,143 +1,136 @@
-"""One step of the rectified policy gradient: rollouts, rewards, advantages, loss, update.
+"""One step of the policy gradient: rollouts, rewards, advantages, and one or more updates on them.
 
-Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions of all paths.
+Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
 import contextlib
-from dataclasses import dataclass
+import math
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather
+from torch.nn.utils import parameters_to_vector
 
 from prorl.config import Finetune
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Actions, Catalogue, masked_log_softmax
-from prorl.rl.advantages import acting, position_specific, reward_to_go
-from prorl.rl.centering import Moments, centered, collected
-from prorl.rl.losses import entropy, exact_kl, policy_gradient
-from prorl.rl.rewards import StepRewards
+from prorl.rl.advantages import acting, reward_to_go
+from prorl.rl.centering import centered, uncentered
+from prorl.rl.diagnostics import gradient_variance, rollout_curves, rollout_sums
+from prorl.rl.learner import Learner
+from prorl.rl.passes import LOSS_SUMS, Pass, pass_loss, passes_of_halves
+from prorl.rl.rewards import StepRewards, lowest, penalised
 from prorl.rl.rollouts import Prompts, draw
-from prorl.simulators.scoring import Simulator
+from prorl.runtime import TrainingError
 
-PROMPTS_PER_PASS = 8  # of the loss: prompts whose longest paths are alike share a pass, so that little padding is computed
-
-
-@dataclass
-class Learner:
-    """What a step changes, and what it learns from. `model` is `policy` as `accelerate` wraps it."""
-
-    run: Accelerator
-    policy: T5Policy
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    reference: T5Policy
-    catalogue: Catalogue
-    simulator: Simulator
-    settings: Finetune
-    moments: dict[str, Moments]
+ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
 
-def take_step(learner: Learner, prompts: Prompts, *, centering: bool, seed: int) -> dict[str, float]:
-    """One optimiser step on `prompts`, each process taking a share; gives the step's curve values.
+def take_step(learner: Learner, prompts: Prompts, *, centering: bool, seed: int, critic_alone: bool = False) -> dict[str, float]:
+    """The updates of one step on `prompts`, each process taking a share; gives the step's curve values.
 
-    While `centering`, the rewards' moments are collected, and this batch is already normalised by them.
+    While `centering`, the rewards' moments are collected, and this batch is already normalised by them. While `critic_alone`, the policy
+    stays as it is. Raises `TrainingError`, before anything has changed, where no path takes part or loss or gradient is not finite.
     """
-    run, settings, catalogue = learner.run, learner.settings, learner.catalogue
-    n_paths = len(prompts) * settings.n_rollouts
+    run, settings = learner.run, learner.settings
     own = prompts[slice(run.process_index, None, run.num_processes)]
     with run.autocast():
-        paths, rewards = draw(learner.policy, catalogue, learner.simulator, own, settings.n_rollouts, settings.temperature, seed)
+        paths, raw = draw(learner.policy, learner.catalogue, learner.simulator, own, settings.n_rollouts, settings.temperature, seed)
     if centering:
-        for name, moments in collected(rewards).items():
-            for part in _of_all_processes(moments):
-                learner.moments[name] = learner.moments[name].merged(part)
-    values = centered(rewards, learner.moments, settings.weights, catalogue.decoding.max_length)
-    acts = acting(paths.length, catalogue.decoding.max_length)
-    advantages = position_specific(reward_to_go(values, settings.gamma), acts)
-    sums = torch.zeros(len(LOSS_PARTS), dtype=torch.float64, device=run.device)
-    passes = paths.length.max(dim=1).values.argsort(stable=True).split(PROMPTS_PER_PASS)
-    for i, rows in enumerate(passes):
-        actions = Actions.of_paths(catalogue, own.history[rows], own.target[rows], paths[rows])
-        with learner.run.no_sync(learner.model) if i < len(passes) - 1 else contextlib.nullcontext():
-            loss, parts = _loss(learner, own[rows], actions, advantages[rows], n_paths)
-            run.backward(loss * run.num_processes)
-        sums += parts
-    gradient_norm = run.clip_grad_norm_(learner.model.parameters(), settings.gradient_clip)
-    learner.optimizer.step()
-    learner.optimizer.zero_grad()
-    return _curve_values(run, paths.length, rewards, advantages, acts, sums, n_paths) | {"train/gradient_norm": float(gradient_norm)}
+        learner.collect(raw)
+    rewards = penalised(raw, paths.items, gather(lowest(raw)[None]).min(0).values)
+    to_go = reward_to_go(step_values(learner, rewards), settings.gamma)
+    part = takes_part(paths.length, to_go[..., 0], settings)
+    acts = acting(paths.length, learner.catalogue.decoding.max_length) & part[..., None]
+    drawn = rollout_sums(paths.items, paths.length, raw)
+    *totals, n_paths = run.reduce(torch.stack([*drawn.values(), part.sum().double()]), reduction="sum").tolist()
+    if n_paths == 0:
+        raise TrainingError("no path takes part: all are empty and dropped, or all rollouts of every prompt score alike")
+    halves = passes_of_halves(learner, own, paths, to_go, acts)
+    updates = [_update(learner, halves, int(n_paths), critic_alone=critic_alone) for _ in range(settings.updates_per_rollout)]
+    means = {name: sum(values[name] for values in updates) / len(updates) for name in updates[0]}
+    return (
+        rollout_curves(dict(zip(drawn, totals, strict=True)), len(prompts) * settings.n_rollouts)
+        | means
+        | {"train/kl_coefficient": learner.kl_coefficient}
+    )
 
 
-LOSS_PARTS = ("loss", "kl", "entropy", "tokens")
+def step_values(learner: Learner, rewards: StepRewards) -> torch.Tensor:
+    """What each step is worth, [b, m, t], by `finetune.centering`."""
+    settings, max_length = learner.settings, learner.catalogue.decoding.max_length
+    if settings.centering in ("none", "fixed_offset"):
+        return uncentered(rewards, learner.moments, settings.weights, max_length, settings.offset or 0.0)
+    return centered(rewards, learner.moments, settings.weights, max_length)
 
 
-def _loss(
-    learner: Learner, prompts: Prompts, actions: Actions, advantages: torch.Tensor, n_paths: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of some prompts as their share of all `n_paths`, and the sums of `LOSS_PARTS`."""
-    policy, catalogue, settings = learner.policy, learner.catalogue, learner.settings
-    with learner.run.autocast():
-        tokens = catalogue.prompt_tokens(prompts.history, prompts.target)
-        states = learner.model(tokens, actions.decoder_tokens).flatten(0, 2)
-        with torch.no_grad():
-            reference_states = learner.reference(tokens, actions.decoder_tokens).flatten(0, 2)
-    log_prob = torch.zeros(advantages.numel(), device=advantages.device)
-    kl = torch.zeros((), device=advantages.device)
-    total_entropy, n_tokens = torch.zeros((), device=advantages.device), 0
-    for taken in actions.levels:
-        log_probs = masked_log_softmax(policy.logits(states[taken.source], taken.ids) / settings.temperature, taken.allowed)
-        with torch.no_grad():
-            reference = learner.reference.logits(reference_states[taken.source], taken.ids) / settings.temperature
-            reference = masked_log_softmax(reference, taken.allowed)
-            total_entropy += entropy(log_probs).sum()
-        log_prob = log_prob.index_add(0, taken.action, log_probs.gather(1, taken.chosen[:, None])[:, 0])
-        kl = kl + exact_kl(log_probs, reference).sum()
-        n_tokens += len(taken.chosen)
-    loss = policy_gradient(advantages.flatten(), log_prob, n_paths) + settings.kl.coefficient * kl / n_paths
-    return loss, torch.stack([loss.detach(), kl.detach(), total_entropy, torch.tensor(float(n_tokens), device=kl.device)]).double()
+def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) -> torch.Tensor:
+    """Which rollouts [b, m] count in baselines, loss and number of paths, from their `length` and `returns` [b, m].
+
+    Not the empty ones where they are dropped, as in the released code; nor those of a prompt whose rollouts all have the same return,
+    where such are skipped (dynamic sampling of DAPO, Yu et al. 2025, without drawing others in their place).
+    """
+    part = length > 0 if settings.empty_paths == "drop" else torch.ones_like(length, dtype=torch.bool)
+    if settings.skip_alike:
+        highest = returns.masked_fill(~part, -torch.inf).max(dim=1).values
+        smallest = returns.masked_fill(~part, torch.inf).min(dim=1).values
+        part = part & (highest - smallest > ALIKE)[:, None]
+    return part
 
 
-def _of_all_processes(moments: Moments) -> list[Moments]:
-    """Every process's moments, in the order of the processes."""
-    packed = gather(torch.stack([moments.count, moments.mean, moments.squares])[None])
-    return [Moments(*row) for row in packed]
+def _update(learner: Learner, halves: tuple[list[Pass], list[Pass]], n_paths: int, *, critic_alone: bool) -> dict[str, float]:
+    """One optimiser step on all passes; gives its curve values. The gradient is that of one half of the rollouts, and the other's added."""
+    run, settings = learner.run, learner.settings
+    sums = torch.zeros(len(LOSS_SUMS), dtype=torch.float64, device=run.device)
+    first = torch.zeros(())
+    for half, passes in enumerate(halves):
+        for i, part in enumerate(passes):
+            # Processes exchange gradients at the end of each half.
+            with run.no_sync(learner.model) if i < len(passes) - 1 else contextlib.nullcontext():
+                loss, parts = pass_loss(learner, part, n_paths, critic_alone=critic_alone)
+                run.backward(loss * run.num_processes)
+            sums += parts
+        if half == 0 and not critic_alone:
+            first = _gradient(learner)
+    values = loss_curves(dict(zip(LOSS_SUMS, run.reduce(sums, reduction="sum").tolist(), strict=True)), n_paths)
+    values |= {"train/gradient_variance": 0.0, "train/gradient_norm": 0.0}
+    if not critic_alone:
+        share = (settings.n_rollouts // 2) / settings.n_rollouts
+        values["train/gradient_variance"] = gradient_variance(first, _gradient(learner) - first, share)
+        values["train/gradient_norm"] = float(run.clip_grad_norm_(learner.model.parameters(), settings.gradient_clip))
+    for name in ("train/loss", "train/gradient_norm"):
+        if not math.isfinite(values[name]):
+            raise TrainingError(f"the {name.removeprefix('train/').replace('_', ' ')} is {values[name]}")
+    if learner.critic is None:
+        del values["train/value_loss"]
+    else:
+        _update_critic(learner)
+    if not critic_alone:
+        learner.optimizer.step()
+        learner.optimizer.zero_grad()
+    return values
 
 
-def _curve_values(
-    run: Accelerator,
-    length: torch.Tensor,
-    rewards: StepRewards,
-    advantages: torch.Tensor,
-    acts: torch.Tensor,
-    sums: torch.Tensor,
-    n_paths: int,
-) -> dict[str, float]:
-    """What the curves say of a step, over the paths of all processes."""
-    length = length.double()
-    own = [
-        rewards.ioi.double().sum(),
-        rewards.ior.double().sum(),
-        (rewards.ctr.double().sum(-1) / length.clamp(min=1)).sum(),
-        length.sum(),
-        (length**2).sum(),
-        (length < rewards.real.shape[-1]).double().sum(),
-        (advantages.double() ** 2).sum(),
-        acts.double().sum(),
-    ]
-    ioi, ior, ctr, total, squared, stopped, squares, actions, loss, kl, nats, tokens = run.reduce(
-        torch.cat([torch.stack(own), sums]), reduction="sum"
-    ).tolist()
-    mean_length = total / n_paths
+def _gradient(learner: Learner) -> torch.Tensor:
+    """The policy's gradient so far as one vector, a copy."""
+    return parameters_to_vector(parameter.grad for parameter in learner.policy.parameters())
+
+
+def _update_critic(learner: Learner) -> None:
+    """One step of the critic, which `accelerate` does not wrap: its gradients are the mean of the processes' scaled ones."""
+    critic, optimizer = learner.critic.critic, learner.critic.optimizer
+    for parameter in critic.parameters():
+        parameter.grad = learner.run.reduce(parameter.grad, reduction="mean")
+    torch.nn.utils.clip_grad_norm_(critic.parameters(), learner.settings.gradient_clip)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def loss_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
+    """Curve values from the `LOSS_SUMS` of all processes: KL in nats per path, entropy in nats per token."""
+    actions = max(1.0, sums["actions"])
     return {
-        "train/loss": loss,
-        "train/ioi": ioi / n_paths,
-        "train/ior": ior / n_paths,
-        "train/ctr": ctr / n_paths,
-        "train/length": mean_length,
-        "train/length_std": max(0.0, squared / n_paths - mean_length**2) ** 0.5,
-        "train/stopped": stopped / n_paths,
-        "train/advantage_variance": squares / max(1.0, actions),
-        "train/kl": kl / n_paths,
-        "train/entropy": nats / max(1.0, tokens),
+        "train/loss": sums["loss"],
+        "train/kl": sums["kl"] / n_paths,
+        "train/entropy": sums["entropy"] / max(1.0, sums["tokens"]),
+        "train/clip_share": sums["clipped"] / actions,
+        "train/advantage_variance": max(0.0, sums["advantage_square"] / actions - (sums["advantage"] / actions) ** 2),
+        "train/value_loss": sums["value_error"] / actions,
     }

@@ -7,24 +7,33 @@ its tokens, decoding is constrained and no path is empty, and one scorer serves 
 Stage: `stages/finetune.py`.
 """
 
-import copy
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
 
 from prorl.config import ConfigError, Finetune
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import Catalogue
-from prorl.rl.centering import REWARDS, Moments
+from prorl.rl.kl import adapted
+from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
-from prorl.rl.step import Learner, take_step
-from prorl.runtime import derived_seed, progress
+from prorl.rl.step import take_step
+from prorl.runtime import TrainingError, derived_seed, progress
 from prorl.simulators.scoring import Simulator
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
+from prorl.training import Checkpoint, Curves, accelerator, pack, scale_learning_rate, unpack
 
-MOMENT_PARTS = ("count", "mean", "squares")
+NEW_STATE = {
+    "step": 0,
+    "best_step": 0,
+    "best_score": -math.inf,
+    "stalled": 0,  # validations on end without a better score, since the reference's last reset
+    "invalid_steps": 0,
+    "stopped": "steps",
+    "rows": [],
+    "initial": {},
+    "validation": {},
+}
 
 
 def n_steps_and_centering(settings: Finetune, steps_per_epoch: int) -> tuple[int, int]:
@@ -52,64 +61,101 @@ def finetune(
     checkpoint: Checkpoint,
     curves_folder: Path,
     every_seconds: float,
+    tensorboard: Path | None = None,
 ) -> dict:
     """Train `policy` in place to its best `select_on` among validations, the starting policy's not counted.
 
-    `validate` gives the greedy validation metrics of a policy. Gives `{"steps", "best_step", "centering", "validation_initial",
-    "validation"}`. Raises `ConfigError` for step numbers that contradict each other, `FloatingPointError` for a loss that is not finite.
+    `validate` gives the greedy validation metrics of a policy. Gives `{"steps", "best_step", "stopped", "centering", "validation_initial",
+    "validation"}`, `stopped` being `steps` or `errors`. Raises `ConfigError` for step numbers that contradict each other, and
+    `TrainingError` naming step, cause and last good checkpoint for a training that cannot go on.
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
     run = accelerator(settings.precision)
-    policy.to(run.device).eval()
-    reference = copy.deepcopy(policy).requires_grad_(False)
-    own_rates = {policy.shared.weight: settings.embedding_learning_rate}
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
-    model, optimizer = run.prepare(policy, optimizer)
-    none = Moments.of(torch.zeros(0, device=run.device))
-    learner = Learner(run, policy, model, optimizer, reference, catalogue.to(run.device), simulator, settings, dict.fromkeys(REWARDS, none))
-    best = pack("best", policy)
-    state = {"step": 0, "best_step": 0, "best_score": -math.inf, "rows": [], "initial": {}, "validation": {}}
+    learner = Learner.of(run, policy, catalogue, simulator, settings, seed)
+    best, state = pack("best", policy), dict(NEW_STATE)
     if (stored := checkpoint.load()) is not None:
         tensors, state = stored
-        unpack("model", policy, tensors)
-        unpack("optimizer", optimizer, tensors)
+        learner.restore(tensors, state["kl_coefficient"])
         best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
-        learner.moments = {name: Moments(*(tensors[f"moments/{name}/{part}"].to(run.device) for part in MOMENT_PARTS)) for name in REWARDS}
     else:
         with run.autocast():
             state["initial"] = validate(policy)
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process)
+    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     if not state["rows"]:
         curves.log(0, {f"validation/{name}": value for name, value in state["initial"].items()})
     steps = range(state["step"] + 1, n_steps + 1)
-    for step in (
-        bar := progress(steps, description="finetune", unit="step", every_seconds=every_seconds, total=n_steps, initial=state["step"])
-    ):
-        scale_learning_rate(optimizer, min(1.0, step / max(1, round(settings.warmup_share * n_steps))))
+    bar = progress(steps, description="finetune", unit="step", every_seconds=every_seconds, total=n_steps, initial=state["step"])
+    for step in bar:
+        if state["stopped"] == "errors":
+            break
+        started = time.perf_counter()
+        scale_learning_rate(learner.optimizer, min(1.0, step / max(1, round(settings.warmup_share * n_steps))))
         prompts = source.at(step, run.device)
-        row = take_step(learner, prompts, centering=step <= centering_steps, seed=derived_seed(seed, "rollouts", step))
-        if not math.isfinite(row["train/loss"]):
-            raise FloatingPointError(f"finetune: the loss is {row['train/loss']} at step {step}; last good checkpoint: {checkpoint.path}")
-        if step % settings.evaluate_every == 0 or step == n_steps:
+        try:
+            row = take_step(
+                learner,
+                prompts,
+                centering=step <= centering_steps or settings.centering == "running",
+                seed=derived_seed(seed, "rollouts", step),
+                critic_alone=learner.critic is not None and step <= settings.a2c.warmup_steps,
+            )
+        except TrainingError as cause:
+            good = checkpoint.path if checkpoint.path.exists() else "none yet"
+            raise TrainingError(f"{cause}, at step {step}; last good checkpoint: {good}") from cause
+        speed = n_tokens(row, len(prompts) * settings.n_rollouts, catalogue.n_levels) / (time.perf_counter() - started)
+        learner.kl_coefficient = adapted(learner.kl_coefficient, row["train/kl"], settings.kl.target)
+        state["step"] = step
+        count_errors(state, row["train/error"], settings)
+        validated = step % settings.evaluate_every == 0 or step == n_steps or state["stopped"] == "errors"
+        if validated:
             with run.autocast():
                 metrics = validate(policy)
             row |= {f"validation/{name}": value for name, value in metrics.items()}
             score = sum(weight * metrics[name] for name, weight in settings.select_on.items())
+            state["stalled"] += 1
             if score > state["best_score"]:
-                state.update(best_score=score, best_step=step, validation=metrics)
+                state.update(best_score=score, best_step=step, validation=metrics, stalled=0)
                 best = pack("best", policy)
-        curves.log(step, row)
-        bar.set_postfix_str(f"IoI {row['train/ioi']:.2f}, CTR {row['train/ctr']:.2f}, KL {row['train/kl']:.2f}", refresh=False)
-        state["step"] = step
-        if run.is_main_process and (step % settings.evaluate_every == 0 or step == n_steps):
-            moments = {f"moments/{name}/{part}": getattr(m, part) for name, m in learner.moments.items() for part in MOMENT_PARTS}
-            checkpoint.save({**pack("model", policy), **pack("optimizer", optimizer), **best, **moments}, {**state, "rows": curves.rows})
+        if is_reset_due(settings.reference_reset, step, state["stalled"]):
+            learner.reset_reference()
+            state["stalled"] = 0
+        curves.log(step, row, {"tokens_per_second": speed})
+        bar.set_postfix_str(
+            f"IoI {row['train/ioi']:.2f}, CTR {row['train/ctr']:.2f}, KL {row['train/kl']:.2f}, {speed:.0f} tokens/s", refresh=False
+        )
+        if run.is_main_process and validated:
+            checkpoint.save({**learner.tensors(), **best}, {**state, "rows": curves.rows, "kl_coefficient": learner.kl_coefficient})
     curves.close()
     unpack("best", policy, best)
     return {
-        "steps": n_steps,
+        "steps": state["step"],
         "best_step": state["best_step"],
+        "stopped": state["stopped"],
         "centering": {name: {"mean": m.mean.item(), "std": m.std.item()} for name, m in learner.moments.items()},
         "validation_initial": state["initial"],
         "validation": state["validation"],
     }
+
+
+def n_tokens(row: dict[str, float], n_paths: int, n_levels: int) -> float:
+    """Tokens that a step's `n_paths` rollouts hold, from its curve values."""
+    return n_paths * (row["train/length"] * n_levels + row["train/stopped"])
+
+
+def count_errors(state: dict, error: float, settings: Finetune) -> None:
+    """Count in `state` the steps on end whose rollouts hold too few items, and mark the end of the run when they are too many."""
+    if settings.stop_on_errors is None:
+        return
+    state["invalid_steps"] = state["invalid_steps"] + 1 if 1 - error < settings.stop_on_errors.min_valid_share else 0
+    if state["invalid_steps"] >= settings.stop_on_errors.patience:
+        state["stopped"] = "errors"
+
+
+def is_reset_due(reset: dict[str, int] | None, step: int, stalled: int) -> bool:
+    """Whether the reference becomes the current policy behind `step`, `stalled` validations having brought nothing better on end.
+
+    As in prolonged training (ProRL of Liu et al. 2025, another method of the same name); the optimiser keeps its state.
+    """
+    if reset is None:
+        return False
+    return step % reset["every"] == 0 if "every" in reset else stalled >= reset["stalled"]

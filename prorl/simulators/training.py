@@ -49,6 +49,7 @@ def train_simulator(
     checkpoint: Checkpoint,
     curves_folder: Path,
     every_seconds: float,
+    tensorboard: Path | None = None,
 ) -> tuple[InnerProductSimulator, dict]:
     """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`."""
     run = accelerator("float32")
@@ -61,7 +62,7 @@ def train_simulator(
         unpack("model", model, tensors)
         unpack("optimizer", optimizer, tensors)
         best = {key: value for key, value in tensors.items() if key.startswith("best/")}
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process)
+    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     epochs = range(state["epoch"] + 1, settings.epochs + 1)
     bar = progress(
         epochs, description=f"simulator {name}", unit="epoch", every_seconds=every_seconds, total=settings.epochs, initial=state["epoch"]

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from prorl.config import Clip
 from prorl.policy.prompts import Actions, masked_log_softmax
 from prorl.rl.advantages import acting, position_specific, reward_to_go
-from prorl.rl.losses import entropy, exact_kl, policy_gradient
+from prorl.rl.kl import exact_kl
+from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
 from tests.policy import naive
 from tests.tiny_models import random_catalogue, random_policy, written
 
@@ -30,29 +32,33 @@ def test_policy_gradient_by_hand():
     assert advantages.grad is None  # a reward is not differentiated
 
 
-def test_exact_kl_equals_the_sum_over_choices():
-    ours, theirs = masked_log_softmax(logits(0, 3, 4), ALLOWED), masked_log_softmax(logits(1, 3, 4), ALLOWED)
-    expected = []
-    for row in range(3):
-        p, q = ours[row].exp().tolist(), theirs[row].exp().tolist()
-        expected.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0))
-    assert exact_kl(ours, theirs).tolist() == pytest.approx(expected, abs=1e-12)
-    assert expected[0] > 0.1
-    assert expected[2] == 0  # one choice alone
-    assert exact_kl(ours, ours).tolist() == [0, 0, 0]
+CLIP = Clip(low=0.2, high=0.5)
 
 
-def test_gradients_of_kl_and_entropy_equal_finite_differences():
-    reference = masked_log_softmax(logits(1, 3, 4), ALLOWED)
-    x = logits(0, 3, 4).requires_grad_()
-    assert gradcheck(lambda x: exact_kl(masked_log_softmax(x, ALLOWED), reference), x)
-    assert gradcheck(lambda x: entropy(masked_log_softmax(x, ALLOWED)), x)
+def test_clipped_policy_gradient_by_hand():
+    # Importance weights 1.2, 2, 0.5, 0.5; bounds 0.8 and 1.5.
+    old = torch.tensor([0.5, 0.25, 0.5, 0.5]).log()
+    new = torch.tensor([0.6, 0.5, 0.25, 0.25]).log().requires_grad_()
+    advantages = torch.tensor([1.0, 2.0, -3.0, 4.0])
+    loss = clipped_policy_gradient(advantages, new, old, CLIP, n_paths=2)
+    assert loss.item() == pytest.approx(-(1.2 * 1 + 1.5 * 2 + 0.8 * -3 + 0.5 * 4) / 2)
+    loss.backward()
+    # d w A = w A; the second and third have gone far enough, the fourth may come back.
+    torch.testing.assert_close(new.grad, -torch.tensor([1.2, 0.0, 0.0, 2.0]) / 2)
+    assert is_clipped(advantages, new, old, CLIP).tolist() == [False, True, True, False]
 
 
-def test_kl_of_equal_policies_pulls_nowhere():
-    x = logits(0, 3, 4).requires_grad_()
-    exact_kl(masked_log_softmax(x, ALLOWED), masked_log_softmax(x, ALLOWED).detach()).sum().backward()
-    torch.testing.assert_close(x.grad, torch.zeros_like(x), rtol=0, atol=1e-12)
+def test_at_the_policy_that_sampled_the_clipped_gradient_is_the_policy_gradient():
+    log_probs, advantages = logits(0, 7), logits(1, 7)
+    gradients = []
+    for loss in (policy_gradient, lambda a, x, n: clipped_policy_gradient(a, x, log_probs, CLIP, n)):
+        x = log_probs.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(loss(advantages, x, 3), x)[0])
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_gradient_of_the_entropy_equals_finite_differences():
+    assert gradcheck(lambda x: entropy(masked_log_softmax(x, ALLOWED)), logits(0, 3, 4).requires_grad_())
 
 
 def test_entropy_by_hand():

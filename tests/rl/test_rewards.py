@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from prorl.metrics import path_metrics
-from prorl.rl.rewards import repeats, step_rewards
+from prorl.rl.rewards import lowest, penalised, repeats, step_rewards
 from prorl.simulators.scoring import Scores
 from tests.tiny_models import random_paths, random_prompts, random_simulator
 
@@ -45,4 +45,41 @@ def test_step_rewards_sum_to_the_metrics_of_the_path():
 
 
 def test_repeats_are_marked_from_the_second_time_on_and_padding_never():
-    assert repeats(torch.tensor([[3, 3, 5, 3, 0, 0]])).tolist() == [[False, True, False, True, False, False]]
+    assert repeats(torch.tensor([[3, 3, 5, 3, 0, 0, -1, -1]])).tolist() == [[False, True, False, True] + [False] * 4]
+
+
+def test_non_items_move_nobody_and_items_are_rewarded_as_without_them():
+    simulator = random_simulator(N_ITEMS)
+    simulator.model.double()
+    history, target = random_prompts(1, N_ITEMS)
+    items = torch.tensor([[[-1, 3, -1, 5], [3, 5, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 0]]])
+    rewards = step_rewards(items, simulator.score(history, items, target))
+    for values in (rewards.ctr, rewards.ioi, rewards.ior):
+        assert torch.equal(values[0, 0, [1, 3]], values[0, 1, :2])
+        assert values[0, 0, [0, 2]].eq(0).all()
+        assert values[0, 2:].eq(0).all()
+    assert torch.equal(rewards.real, items > 0)
+    assert rewards.ctr[0, 0, 3] > 0
+
+
+def test_non_items_are_worth_less_than_anything_in_the_batch():
+    scores = Scores(
+        log_prob=torch.tensor([[[-5.0, -4.0, -4.0, -4.5], [-5.0, -3.0, -3.5, -3.5]]]),
+        rank=torch.tensor([[[40, 30, 30, 35], [40, 10, 12, 12]]]),
+        acceptance=torch.tensor([[[0.2, 0.0, 0.6], [0.3, 0.7, 0.0]]]),
+    )
+    items = torch.tensor([[[7, -1, 8], [9, 4, 0]]])
+    raw = step_rewards(items, scores)
+    assert lowest(raw).tolist() == [-0.5, -5.0]
+    rewards = penalised(raw, items, torch.tensor([-2.0, -5.0]))  # another process has seen an IoI of -2
+    assert rewards.ioi.tolist() == [[[1.0, -3.0, -0.5], [2.0, -0.5, 0.0]]]
+    assert rewards.ior.tolist() == [[[10, -6, -5], [30, -2, 0]]]
+    torch.testing.assert_close(rewards.ctr, torch.tensor([[[0.2, -1.0, 0.6], [0.3, 0.7, 0.0]]]))
+    assert torch.equal(rewards.real, items != 0)
+
+
+def test_a_batch_of_non_items_alone_has_finite_penalties():
+    items = torch.tensor([[[-1, 0]]])
+    raw = step_rewards(items, Scores(torch.full((1, 1, 3), -5.0), torch.full((1, 1, 3), 40), torch.zeros(1, 1, 2)))
+    rewards = penalised(raw, items, lowest(raw))
+    assert [x[0, 0, 0].item() for x in (rewards.ctr, rewards.ioi, rewards.ior)] == [-1, -1, -1]

@@ -2,40 +2,26 @@
 
 import copy
 import math
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 import torch
 
 from prorl.config import KL, ConfigError, RewardWeights
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
 from prorl.metrics.judging import simulated_metrics
-from prorl.policy.decoding import PolicyGuide
 from prorl.policy.prompts import Actions, masked_log_softmax
-from prorl.rl import step as step_module
-from prorl.rl import trainer
-from prorl.rl.advantages import acting, position_specific, reward_to_go
-from prorl.rl.centering import REWARDS, Moments, centered, collected
-from prorl.rl.rollouts import Prompts, PromptSource, draw
-from prorl.rl.step import Learner, take_step
-from prorl.rl.trainer import finetune, n_steps_and_centering
-from prorl.simulators.scoring import Scores
-from prorl.training import Curves, accelerator, adamw
-from tests.tiny_models import (
-    FINETUNE,
-    Killed,
-    checkpoint_at,
-    killed_at,
-    random_catalogue,
-    random_instances,
-    random_policy,
-    random_prompts,
-    random_simulator,
-)
-
-N_ITEMS = 30
-RULES = ["repeats", "history", "target"]
+from prorl.rl import passes, trainer
+from prorl.rl.advantages import ESTIMATORS, acting, reward_to_go
+from prorl.rl.centering import REWARDS, centered, collected
+from prorl.rl.kl import SAMPLED
+from prorl.rl.rollouts import draw
+from prorl.rl.step import take_step
+from prorl.rl.trainer import n_steps_and_centering
+from prorl.rl.trainer import n_tokens as n_tokens_of
+from prorl.training import Curves, adamw
+from tests.rl.short_runs import LikesEvenItems, a_learner, run, some_prompts
+from tests.tiny_models import FINETUNE, Killed, killed_at
 
 
 @pytest.mark.parametrize(
@@ -67,24 +53,18 @@ def test_steps_that_contradict_each_other_are_an_error(settings, message):
         n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7)
 
 
-def a_learner(settings=FINETUNE, seed=0):
-    """A learner whose reference is another policy, so that KL counts from the first step on."""
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
-    policy, reference = random_policy(catalogue, seed=seed), random_policy(catalogue, seed=seed + 1)
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
-    run = accelerator(settings.precision)
-    model, optimizer = run.prepare(policy, optimizer)
-    moments = dict.fromkeys(REWARDS, Moments.of(torch.zeros(0)))
-    return Learner(run, policy, model, optimizer, reference, catalogue, random_simulator(N_ITEMS), settings, moments)
-
-
-def some_prompts(n=6):
-    return Prompts(torch.arange(n), *random_prompts(n, N_ITEMS))
-
-
-def test_a_step_is_the_loss_of_its_parts():
-    """Everything computed again in one pass, prompt by prompt and token by token."""
-    settings = replace(FINETUNE, kl=KL(coefficient=0.3), gamma=0.9, n_rollouts=5, weights=RewardWeights(0.7, 1.3, 0.4))
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"kl": KL("exact", 0.3, None)},
+        {"kl": KL("k3", 0.3, None), "item_log_prob": "mean", "entropy_bonus": 0.2, "estimator": "grpo"},
+        {"kl": KL("k2", 0.3, None), "estimator": "reinforce"},
+    ],
+    ids=["default", "mean", "reinforce"],
+)
+def test_a_step_is_the_loss_of_its_parts(variant):
+    """Everything computed again in one pass, token by token."""
+    settings = replace(FINETUNE, gamma=0.9, n_rollouts=5, weights=RewardWeights(0.7, 1.3, 0.4), **variant)
     learner, prompts = a_learner(settings), some_prompts()
     policy, catalogue = copy.deepcopy(learner.policy), learner.catalogue
     values = take_step(learner, prompts, centering=True, seed=1)
@@ -95,30 +75,38 @@ def test_a_step_is_the_loss_of_its_parts():
         assert learner.moments[name].mean.item() == pytest.approx(moments[name].mean.item(), rel=1e-9)
         assert learner.moments[name].std.item() == pytest.approx(moments[name].std.item(), rel=1e-9)
     acts = acting(paths.length, 4)
-    advantages = position_specific(reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts)
+    advantages = ESTIMATORS[settings.estimator](reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts)
     actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths)
     inputs = catalogue.prompt_tokens(prompts.history, prompts.target), actions.decoder_tokens
     own_states, reference_states = (p(*inputs).flatten(0, 2) for p in (policy, learner.reference))
-    gradient_part = kl = nats = n_tokens = 0
+    kl = nats = n_tokens = 0
+    log_probs = defaultdict(list)  # of each action's tokens, under policy and reference
     for taken in actions.levels:
         own = masked_log_softmax(policy.logits(own_states[taken.source], taken.ids), taken.allowed)
         other = masked_log_softmax(learner.reference.logits(reference_states[taken.source], taken.ids), taken.allowed)
         for row in range(len(own)):
-            gradient_part -= advantages.flatten()[taken.action[row]] * own[row, taken.chosen[row]]
+            log_probs[taken.action[row].item()].append((own[row, taken.chosen[row]], other[row, taken.chosen[row]].detach()))
             p, q = own[row][taken.allowed[row]], other[row][taken.allowed[row]]
             kl += (p.exp() * (p - q)).sum()
-            nats -= (p.exp() * p).sum().item()
+            nats -= (p.exp() * p).sum()
             n_tokens += 1
-    loss = (gradient_part + 0.3 * kl) / 30
-    assert values["train/loss"] == pytest.approx(loss.item(), abs=1e-5)
+    gradient_part = sampled_kl = 0
+    for action, tokens in log_probs.items():
+        n = len(tokens) if settings.item_log_prob == "mean" else 1
+        ours, theirs = (sum(x) / n for x in zip(*tokens, strict=True))
+        gradient_part -= advantages.flatten()[action] * ours
+        sampled_kl += SAMPLED[settings.kl.estimator](ours, theirs) if settings.kl.estimator != "exact" else 0
+    anchor = kl if settings.kl.estimator == "exact" else sampled_kl
+    loss = (gradient_part + 0.3 * anchor - settings.entropy_bonus * nats) / 30
+    assert values["train/loss"] == pytest.approx(loss.item(), rel=1e-5, abs=1e-5)
     assert values["train/kl"] == pytest.approx(kl.item() / 30, rel=1e-5)
-    assert values["train/entropy"] == pytest.approx(nats / n_tokens, rel=1e-5)
+    assert values["train/entropy"] == pytest.approx(nats.item() / n_tokens, rel=1e-5)
     loss.backward()
     norm = math.sqrt(sum(parameter.grad.square().sum().item() for parameter in policy.parameters()))
     assert values["train/gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
     # The update is AdamW's on the gradient, clipped.
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
     torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
     optimizer.step()
     for (name, expected), found in zip(policy.named_parameters(), learner.policy.parameters(), strict=True):
@@ -132,13 +120,14 @@ def test_a_step_is_the_loss_of_its_parts():
     assert values["train/length"] == pytest.approx(lengths.mean().item())
     assert values["train/length_std"] == pytest.approx(lengths.std(correction=0).item())
     assert values["train/stopped"] == pytest.approx((lengths < 4).double().mean().item())
-    assert values["train/advantage_variance"] == pytest.approx(advantages[acts].square().mean().item(), rel=1e-4)
+    assert values["train/advantage_variance"] == pytest.approx(advantages[acts].var(correction=0).item(), rel=1e-4)
+    assert n_tokens_of(values, 30, catalogue.n_levels) == pytest.approx(n_tokens)
 
 
 def test_the_loss_does_not_depend_on_how_prompts_are_grouped_into_passes(monkeypatch):
     values = []
-    for n in (1, 4, 32):
-        monkeypatch.setattr(step_module, "PROMPTS_PER_PASS", n)
+    for n in (1, 8, 128):
+        monkeypatch.setattr(passes, "PATHS_PER_PASS", n)
         values.append(take_step(a_learner(), some_prompts(), centering=True, seed=1))
     for other in values[1:]:
         assert other == pytest.approx(values[0], rel=1e-4, abs=1e-5)
@@ -157,40 +146,6 @@ def test_moments_are_collected_while_centering_and_frozen_behind_it():
         assert frozen[name].std.item() == pytest.approx(together.std(ddof=1), rel=1e-6)
     take_step(learner, some_prompts(), centering=False, seed=3)
     assert learner.moments == frozen
-
-
-class LikesEvenItems:
-    """Users of one's own: every even item brings them nearer to the target, every odd one takes them away."""
-
-    n_items = N_ITEMS
-
-    def score(self, history, path, target):
-        moved = torch.where(path % 2 == 0, 0.5, -0.5) * (path != 0)
-        so_far = torch.cat([torch.zeros_like(moved[..., :1]), moved.cumsum(-1)], dim=-1)
-        return Scores(log_prob=so_far - 5.0, rank=(20 - 2 * so_far).long(), acceptance=0.5 * (path != 0))
-
-
-def run(folder, settings=FINETUNE, simulator=None):
-    """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the curves."""
-    instances, sequences = random_instances(20, N_ITEMS)
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
-    policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
-    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0)
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
-    result = finetune(
-        policy,
-        catalogue,
-        simulator,
-        PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
-        settings,
-        lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
-        7,
-        checkpoint,
-        folder / "curves",
-        60,
-    )
-    return policy, result, checkpoint.load()[1]["rows"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -214,14 +169,25 @@ def test_fine_tuning_raises_the_reward(tmp_path, precision):
 
 def test_a_strong_anchor_holds_the_policy(tmp_path):
     settings = replace(FINETUNE, steps=10, learning_rate=1e-2)
-    free, held = (run(tmp_path / str(c), replace(settings, kl=KL(coefficient=c)))[2][-1]["values"]["train/kl"] for c in (0.0, 10.0))
+    free, held = (run(tmp_path / str(c), replace(settings, kl=KL("exact", c, None)))[2][-1]["values"]["train/kl"] for c in (0.0, 10.0))
     assert held < 0.3 * free
 
 
+STATEFUL = {  # every setting that carries something from step to step
+    "estimator": "a2c",
+    "centering": "running",
+    "kl": KL("exact", 0.1, 0.01),
+    "reference_reset": {"every": 4},
+    "updates_per_rollout": 2,
+    "learning_rate": 1e-2,
+}
+
+
 @pytest.mark.parametrize("killed", [3, 8])
-def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch, killed):
+@pytest.mark.parametrize("variant", [{}, STATEFUL, {"reference_reset": {"stalled": 1}}], ids=["default", "stateful", "stalled"])
+def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch, variant, killed):
     """Killed before its first checkpoint, and between two; the moments are collected over the first steps alone."""
-    settings = replace(FINETUNE, steps=20, centering_steps=2)
+    settings = replace(FINETUNE, steps=20, centering_steps=2, **variant)
     unbroken, result, rows = run(tmp_path / "unbroken", settings)
     log = Curves.log
     monkeypatch.setattr(Curves, "log", killed_at(killed, log))
@@ -271,9 +237,3 @@ def test_rewards_are_collected_in_the_first_steps_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "take_step", remember)
     run(tmp_path, replace(FINETUNE, steps=20, centering_steps=2))
     assert collecting == [True] * 2 + [False] * 18
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "take_step", lambda *_, **__: {"train/loss": math.nan})
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
-        run(tmp_path)

@@ -1,0 +1,71 @@
+"""Short trainings of a random policy, and learners at their first step."""
+
+import torch
+
+from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.prompts import JudgedPrompts
+from prorl.policy.decoding import PolicyGuide
+from prorl.rl.learner import Learner
+from prorl.rl.rollouts import Prompts, PromptSource
+from prorl.rl.trainer import finetune
+from prorl.simulators.scoring import Scores
+from prorl.training import accelerator
+from tests.tiny_models import (
+    FINETUNE,
+    checkpoint_at,
+    random_catalogue,
+    random_instances,
+    random_policy,
+    random_prompts,
+    random_simulator,
+)
+
+N_ITEMS = 30
+RULES = ["repeats", "history", "target"]
+
+
+def a_learner(settings=FINETUNE, seed=0):
+    """A learner whose reference is another policy, so that KL counts from the first step on."""
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+    run = accelerator(settings.precision)
+    learner = Learner.of(run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS), settings, seed=5)
+    learner.reference = random_policy(catalogue, seed=seed + 1)
+    return learner
+
+
+def some_prompts(n=6):
+    return Prompts(torch.arange(n), *random_prompts(n, N_ITEMS))
+
+
+class LikesEvenItems:
+    """Users of one's own: every even item brings them nearer to the target, every odd one takes them away."""
+
+    n_items = N_ITEMS
+
+    def score(self, history, path, target):
+        moved = torch.where(path % 2 == 0, 0.5, -0.5) * (path != 0)
+        so_far = torch.cat([torch.zeros_like(moved[..., :1]), moved.cumsum(-1)], dim=-1)
+        return Scores(log_prob=so_far - 5.0, rank=(20 - 2 * so_far).long(), acceptance=0.5 * (path != 0))
+
+
+def run(folder, settings=FINETUNE, simulator=None):
+    """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the curves."""
+    instances, sequences = random_instances(20, N_ITEMS)
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
+    policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
+    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0)
+    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
+    result = finetune(
+        policy,
+        catalogue,
+        simulator,
+        PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
+        settings,
+        lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+        7,
+        checkpoint,
+        folder / "curves",
+        60,
+    )
+    return policy, result, checkpoint.load()[1]["rows"]

@@ -1,0 +1,60 @@
+"""What the curves say, against plain loops and by hand."""
+
+import itertools
+
+import pytest
+import torch
+
+from prorl.rl.diagnostics import gradient_variance, pairwise_distance, rollout_curves, rollout_sums
+from prorl.rl.rewards import step_rewards
+from prorl.simulators.scoring import Scores
+from tests.tiny_models import random_paths
+
+
+def test_pairwise_distance_by_hand():
+    # Sets {1, 2}, {2, 3}, {}: distances 2/3, 1, 1; and three empty paths.
+    items = torch.tensor([[[1, 2, 1], [3, 2, -1], [0, 0, 0]], [[0, 0, 0]] * 3])
+    assert pairwise_distance(items).tolist() == pytest.approx([(2 / 3 + 1 + 1) / 3, 0.0])
+
+
+def test_pairwise_distance_equals_that_of_python_sets():
+    items = random_paths(6, 5, 4, 7)
+    for prompt, found in zip(items.tolist(), pairwise_distance(items).tolist(), strict=True):
+        sets = [set(path) - {0} for path in prompt]
+        distances = [1 - len(a & b) / len(a | b) if a | b else 0.0 for a, b in itertools.combinations(sets, 2)]
+        assert found == pytest.approx(sum(distances) / len(distances))
+
+
+def test_curves_of_rollouts_by_hand():
+    """Two paths of one prompt: an item, a non-item and the same item again; and the empty path."""
+    items = torch.tensor([[[4, -1, 4], [0, 0, 0]]])
+    scores = Scores(
+        log_prob=torch.tensor([[[-5.0, -4.0, -4.0, -3.5], [-5.0] * 4]]),
+        rank=torch.tensor([[[40, 30, 30, 25], [40] * 4]]),
+        acceptance=torch.tensor([[[0.5, 0.0, 0.9], [0.0] * 3]]),
+    )
+    sums = rollout_sums(items, torch.tensor([[3, 0]]), step_rewards(items, scores))
+    curves = rollout_curves({name: value.item() for name, value in sums.items()}, n_paths=2)
+    assert curves == pytest.approx(
+        {
+            "train/ioi": 0.75,
+            "train/ior": 7.5,
+            "train/ctr": 0.125,  # 0.5 and a repeat's 0 over two items, and 0
+            "train/length": 1.5,
+            "train/length_std": 1.5,
+            "train/stopped": 0.5,
+            "train/repeats": 0.5,
+            "train/error": 1 / 3,
+            "train/diversity": 1.0,
+        }
+    )
+
+
+@pytest.mark.parametrize("m", [4, 5])
+def test_the_gradient_variance_is_that_of_the_whole_gradient(m):
+    """Rollouts with independent gradients: the estimate's mean over many draws is the total variance of their mean."""
+    generator = torch.Generator().manual_seed(0)
+    n_weights, half, draws = 300, m // 2, 400
+    gradients = 1 + 2 * torch.randn(draws, m, n_weights, generator=generator)
+    found = [gradient_variance(g[:half].sum(0) / m, g[half:].sum(0) / m, half / m) for g in gradients]
+    assert sum(found) / draws == pytest.approx(n_weights * 4 / m, rel=0.02)

@@ -1,0 +1,158 @@
+"""Variants of the trainer by its settings, and what ends a training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from prorl.config import A2C, KL, StopOnErrors
+from prorl.rl import trainer
+from prorl.rl.step import take_step, takes_part
+from prorl.rl.trainer import count_errors, is_reset_due
+from prorl.runtime import TrainingError
+from prorl.simulators.scoring import Scores
+from tests.rl.short_runs import LikesEvenItems, a_learner, run, some_prompts
+from tests.tiny_models import FINETUNE
+
+
+@pytest.mark.parametrize("estimator", ["reinforce", "reward_to_go", "grpo", "a2c"])
+def test_every_estimator_raises_the_reward(tmp_path, estimator):
+    settings = replace(FINETUNE, estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2)
+    _, result, rows = run(tmp_path, settings, LikesEvenItems())
+    assert result["validation"]["ioi"] > result["validation_initial"]["ioi"] + 0.5
+    assert ("train/value_loss" in rows[1]["values"]) == (estimator == "a2c")
+
+
+def weights(module):
+    return {name: weight.clone() for name, weight in module.state_dict().items()}
+
+
+def test_in_its_warm_up_the_critic_alone_learns():
+    learner = a_learner(replace(FINETUNE, estimator="a2c"))
+    policy, critic = weights(learner.policy), weights(learner.critic.critic)
+    alone = take_step(learner, some_prompts(), centering=True, seed=1, critic_alone=True)
+    assert alone["train/gradient_norm"] == alone["train/gradient_variance"] == 0
+    assert all(torch.equal(weight, learner.policy.state_dict()[name]) for name, weight in policy.items())
+    assert not any(torch.equal(weight, learner.critic.critic.state_dict()[name]) for name, weight in critic.items())
+    again = take_step(learner, some_prompts(), centering=False, seed=1)
+    assert again["train/value_loss"] < alone["train/value_loss"]  # on the same rollouts
+    assert not torch.equal(policy["shared.weight"], learner.policy.shared.weight)
+
+
+def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):
+    alone = []
+
+    def remember(*args, critic_alone, **options):
+        alone.append(critic_alone)
+        return take_step(*args, critic_alone=critic_alone, **options)
+
+    monkeypatch.setattr(trainer, "take_step", remember)
+    run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)))
+    assert alone == [True] * 3 + [False] * 2
+
+
+def test_further_updates_on_the_same_rollouts_are_clipped_where_they_go_far():
+    def values(**changes):
+        return take_step(a_learner(replace(FINETUNE, embedding_learning_rate=1e-9, **changes)), some_prompts(), centering=True, seed=1)
+
+    once = values(learning_rate=1e-9)
+    standing = values(learning_rate=1e-9, updates_per_rollout=3)
+    assert standing["train/gradient_norm"] == pytest.approx(once["train/gradient_norm"], rel=1e-4)
+    assert once["train/clip_share"] == standing["train/clip_share"] == 0
+    moving = values(learning_rate=3e-2, updates_per_rollout=3)
+    assert 0 < moving["train/clip_share"] < 0.9
+
+
+def test_running_moments_are_never_frozen(tmp_path, monkeypatch):
+    counts = []
+
+    def remember(learner, *args, **options):
+        row = take_step(learner, *args, **options)
+        counts.append(learner.moments["ioi"].count.item())
+        return row
+
+    monkeypatch.setattr(trainer, "take_step", remember)
+    run(tmp_path, replace(FINETUNE, centering="running"))
+    assert counts == sorted(set(counts))
+    assert len(counts) == 10
+
+
+@pytest.mark.parametrize("centering", [{"centering": "none"}, {"centering": "fixed_offset", "offset": 5.0}])
+def test_without_centering_a_step_more_is_worth_more_unless_an_offset_takes_it(centering):
+    """Under reward-to-go the mean advantage is that of the rewards themselves."""
+    learner = a_learner(replace(FINETUNE, estimator="reward_to_go", **centering))
+    learner.simulator = LikesEvenItems()
+    values = take_step(learner, some_prompts(), centering=True, seed=1)
+    # The loss is -A log pi: with all advantages positive it is positive, with all negative it is negative.
+    assert (values["train/loss"] > 0) == (centering["centering"] == "none")
+
+
+def test_who_takes_part():
+    length = torch.tensor([[2, 0, 1], [1, 1, 0]])
+    returns = torch.tensor([[1.0, 0.0, 1.0], [2.0, 3.0, 0.0]])
+    assert takes_part(length, returns, FINETUNE).all()
+    drop = replace(FINETUNE, empty_paths="drop")
+    assert takes_part(length, returns, drop).tolist() == [[True, False, True], [True, True, False]]
+    # Of the first prompt's, those that are not empty have the same return.
+    assert takes_part(length, returns, replace(drop, skip_alike=True)).tolist() == [[False] * 3, [True, True, False]]
+    assert takes_part(length, returns, replace(FINETUNE, skip_alike=True)).all()
+
+
+def test_resets_of_the_reference():
+    assert not is_reset_due(None, 6, 9)
+    assert [step for step in range(1, 8) if is_reset_due({"every": 3}, step, 9)] == [3, 6]
+    assert [is_reset_due({"stalled": 2}, 5, stalled) for stalled in (0, 1, 2)] == [False, False, True]
+
+
+def test_after_a_reset_the_policy_is_held_to_what_it_then_was(tmp_path):
+    settings = replace(FINETUNE, learning_rate=1e-2, reference_reset={"every": 4})
+    rows = run(tmp_path, settings)[2]
+    kl = [row["values"]["train/kl"] for row in rows[1:]]
+    assert [round(kl[step - 1], 5) == 0 for step in range(1, 11)] == [step in (1, 5, 9) for step in range(1, 11)]
+
+
+def test_the_kl_coefficient_follows_its_target(tmp_path):
+    rows = run(tmp_path, replace(FINETUNE, learning_rate=1e-2, kl=KL("exact", 0.1, 0.001)))[2]
+    coefficients = [row["values"]["train/kl_coefficient"] for row in rows[1:]]
+    assert coefficients[:2] == pytest.approx([0.1, 0.098])  # no KL yet
+    assert coefficients[-1] / coefficients[-2] == pytest.approx(1.02)
+
+
+def test_too_many_errors_on_end_stop_a_training():
+    settings = replace(FINETUNE, stop_on_errors=StopOnErrors(min_valid_share=0.5, patience=2))
+    state = {"invalid_steps": 0, "stopped": "steps"}
+    for error, expected in ((0.6, "steps"), (0.5, "steps"), (0.6, "steps"), (0.7, "errors")):
+        count_errors(state, error, settings)
+        assert state["stopped"] == expected
+
+
+class Fails(LikesEvenItems):
+    """Users whose answers are no numbers from their sixth batch of rollouts on."""
+
+    batches = 0
+
+    def score(self, history, path, target):
+        scores = super().score(history, path, target)
+        self.batches += path.shape[1] == FINETUNE.n_rollouts  # not in validation, whose paths are one a prompt
+        return scores if self.batches <= 5 else Scores(scores.log_prob * torch.nan, scores.rank, scores.acceptance)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_spoilt(tmp_path):
+    with pytest.raises(TrainingError, match=r"the loss is nan, at step 6; last good checkpoint: .*/checkpoint\.safetensors"):
+        run(tmp_path, simulator=Fails())
+    with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as stored:
+        assert all(stored.get_tensor(name).isfinite().all() for name in stored.keys())  # noqa: SIM118
+
+
+class Indifferent(LikesEvenItems):
+    """Users whom nothing moves."""
+
+    def score(self, history, path, target):
+        scores = super().score(history, path, target)
+        return Scores(torch.full_like(scores.log_prob, -5.0), torch.full_like(scores.rank, 20), scores.acceptance * 0)
+
+
+def test_a_step_without_any_path_ends_the_run(tmp_path):
+    with pytest.raises(TrainingError, match=r"no path takes part: .*, at step 1; last good checkpoint: none yet"):
+        run(tmp_path, replace(FINETUNE, skip_alike=True), Indifferent())
