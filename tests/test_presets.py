@@ -15,6 +15,7 @@ from tools.preset import update
 
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+RELEASED = ROOT / "presets" / "released.yaml"
 GENERAL = {"datasets": ["other"]} | {
     section: {"other": {}} for section, values in round_trip_yaml().load(PARAMS).items() if isinstance(values, dict) and "ml-100k" in values
 }
@@ -64,7 +65,7 @@ def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
     assert values == {"a": {"b": 1, "c": {"d": [3], "e": {"g": 1}}}, "f": [4], "h": 5}
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", [path for path in PRESETS if path != RELEASED], ids=lambda path: path.stem)
 def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_path):
     params = with_layers(PARAMS, [preset])
     assert params["datasets"] == [preset.stem]
@@ -76,6 +77,22 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_pa
         assert all(params[name][key] == default[name][key] for key in params[name].keys() - own)
     round_trip_yaml().dump(params, tmp_path / "params.yaml")
     assert read_params(tmp_path / "params.yaml").section("finetune", preset.stem).steps > 0
+
+
+def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
+    params = with_layers(PARAMS, [RELEASED])
+    round_trip_yaml().dump(params, tmp_path / "params.yaml")
+    released, default = read_params(tmp_path / "params.yaml"), read_params(PARAMS)
+    assert released.datasets == ["ml-100k"]
+    decoding, finetune = released.section("decoding"), released.section("finetune", "ml-100k")
+    assert (decoding.constrained, decoding.forbid, decoding.min_length) == (False, [], 0)
+    assert (finetune.item_log_prob, finetune.kl.estimator, finetune.empty_paths, finetune.targets) == ("mean", "k1", "drop", "mined")
+    for name in ("pretrain", "finetune"):
+        section = released.section(name, "ml-100k")
+        assert section.embedding_learning_rate == section.learning_rate
+    assert finetune.steps == default.section("finetune", "ml-100k").steps
+    for name in ("prepare", "mine", "quantize", "simulator", "evaluate"):
+        assert released.section(name, "ml-100k") == default.section(name, "ml-100k")
 
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
@@ -126,7 +143,7 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
 
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m, steam"):
+    with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m, released, steam"):
         preset_file(ROOT, "ml-10m")
 
 
