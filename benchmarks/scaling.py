@@ -20,14 +20,14 @@ from prorl.config import Decoding
 from prorl.params import read_params
 from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.prompts import Catalogue
-from prorl.rl.centering import REWARDS, Moments
+from prorl.rl.learner import Learner
 from prorl.rl.rollouts import Prompts
-from prorl.rl.step import Learner, take_step
+from prorl.rl.step import take_step
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator
-from prorl.training import accelerator, adamw
+from prorl.training import accelerator
 
 TITLE = "Growth of a policy-gradient step"
 N_PROMPTS, HISTORY, MAX_SLOPE = 8, 10, 1
@@ -121,12 +121,10 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
     catalogue, described = catalogue_of(size, options)
     vocabulary = catalogue.vocabulary
     sizes = Sizes(vocabulary.size_with_target_tokens, own.n_layers, own.d_model, own.d_ff, own.d_kv, own.n_heads, dropout=0.0)
-    policy, reference = T5Policy(sizes).to(run.device).eval(), T5Policy(sizes).to(run.device).eval().requires_grad_(False)
+    policy, reference = T5Policy(sizes), T5Policy(sizes).to(run.device).eval().requires_grad_(False)
     simulator = InnerProductSimulator(CausalSASRec(sasrec, size.n_items, max_length=50)).to(run.device)
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
-    model, optimizer = run.prepare(policy, optimizer)
-    none = Moments.of(torch.zeros(0, device=run.device))
-    learner = Learner(run, policy, model, optimizer, reference, catalogue, simulator, settings, dict.fromkeys(REWARDS, none))
+    learner = Learner.of(run, policy, catalogue, simulator, settings, SEED)
+    learner.reference = reference
     drawn = torch.from_numpy(np.random.default_rng(SEED).choice(size.n_items, (N_PROMPTS, HISTORY + 1))).to(run.device) + 1
     prompts = Prompts(torch.arange(N_PROMPTS, device=run.device), drawn[:, :HISTORY], drawn[:, HISTORY])
     return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
