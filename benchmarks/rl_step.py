@@ -34,9 +34,10 @@ from prorl.params import read_params
 from prorl.policy.model import T5Policy
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.centering import Moments, centered, collected
+from prorl.rl.learner import Learner
 from prorl.rl.rewards import step_rewards
 from prorl.rl.rollouts import Prompts, draw
-from prorl.rl.step import Learner, take_step
+from prorl.rl.step import take_step
 from prorl.training import adamw
 
 CLAIM = Claim("One RL step: 64 prompts x 16 rollouts", cpu=8, gpu=15)
@@ -115,7 +116,10 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     run, setting, settings = accelerator_of(precision), problem.setting, problem.settings
     policy = copy.deepcopy(setting.policy)
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
-    return Learner(run, policy, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings, problem.moments)
+    return Learner(
+        run, policy, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
+        problem.moments, settings.kl.coefficient, critic=None,
+    )  # fmt: skip
 
 
 def obvious_step(
