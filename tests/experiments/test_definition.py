@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
 from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import planned
-from prorl.presets import with_layers
+from prorl.params import read_params
+from prorl.presets import round_trip_yaml, with_layers
 from tests.experiments.files import write
 from tests.stage_dependencies import ROOT
 
@@ -30,6 +31,20 @@ def test_every_experiment_states_its_claim_and_three_seeds(name):
     assert all(text.strip() for text in (contents.title, contents.source, contents.claim))
     assert len(contents.seeds) == 3
     assert contents.targets == ["evaluate"]
+
+
+def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_default(tmp_path):
+    experiment = read_experiment(ROOT, "released-to-ours")
+    first, *_, last = experiment.overrides
+    started = planned(experiment.only([first]), with_layers(ROOT / "params.yaml", []), "ml-100k", [1])[0].params
+    released = with_layers(ROOT / "params.yaml", [ROOT / "presets" / "released.yaml"])
+    for name, params in (("row", started), ("preset", released)):
+        round_trip_yaml().dump(params, tmp_path / name)
+    row, preset = read_params(tmp_path / "row"), read_params(tmp_path / "preset")
+    for section in SECTIONS:
+        dataset = None if section in GLOBAL_SECTIONS else "ml-100k"
+        assert row.section(section, dataset) == preset.section(section, dataset), section
+    assert experiment.overrides[last] == []
 
 
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
