@@ -3,6 +3,7 @@
 Shape key: `e` interactions, `u` users, `n` items.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,8 +57,24 @@ def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
 
 
 def chronological(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
-    """Positions [e] that sort interactions by user, then time; equal times keep their order."""
-    return np.lexsort((timestamp, user))
+    """Positions [e] that sort interactions by user, then time, both whole numbers; equal times keep their order.
+
+    A radix sort, in time linear in e: one stable pass per 16 bits, the least significant first. NumPy counts where numbers have 16 bits.
+    """
+    order = np.arange(len(user))
+    for values in (timestamp, user):
+        for digit in _digits(values):
+            order = order[np.argsort(digit[order], kind="stable")]
+    return order
+
+
+def _digits(values: np.ndarray) -> Iterator[np.ndarray]:
+    """The 16-bit digits of `values` [e] less their smallest, least significant first."""
+    smallest = int(values.min()) if len(values) else 0
+    rest = values.astype(np.uint64) - np.uint64(smallest % 2**64)
+    while rest.any():
+        yield rest.astype(np.uint16)
+        rest >>= np.uint64(16)
 
 
 @dataclass

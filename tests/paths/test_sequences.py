@@ -49,6 +49,19 @@ def test_order_is_numeric_and_ties_keep_file_order():
     assert chronological(user, timestamp).tolist() == [1, 3, 5, 2, 4, 0]
 
 
+@pytest.mark.parametrize("span", [1, 40, 2**20, 2**62])
+def test_order_is_that_of_a_sort_by_comparison(span):
+    generator = np.random.default_rng(0)
+    user = generator.integers(0, 70_000, 2000).astype(np.int32)
+    user[::3] = 7
+    timestamp = generator.integers(-span, span, 2000)
+    np.testing.assert_array_equal(chronological(user, timestamp), np.lexsort((timestamp, user)))
+
+
+def test_nothing_is_in_order():
+    assert len(chronological(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64))) == 0
+
+
 @pytest.mark.parametrize("kind", [pa.table, pd.DataFrame])
 def test_sequences_of_users(kind):
     sequences = user_sequences(kind({"user": np.array([1, 1, 2, 4], dtype=np.int32), "item": np.array([7, 8, 9, 6], dtype=np.int32)}))
