@@ -15,6 +15,7 @@ BENCHMARKS = {
     "pretraining": False,
     "precision": False,
     "step_rewards": False,
+    "evaluation": False,
     "scaling": False,
     "quantize_quality": False,
     "prepare_scale": True,

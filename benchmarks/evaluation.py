@@ -1,0 +1,240 @@
+"""Evaluation of 6,928 prompts over 3,043 items, greedy, two simulators, against the obvious version of all its parts.
+
+    python -m benchmarks.evaluation [--quick] [--results <folder>]
+
+As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random weights, and paths of one
+length. The obvious version: Transformers' `generate` with `prefix_allowed_tokens_fn`; every prefix through RecBole's
+`full_sort_predict`; the other metrics path by path; the bootstrap resample by resample. It takes a quarter of the prompts, of nearly all
+users, and is counted per prompt.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from benchmarks.harness import Case, Claim, Disagreement, Options, main
+from benchmarks.models import TINY_SASREC
+from benchmarks.obvious import AllowedTokens, PrefixTree, items_of_tokens, transformers_policy
+from benchmarks.recbole_scores import recbole_model, score_prefixes
+from prorl.config import Decoding
+from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
+from prorl.metrics.intervals import UserBootstrap
+from prorl.params import read_params
+from prorl.paths.mining import attribute_words
+from prorl.policy.decoding import PolicyGuide
+from prorl.policy.model import Sizes, T5Policy
+from prorl.policy.prompts import Catalogue
+from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.scoring import InnerProductSimulator
+
+CLAIM = Claim("Evaluation", cpu=10, gpu=10)
+LENGTHS = (2, 4, 10)
+N_PROMPTS, N_ITEMS, N_USERS, N_ATTRIBUTES = 6928, 3043, 602, 18
+QUARTER = slice(None, None, 4)
+MEAN_TOLERANCE = 1e-2  # of the spread of a metric over prompts
+INTERVAL_TOLERANCE = 0.2  # of an interval's width: the two draw other resamples
+SEED = 2026
+
+Intervals = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """{simulator: {metric: {mean, low, high}}}, each metric's standard deviation over prompts, and the number of prompts."""
+
+    intervals: Intervals
+    spread: dict[str, dict[str, float]]
+    n_prompts: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is evaluated: a policy on prompts, two simulators, and each item's attributes."""
+
+    policy: T5Policy
+    catalogue: Catalogue
+    simulators: dict[str, InnerProductSimulator]
+    attributes: list[set[str]]
+    prompts: JudgedPrompts
+    n_resamples: int
+    n_pairs: int
+    batch_size: int
+
+    def a_quarter(self) -> "Setting":
+        """The same with every fourth prompt."""
+        prompts = self.prompts
+        return replace(self, prompts=JudgedPrompts(prompts.user[QUARTER], prompts.history[QUARTER], prompts.target[QUARTER]))
+
+
+def cases(options: Options) -> Iterator[Case]:
+    """One case per path length."""
+    everything = setting(options)
+    for length in LENGTHS:
+        rules = replace(everything.catalogue.decoding, min_length=length, max_length=length)
+        whole = replace(everything, catalogue=replace(everything.catalogue, decoding=rules))
+        part = whole.a_quarter()
+        yield Case(
+            f"{len(whole.prompts):,} prompts, {whole.catalogue.trie.n_items:,} items, paths of {length}",
+            lambda whole=whole: evaluate(whole),
+            {f"Transformers, RecBole and loops, {len(part.prompts):,} prompts": lambda part=part: evaluate_obviously(part)},
+            lambda ours, others, part=part: check(evaluate(part), others),
+            "prompts",
+            lambda result: result.n_prompts,
+        )
+
+
+def setting(options: Options) -> Setting:
+    """Random weights, semantic IDs, attributes and prompts."""
+    generator = np.random.default_rng(SEED)
+    params = read_params()
+    evaluation, own = params.section("evaluate"), params.section("policy")
+    simulator = params.section("simulator")
+    n_prompts, n_items, n_users, codebook_size, batch_size = N_PROMPTS, N_ITEMS, N_USERS, 256, evaluation.batch_size
+    sasrec = replace(simulator.SASRec, initializer_range=0.3)  # so that it tells items apart
+    if options.quick:
+        n_prompts, n_items, n_users, codebook_size, batch_size = 48, 60, 12, 8, 16
+        sasrec, own = TINY_SASREC, replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2)
+    vocabulary = Vocabulary(4, codebook_size)
+    codes = np.stack(np.unravel_index(generator.choice(codebook_size**4, n_items, replace=False), (codebook_size,) * 4), axis=1)
+    decoding = Decoding(constrained=True, forbid=["repeats", "history", "target"], min_length=1, max_length=10)
+    catalogue = Catalogue(vocabulary, Trie.from_codes(codes, codebook_size), decoding, "separate")
+    torch.manual_seed(SEED)
+    sizes = Sizes(vocabulary.size_with_target_tokens, own.n_layers, own.d_model, own.d_ff, own.d_kv, own.n_heads, dropout=0.0)
+    settings = {"SASRec": sasrec, "GRU4Rec": simulator.GRU4Rec}
+    simulators = {name: InnerProductSimulator(model(settings[name], n_items, 50)) for name, model in SIMULATORS.items()}
+    drawn = torch.from_numpy(np.stack([1 + generator.permutation(n_items)[:11] for _ in range(n_prompts)])).to(options.device)
+    return Setting(
+        T5Policy(sizes).to(options.device).eval(),
+        catalogue.to(options.device),
+        {name: one.to(options.device) for name, one in simulators.items()},
+        [set(), *({f"genre {i}" for i in generator.integers(0, N_ATTRIBUTES, 2)} for _ in range(n_items))],
+        JudgedPrompts(np.sort(generator.integers(0, n_users, n_prompts)), drawn[:, :10], drawn[:, 10]),
+        evaluation.bootstrap_resamples,
+        evaluation.diversity_pairs,
+        batch_size,
+    )
+
+
+def evaluate(of: Setting) -> Evaluation:
+    """As the evaluate stage does with greedy paths."""
+    prompts, max_length = of.prompts, of.catalogue.decoding.max_length
+    words = attribute_words(pa.array([sorted(own) for own in of.attributes[1:]]), ignored=[])
+    judge = Judge(prompts, of.simulators, words, max_length, of.n_pairs, of.batch_size, SEED)
+    metrics = judge.metrics(greedy_paths(PolicyGuide(of.policy, of.catalogue), prompts, max_length, of.batch_size))
+    bootstrap = UserBootstrap.of_users(prompts.user, of.n_resamples, SEED)
+    return summarised(metrics, bootstrap.mean)
+
+
+def evaluate_obviously(of: Setting) -> Evaluation:
+    """Each part as one writes it first."""
+    items = generated(of)
+    shape = shape_metrics(of, items.tolist())
+    metrics = {name: shape | simulated(recbole_model(one), of.prompts, items) for name, one in of.simulators.items()}
+    return summarised(metrics, lambda values: resampled(values, of.prompts.user, of.n_resamples))
+
+
+def summarised(metrics: dict[str, dict[str, np.ndarray]], interval) -> Evaluation:
+    """`interval` of each metric."""
+    intervals = {simulator: {name: interval(values) for name, values in own.items()} for simulator, own in metrics.items()}
+    spread = {simulator: {name: float(np.std(values)) for name, values in own.items()} for simulator, own in metrics.items()}
+    (n_prompts,) = {len(values) for own in metrics.values() for values in own.values()}
+    return Evaluation(intervals, spread, n_prompts)
+
+
+def generated(of: Setting) -> torch.Tensor:
+    """Greedy paths [p, t] by Transformers, a batch after the other."""
+    model, tree, catalogue = transformers_policy(of.policy, of.catalogue), PrefixTree(of.catalogue), of.catalogue
+    paths = []
+    for history, target in zip(of.prompts.history.split(of.batch_size), of.prompts.target.split(of.batch_size), strict=True):
+        allowed = AllowedTokens(tree, catalogue, history, target, 1)
+        tokens = catalogue.prompt_tokens(history, target)
+        written = model.generate(input_ids=tokens, do_sample=False, max_new_tokens=catalogue.n_tokens, prefix_allowed_tokens_fn=allowed)
+        paths.append(items_of_tokens(tree, catalogue, written[:, 1:], 1)[:, 0])
+    return torch.cat(paths)
+
+
+def simulated(model: torch.nn.Module, prompts: JudgedPrompts, items: torch.Tensor) -> dict[str, np.ndarray]:
+    """IoI, IoR and CTR [p] of paths `items` [p, t], every prefix by RecBole."""
+    scores = score_prefixes(model, prompts.history, items[:, None], prompts.target)
+    log_prob, rank, acceptance = (x[:, 0].double().cpu().numpy() for x in (scores.log_prob, scores.rank, scores.acceptance))
+    length = (items != 0).sum(1).cpu().numpy()
+    return {"ioi": log_prob[:, -1] - log_prob[:, 0], "ior": rank[:, 0] - rank[:, -1], "ctr": acceptance.sum(1) / np.maximum(length, 1)}
+
+
+def shape_metrics(of: Setting, rows: list[list[int]]) -> dict[str, np.ndarray]:
+    """The metrics that need no simulator, path by path."""
+    paths = [[item for item in row if item] for row in rows]
+    targets, histories = of.prompts.target.tolist(), of.prompts.history.tolist()
+    times = Counter(map(tuple, paths))
+    metrics: dict[str, list[float]] = {name: [] for name in ("coherence", "repeats", "target_in_path", "history_in_path", "distinct")}
+    for path, target, history in zip(paths, targets, histories, strict=True):
+        pairs = zip(path, [*path[1:], target], strict=True)
+        metrics["coherence"].append(np.mean([bool(of.attributes[one] & of.attributes[other]) for one, other in pairs]))
+        metrics["repeats"].append(1 - len(set(path)) / len(path))
+        metrics["target_in_path"].append(float(target in path))
+        metrics["history_in_path"].append(np.mean([item in history for item in path]))
+        metrics["distinct"].append(1 / times[tuple(path)])
+    found = {name: np.array(values) for name, values in metrics.items()}
+    lengths = np.array([len(path) for path in paths], dtype=float)
+    return found | {"length": lengths, "error": np.zeros(len(paths)), "diversity": diversities(of, [set(path) for path in paths])}
+
+
+def diversities(of: Setting, paths: list[set[int]]) -> np.ndarray:
+    """Mean Jaccard distance [p] of each path to some of other users'."""
+    generator = np.random.default_rng(SEED)
+    user, n = of.prompts.user, len(paths)
+    found = []
+    for i, path in enumerate(paths):
+        distances = []
+        while len(distances) < -(-of.n_pairs // n):
+            j = int(generator.integers(n))
+            if user[j] != user[i]:
+                distances.append(1 - len(path & paths[j]) / len(path | paths[j]))
+        found.append(np.mean(distances))
+    return np.array(found)
+
+
+def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[str, float]:
+    """The mean of `values` [p] and its 95% interval by resampling users, one resample after another."""
+    generator = np.random.default_rng(SEED)
+    _, group = np.unique(user, return_inverse=True)
+    sums, counts = np.bincount(group, values), np.bincount(group)
+    means = []
+    for _ in range(n_resamples):
+        drawn = generator.integers(0, len(sums), len(sums))
+        means.append(sums[drawn].sum() / counts[drawn].sum())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+def check(ours: Evaluation, others: dict[str, Evaluation]) -> str:
+    """Means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of the interval's width.
+
+    Diversity is that of other pairs, so its mean may be as far off as its interval's bounds.
+    """
+    (theirs,) = others.values()
+    off_mean, off_bound = 0.0, 0.0
+    for simulator, own in theirs.intervals.items():
+        for metric, expected in own.items():
+            got, spread = ours.intervals[simulator][metric], theirs.spread[simulator][metric]
+            width = max(expected["high"] - expected["low"], 1e-6)
+            if metric == "diversity":
+                off_bound = max(off_bound, abs(got["mean"] - expected["mean"]) / width)
+            else:
+                off_mean = max(off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6))
+                off_bound = max(off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high")))
+    found = f"means within {off_mean:.1g} of a metric's standard deviation, bounds of intervals within {off_bound:.0%} of their width"
+    if off_mean > MEAN_TOLERANCE or off_bound > INTERVAL_TOLERANCE:
+        raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g} and {INTERVAL_TOLERANCE:.0%}")
+    return found
+
+
+if __name__ == "__main__":
+    main(CLAIM, cases)
