@@ -37,7 +37,10 @@ NEW_STATE = {
 
 
 def n_steps_and_centering(settings: Finetune, steps_per_epoch: int) -> tuple[int, int]:
-    """Steps of the run, and of its centering warm-up. Raises `ConfigError` if they are not given, or the warm-up exceeds a tenth."""
+    """Steps of the run, and of its centering warm-up.
+
+    Raises `ConfigError` if they are not given, if that warm-up exceeds a tenth, or if a critic's warm-up leaves none to the policy.
+    """
     if (settings.steps is None) == (settings.epochs is None):
         raise ConfigError("params.yaml: finetune.steps and finetune.epochs: give one of them, null for the other")
     n_steps = settings.steps if settings.epochs is None else settings.epochs * steps_per_epoch
@@ -47,6 +50,9 @@ def n_steps_and_centering(settings: Finetune, steps_per_epoch: int) -> tuple[int
             f"params.yaml: finetune.centering_steps: {centering} of {n_steps} steps "
             f"({'one epoch' if settings.centering_steps is None else 'as set'}); allowed: at most a tenth, {max(1, n_steps // 10)}"
         )
+    if settings.estimator == "a2c" and settings.a2c.warmup_steps >= n_steps:
+        found = settings.a2c.warmup_steps
+        raise ConfigError(f"params.yaml: finetune.a2c.warmup_steps: got {found}, allowed: less than the {n_steps} steps")
     return n_steps, centering
 
 
@@ -91,19 +97,21 @@ def finetune(
         started = time.perf_counter()
         scale_learning_rate(learner.optimizer, min(1.0, step / max(1, round(settings.warmup_share * n_steps))))
         prompts = source.at(step, run.device)
+        critic_alone = learner.critic is not None and step <= settings.a2c.warmup_steps
         try:
             row = take_step(
                 learner,
                 prompts,
                 centering=step <= centering_steps or settings.centering == "running",
                 seed=derived_seed(seed, "rollouts", step),
-                critic_alone=learner.critic is not None and step <= settings.a2c.warmup_steps,
+                critic_alone=critic_alone,
             )
         except TrainingError as cause:
             good = checkpoint.path if checkpoint.path.exists() else "none yet"
             raise TrainingError(f"{cause}, at step {step}; last good checkpoint: {good}") from cause
         speed = n_tokens(row, len(prompts) * settings.n_rollouts, catalogue.n_levels) / (time.perf_counter() - started)
-        learner.kl_coefficient = adapted(learner.kl_coefficient, row["train/kl"], settings.kl.target)
+        if not critic_alone:
+            learner.kl_coefficient = adapted(learner.kl_coefficient, row["train/kl"], settings.kl.target)
         state["step"] = step
         count_errors(state, row["train/error"], settings)
         validated = step % settings.evaluate_every == 0 or step == n_steps or state["stopped"] == "errors"

@@ -46,6 +46,7 @@ def test_steps_and_warm_up(settings, expected):
         ({"steps": 60, "centering_steps": 7}, r"centering_steps: 7 of 60 steps \(as set\); allowed: at most a tenth, 6"),
         ({"steps": 60, "centering_steps": None}, r"centering_steps: 7 of 60 steps \(one epoch\); allowed: at most a tenth, 6"),
         ({"steps": 5, "centering_steps": 2}, "allowed: at most a tenth, 1"),
+        ({"steps": 2, "estimator": "a2c"}, "a2c.warmup_steps: got 2, allowed: less than the 2 steps"),
     ],
 )
 def test_steps_that_contradict_each_other_are_an_error(settings, message):

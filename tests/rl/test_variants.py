@@ -119,6 +119,12 @@ def test_the_kl_coefficient_follows_its_target(tmp_path):
     assert coefficients[-1] / coefficients[-2] == pytest.approx(1.02)
 
 
+def test_the_kl_coefficient_waits_while_the_critic_learns_alone(tmp_path):
+    critic = A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)
+    rows = run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=critic, kl=KL("exact", 0.1, 0.001)))[2]
+    assert [row["values"]["train/kl_coefficient"] for row in rows[1:]] == pytest.approx([0.1] * 4 + [0.098])
+
+
 def test_too_many_errors_on_end_stop_a_training():
     settings = replace(FINETUNE, stop_on_errors=StopOnErrors(min_valid_share=0.5, patience=2))
     state = {"invalid_steps": 0, "stopped": "steps"}
