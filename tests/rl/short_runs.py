@@ -24,9 +24,9 @@ N_ITEMS = 30
 RULES = ["repeats", "history", "target"]
 
 
-def a_learner(settings=FINETUNE, seed=0):
+def a_learner(settings=FINETUNE, seed=0, catalogue=None):
     """A learner whose reference is another policy, so that KL counts from the first step on."""
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+    catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES)
     run = accelerator(settings.precision)
     learner = Learner.of(run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS), settings, seed=5)
     learner.reference = random_policy(catalogue, seed=seed + 1)
@@ -43,15 +43,15 @@ class LikesEvenItems:
     n_items = N_ITEMS
 
     def score(self, history, path, target):
-        moved = torch.where(path % 2 == 0, 0.5, -0.5) * (path != 0)
+        moved = torch.where(path % 2 == 0, 0.5, -0.5) * (path > 0)
         so_far = torch.cat([torch.zeros_like(moved[..., :1]), moved.cumsum(-1)], dim=-1)
-        return Scores(log_prob=so_far - 5.0, rank=(20 - 2 * so_far).long(), acceptance=0.5 * (path != 0))
+        return Scores(log_prob=so_far - 5.0, rank=(20 - 2 * so_far).long(), acceptance=0.5 * (path > 0))
 
 
-def run(folder, settings=FINETUNE, simulator=None):
+def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
     """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the curves."""
     instances, sequences = random_instances(20, N_ITEMS)
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
+    catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
     policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
     judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0)

@@ -12,8 +12,8 @@ from prorl.rl.step import take_step, takes_part
 from prorl.rl.trainer import count_errors, is_reset_due
 from prorl.runtime import TrainingError
 from prorl.simulators.scoring import Scores
-from tests.rl.short_runs import LikesEvenItems, a_learner, run, some_prompts
-from tests.tiny_models import FINETUNE
+from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_prompts
+from tests.tiny_models import FINETUNE, random_catalogue
 
 
 @pytest.mark.parametrize("estimator", ["reinforce", "reward_to_go", "grpo", "a2c"])
@@ -131,6 +131,33 @@ def test_too_many_errors_on_end_stop_a_training():
     for error, expected in ((0.6, "steps"), (0.5, "steps"), (0.6, "steps"), (0.7, "errors")):
         count_errors(state, error, settings)
         assert state["stopped"] == expected
+
+
+RELEASED = {"item_log_prob": "mean", "kl": KL("k1", 0.01, None), "empty_paths": "drop"}
+
+
+def anything_goes():
+    """Unconstrained decoding, under which a random policy hardly ever writes an item."""
+    return random_catalogue(N_ITEMS, constrained=False, min_length=0, n_levels=1, codebook_size=32)
+
+
+@pytest.mark.parametrize("estimator", ["position_specific", "a2c"])
+def test_under_unconstrained_decoding_non_items_are_unlearnt(tmp_path, estimator):
+    settings = replace(FINETUNE, **RELEASED, estimator=estimator, steps=30, n_rollouts=8, learning_rate=1e-2, embedding_learning_rate=1e-2)
+    _, result, rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
+    errors = [row["values"]["train/error"] for row in rows[1:]]
+    assert errors[0] > 0.05
+    assert sum(errors[-5:]) / 5 < 0.5 * errors[0]
+    assert result["stopped"] == "steps"
+
+
+def test_a_training_that_writes_too_few_items_stops_and_stays_stopped(tmp_path):
+    settings = replace(FINETUNE, **RELEASED, stop_on_errors=StopOnErrors(min_valid_share=1.0, patience=3), learning_rate=1e-6)
+    _, result, rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
+    assert (result["stopped"], result["steps"]) == ("errors", 3)
+    assert "validation/ioi" in rows[-1]["values"]
+    _, again, same_rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
+    assert (again, same_rows) == (result, rows)
 
 
 class Fails(LikesEvenItems):
