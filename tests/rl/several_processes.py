@@ -13,6 +13,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
+from prorl.config import KL
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
@@ -30,7 +31,7 @@ def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
     still = replace(SASREC, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    checkpoints = {name: checkpoint_at(folder / f"{name}.safetensors") for name in ("simulator", "pretrain", "finetune")}
+    checkpoints = {name: checkpoint_at(folder / f"{name}.safetensors") for name in ("simulator", "pretrain", "critic", "finetune")}
 
     settings = replace(SIMULATOR, SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
@@ -43,15 +44,17 @@ def train_all(folder: Path) -> None:
         policy, catalogue, paths, paths, {"mined": 1.0}, replace(PRETRAIN, batch_size=9), 7,
         checkpoints["pretrain"], folder / "curves/pretrain", 60,
     )  # fmt: skip
-    policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the first
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
     judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0)
     source = PromptSource(instances, sequences, N_ITEMS, "random", 5, 3)  # an epoch's last step has four prompts
-    finetune(
-        policy, catalogue, simulator, source, replace(FINETUNE, prompts_per_step=5),
-        lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
-        checkpoints["finetune"], folder / "curves/finetune", 60,
-    )  # fmt: skip
+    critic = {"estimator": "a2c", "centering": "running", "updates_per_rollout": 2, "kl": KL("k3", 0.1, 0.1)}
+    for name, variant in {"critic": critic, "finetune": {}}.items():
+        policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
+        finetune(
+            policy, catalogue, simulator, source, replace(FINETUNE, prompts_per_step=5, **variant),
+            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
+            checkpoints[name], folder / "curves" / name, 60,
+        )  # fmt: skip
     if PartialState().is_main_process:
         rows = {name: checkpoint.load()[1]["rows"] for name, checkpoint in checkpoints.items()}
         (folder / "rows.json").write_text(json.dumps(rows))
