@@ -321,6 +321,8 @@ class Evaluate:
 
     policies: dict[str, str]
     rollouts: list[int] = setting(at_least=1)
+    beams: list[int] = setting(at_least=1)
+    target_percentiles: list[int] = setting(at_least=1, at_most=100)
     bootstrap_resamples: int = setting(at_least=100)
     diversity_pairs: int = setting(at_least=1)
     batch_size: int = setting(at_least=1)

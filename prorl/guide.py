@@ -19,3 +19,11 @@ class SamplingGuide(Guide, Protocol):
     def samples(self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int) -> torch.Tensor:
         """Paths [b, m, t] drawn independently; those of prompt number `prompt` [b] depend on that number and `seed` alone."""
         ...
+
+
+class BeamGuide(SamplingGuide, Protocol):
+    """A guide that can also name its likeliest paths."""
+
+    def beams(self, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> torch.Tensor:
+        """Paths [b, k, t] of a beam search with k = `n_beams` beams, the likeliest first."""
+        ...

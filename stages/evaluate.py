@@ -1,4 +1,4 @@
-"""Policies times simulators on the test prompts, each history with one random target. The only stage that reads the test split."""
+"""Policies times simulators on the test prompts, towards random and harder targets. The only stage that reads the test split."""
 
 from pathlib import Path
 
@@ -7,14 +7,16 @@ from accelerate import PartialState
 from prorl.config import ConfigError
 from prorl.evaluation.evaluate import Judge, evaluate
 from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, write_json
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
+from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import PolicyGuide
 from prorl.runtime import run_stage
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import ITEMS, DataError, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, DataError, read_instances, read_table
 
 
 def body(params: Params, dataset: str) -> None:
@@ -33,8 +35,14 @@ def body(params: Params, dataset: str) -> None:
         guides[name] = PolicyGuide(policy.to(device).eval(), catalogue.to(device))
     words = attribute_words(read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)["attributes"], ignored=[])
     prompts = JudgedPrompts.of(read_instances(Path("data/instances") / dataset / "test.parquet"), device)
+    harder = {}
+    if settings.target_percentiles:
+        sequences = user_sequences(read_table(Path("data/prepared") / dataset / "interactions.parquet", INTERACTIONS))
+        ranking = simulators[params.simulators[0]]
+        targets = percentile_targets(ranking, prompts.history, prompts.user, sequences, settings.target_percentiles)
+        harder = {f"target@{percentile}": target for percentile, target in zip(settings.target_percentiles, targets, strict=True)}
     judge = Judge(prompts, simulators, words, decoding.max_length, settings.diversity_pairs, settings.batch_size, params.seed)
-    evaluation = evaluate(guides, judge, settings, params.section("logging").every_seconds)
+    evaluation = evaluate(guides, judge, harder, settings, params.section("logging").every_seconds)
     with atomic_file(Path("data/evaluation") / dataset / "per_prompt.parquet") as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)
     write_json(reports / "comparison.json", evaluation.comparison)

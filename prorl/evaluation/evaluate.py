@@ -3,7 +3,8 @@
 Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 
 from prorl.config import Evaluate
 from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
-from prorl.guide import Guide, SamplingGuide
+from prorl.guide import BeamGuide, Guide
 from prorl.metrics import path_metrics
 from prorl.metrics.intervals import UserBootstrap
 from prorl.metrics.judging import path_shape_metrics, simulated_metrics
@@ -23,7 +24,8 @@ Table = dict[str, dict]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}; `comparison`: {"a - b": {simulator:
+    """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside `rollout@K` any `beam@K` and
+    `target@Q`, the greedy paths towards targets at the Q-th percentile; `comparison`: {"a - b": {simulator:
     {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator and prompt, with a column for each metric of the greedy path
     (`ioi`) and of every other way to decode (`rollout@5/ioi`)."""
 
@@ -65,23 +67,30 @@ class Judge:
         metrics = self.metrics(greedy_paths(guide, self.prompts, self.max_length, self.batch_size))
         return {name: {metric: float(np.mean(values)) for metric, values in own.items()} for name, own in metrics.items()}
 
-    def best_of(self, samples: torch.Tensor, counts: list[int]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """{simulator: {"rollout@K": {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t]."""
+    def best_of(self, samples: torch.Tensor, counts: dict[str, int]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        """{simulator: {label: {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t], for the labels of `counts`."""
         n, k, t = samples.shape
         target = self.prompts.target.repeat_interleave(k).cpu().numpy()
         coherence = path_metrics.coherence(samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words).reshape(n, k)
         best = {}
         for name, simulator in self.simulators.items():
             metrics = self._simulated(simulator, samples) | {"coherence": coherence}
-            best[name] = {f"rollout@{c}": {metric: values[:, :c].max(1) for metric, values in metrics.items()} for c in counts}
+            best[name] = {
+                label: {metric: values[:, :count].max(1) for metric, values in metrics.items()} for label, count in counts.items()
+            }
         return best
 
     def _simulated(self, simulator: Simulator, items: torch.Tensor) -> dict[str, np.ndarray]:
         return simulated_metrics(simulator, self.prompts.history, self.prompts.target, items, self.batch_size)
 
 
-def evaluate(guides: dict[str, SamplingGuide], judge: Judge, settings: Evaluate, every_seconds: float) -> Evaluation:
-    """Judge all `guides`; each but the first is compared with the first, prompt by prompt."""
+def evaluate(
+    guides: dict[str, BeamGuide], judge: Judge, harder: dict[str, torch.Tensor], settings: Evaluate, every_seconds: float
+) -> Evaluation:
+    """Judge all `guides`; each but the first is compared with the first, prompt by prompt.
+
+    `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
+    """
     prompts = judge.prompts
     bootstrap = UserBootstrap.of_users(prompts.user, settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap"))
     results: Table = {}
@@ -89,36 +98,50 @@ def evaluate(guides: dict[str, SamplingGuide], judge: Judge, settings: Evaluate,
     rows = []
     for name, guide in guides.items():
         items = greedy_paths(guide, prompts, judge.max_length, judge.batch_size)
-        samples = _samples(name, guide, judge, max(settings.rollouts), every_seconds)
         metrics[name] = judge.metrics(items)
-        best = judge.best_of(samples, settings.rollouts)
+        others = _other_ways(name, guide, judge, harder, settings, every_seconds)
         results[name] = {
             simulator: {metric: bootstrap.mean(values) for metric, values in own.items()}
-            | {label: {metric: bootstrap.mean(values) for metric, values in part.items()} for label, part in best[simulator].items()}
+            | {label: {metric: bootstrap.mean(values) for metric, values in part.items()} for label, part in others[simulator].items()}
             for simulator, own in metrics[name].items()
         }
-        rows += [_rows(name, simulator, prompts, items, own, best[simulator]) for simulator, own in metrics[name].items()]
-    first, *others = guides
+        rows += [_rows(name, simulator, prompts, items, own, others[simulator]) for simulator, own in metrics[name].items()]
+    first, *compared = guides
     comparison = {
         f"{other} - {first}": {
             simulator: {metric: bootstrap.mean(values - metrics[first][simulator][metric]) for metric, values in own.items()}
             for simulator, own in metrics[other].items()
         }
-        for other in others
+        for other in compared
     }
     return Evaluation(results, comparison, pd.concat(rows, ignore_index=True))
 
 
-def _samples(name: str, guide: SamplingGuide, judge: Judge, n_samples: int, every_seconds: float) -> torch.Tensor:
-    """`n_samples` paths [p, k, t] for every prompt."""
+def _other_ways(
+    name: str, guide: BeamGuide, judge: Judge, harder: dict[str, torch.Tensor], settings: Evaluate, every_seconds: float
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """{simulator: {label: {metric: [p]}}} of everything but the greedy paths towards the prompts' own targets."""
     prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
-    batches = torch.arange(len(prompts), device=prompts.target.device).split(max(1, judge.batch_size // n_samples))
-    return torch.cat(
-        [
-            guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed)
-            for rows in progress(batches, description=f"sample {name}", unit="batch", every_seconds=every_seconds)
-        ]
+
+    def in_batches(way: str, n_paths: int, write: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        batches = torch.arange(len(prompts), device=prompts.target.device).split(max(1, judge.batch_size // n_paths))
+        return torch.cat(
+            [write(rows) for rows in progress(batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds)]
+        )
+
+    n_samples = max(settings.rollouts)
+    samples = in_batches(
+        "sample", n_samples, lambda rows: guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed)
     )
+    parts = [judge.best_of(samples, {f"rollout@{count}": count for count in settings.rollouts})]
+    for k in settings.beams:
+        paths = in_batches(f"beam@{k}", k, lambda rows, k=k: guide.beams(prompts.history[rows], prompts.target[rows], k))
+        parts.append(judge.best_of(paths, {f"beam@{k}": k}))
+    for label, target in harder.items():
+        towards = replace(judge, prompts=replace(prompts, target=target))
+        metrics = towards.metrics(greedy_paths(guide, towards.prompts, judge.max_length, judge.batch_size))
+        parts.append({simulator: {label: own} for simulator, own in metrics.items()})
+    return {simulator: {label: own for part in parts for label, own in part[simulator].items()} for simulator in judge.simulators}
 
 
 def _rows(

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 
 import torch
 
-from prorl.metrics.path_metrics import NON_ITEM
+from prorl.policy.beam import beams
 from prorl.policy.incremental import IncrementalDecoder
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
-from prorl.semantic_ids.trie import ROOT
-
-COMPACTION = 0.75  # unfinished paths move together when at most this share of the batch is left
+from prorl.policy.unfinished import Unfinished
 
 
 @torch.no_grad()
@@ -49,77 +47,30 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
         tokens=torch.full((b, m, catalogue.n_tokens), NO_TOKEN, device=device),
         log_prob=torch.zeros(b, m, rules.max_length + 1, dtype=policy.shared.weight.dtype, device=device),
     )
-    batch = _Unfinished(
-        decoder=IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), m, catalogue.n_tokens),
-        forbidden=catalogue.forbidden_at_start(history, target)[:, None].expand(b, m, -1),
-        prompt=torch.arange(b, device=device)[:, None].expand(b, m),
-        rollout=torch.arange(m, device=device).expand(b, m),
-        running=torch.ones(b, m, dtype=torch.bool, device=device),
-        node=torch.full((b, m), ROOT, dtype=torch.int32, device=device),
-        token=torch.zeros(b, m, dtype=torch.int64, device=device),
-    )
+    decoder = IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), m, catalogue.n_tokens)
+    running = Unfinished.at_start(catalogue, history, target, m)
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
-        logits = policy.logits(batch.decoder.step(batch.token), level_ids[level]).flatten(0, 1) / temperature
+        logits = policy.logits(decoder.step(running.token), level_ids[level]).div_(temperature)
         if rules.constrained:
-            logits.masked_fill_(~batch.allowed(catalogue, t, level), -torch.inf)
-        uniform = None if uniforms is None else uniforms[batch.prompt, batch.rollout, position].flatten()
-        choice, gained = choose(logits, uniform)
-        batch.token = level_ids[level][choice].view_as(batch.node)
-        paths.tokens[batch.prompt, batch.rollout, position] = torch.where(batch.running, batch.token, NO_TOKEN)
-        paths.log_prob[batch.prompt, batch.rollout, t] += gained.view_as(batch.node) * batch.running
-        batch.running = batch.running & (batch.token != catalogue.vocabulary.eos)
-        if level == 0 and t >= rules.min_length:
-            if not batch.running.any():
+            logits.masked_fill_(~running.allowed(catalogue, t, level), -torch.inf)
+        choice, log_prob = choose(logits, None if uniforms is None else uniforms[running.prompt, running.rollout, position])
+        token = level_ids[level][choice]
+        paths.tokens[running.prompt, running.rollout, position] = token
+        paths.log_prob[running.prompt, running.rollout, t] += log_prob
+        if not rules.constrained or (level == 0 and t >= rules.min_length):
+            goes_on = token != catalogue.vocabulary.eos
+            if not goes_on.any():
                 break
-            batch.compact()
-        batch.node = catalogue.next_node(batch.node, level, batch.token)
+            if not goes_on.all():
+                rows = decoder.keep(goes_on)
+                running, token = running[rows], token[rows]
+        running = running.after(catalogue, level, token)
         if level == n_levels - 1:
-            item = catalogue.trie.leaf_item[batch.node]
-            item = item.masked_fill(item == 0, NON_ITEM) * batch.running
-            paths.items[batch.prompt, batch.rollout, t] = item
-            if "repeats" in rules.forbid:
-                batch.forbidden = torch.cat([batch.forbidden, item[..., None]], dim=2)
-            batch.node = torch.full_like(batch.node, ROOT)
+            paths.items[running.prompt, running.rollout, t] = running.item
     paths.length.copy_((paths.items != 0).sum(-1))
     return paths
-
-
-@dataclass
-class _Unfinished:
-    """The part of a batch still being decoded: some prompts, and for each the same number of paths, finished ones filling up.
-
-    All [b, m, ..]: the items `forbidden`, the numbers of `prompt` and `rollout`, whether it is `running`, its `node` in the trie, and
-    the last `token`.
-    """
-
-    decoder: IncrementalDecoder
-    forbidden: torch.Tensor
-    prompt: torch.Tensor
-    rollout: torch.Tensor
-    running: torch.Tensor
-    node: torch.Tensor
-    token: torch.Tensor
-
-    def allowed(self, catalogue: Catalogue, t: int, level: int) -> torch.Tensor:
-        """Which choices [r, c] paths have. A finished path's choice is not looked at, but must exist: it has all."""
-        position = torch.full((self.node.numel(),), t, device=self.node.device)
-        allowed = catalogue.allowed(self.node.flatten(), level, self.forbidden.flatten(0, 1), position)
-        return allowed | ~self.running.flatten()[:, None]
-
-    def compact(self) -> None:
-        """Drop prompts without running paths and finished paths, if that shrinks the batch enough."""
-        b, m = self.running.shape
-        counts = self.running.sum(1)
-        prompts = counts.nonzero()[:, 0]
-        width = int(counts.max())
-        if len(prompts) * width > COMPACTION * b * m:
-            return
-        paths = (~self.running[prompts]).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
-        self.decoder.select(prompts, prompts[:, None] * m + paths)
-        for name in ("forbidden", "prompt", "rollout", "running", "node", "token"):
-            setattr(self, name, getattr(self, name)[prompts[:, None], paths])
 
 
 def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,7 +118,7 @@ def _signed(value: int) -> int:
 
 @dataclass(frozen=True)
 class PolicyGuide:
-    """A policy as a guide: greedy paths, and samples at temperature 1."""
+    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search."""
 
     policy: T5Policy
     catalogue: Catalogue
@@ -180,3 +131,7 @@ class PolicyGuide:
         """See `SamplingGuide.samples`."""
         uniforms = keyed_uniforms(seed, prompt, n_samples, self.catalogue.n_tokens)
         return rollouts(self.policy, self.catalogue, history, target, uniforms).items
+
+    def beams(self, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> torch.Tensor:
+        """See `BeamGuide.beams`."""
+        return beams(self.policy, self.catalogue, history, target, n_beams).items

@@ -47,7 +47,7 @@ def render(inputs: ReportInputs, settings: Report) -> str:
         notes=notes(inputs),
         results=tables.results(inputs),
         result_plots=result_plots(inputs),
-        rollouts=tables.rollouts(inputs),
+        other_ways=tables.other_ways(inputs),
         length_plot=length_plot(inputs.greedy),
         examples=examples(inputs, settings.example_paths),
         judge=inputs.greedy.simulator.min(),
@@ -129,7 +129,7 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
         series = {policy: [(value["mean"], value["low"], value["high"]) for value in row] for policy, row in values.items()}
         plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
-        best = {policy: tables.best_of_k(inputs.evaluation[policy][judge]) for policy in policies}
+        best = {policy: tables.numbered(inputs.evaluation[policy][judge], "rollout") for policy in policies}
         series = {policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values]) for policy, values in best.items()}
         plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
     return plots

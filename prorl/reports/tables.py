@@ -69,9 +69,9 @@ def judges(inputs: ReportInputs) -> list[str]:
     return list(next(iter(inputs.evaluation.values())))
 
 
-def best_of_k(judged: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    """(K, metrics) of every `rollout@K`, by growing K."""
-    return sorted((int(name.removeprefix("rollout@")), values) for name, values in judged.items() if name.startswith("rollout@"))
+def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]]]:
+    """(K, metrics) of every `way@K`, by growing K."""
+    return sorted((int(name.removeprefix(f"{way}@")), values) for name, values in judged.items() if name.startswith(f"{way}@"))
 
 
 def results(inputs: ReportInputs) -> list[Table]:
@@ -90,18 +90,33 @@ def results(inputs: ReportInputs) -> list[Table]:
     return tables
 
 
-def rollouts(inputs: ReportInputs) -> list[Table]:
-    """For each simulator: the best of K sampled paths, each metric by itself, for every policy and K."""
-    tables = []
-    for simulator in judges(inputs):
-        best = {(policy, k): values for policy, judged in inputs.evaluation.items() for k, values in best_of_k(judged[simulator])}
-        metrics = in_order({metric for values in best.values() for metric in values})
-        table = Table(f"Best of K sampled paths, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
-        for (policy, k), values in best.items():
-            cells = [with_interval(values[metric], decimals_of(metric)) for metric in metrics]
-            table.rows.append([f"{policy}, K = {k}", *cells])
-        tables.append(table)
-    return tables
+WAYS = {  # a way to decode -> what its table shows, and what its number is
+    "rollout": ("Best of K sampled paths", "K"),
+    "beam": ("Best of the K paths of a beam search", "K"),
+    "target": ("Greedy paths towards targets at a percentile of the first simulator's ranking", "percentile"),
+}
+
+
+def other_ways(inputs: ReportInputs) -> list[Table]:
+    """For each way but greedy paths towards random targets, where there is any, and each simulator: the metrics of every policy.
+
+    Of K paths the best counts, for each metric by itself.
+    """
+    return [_numbered_table(inputs, way, simulator) for way in WAYS for simulator in judges(inputs) if _has(inputs, way, simulator)]
+
+
+def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:
+    return any(numbered(judged[simulator], way) for judged in inputs.evaluation.values())
+
+
+def _numbered_table(inputs: ReportInputs, way: str, simulator: str) -> Table:
+    caption, counted = WAYS[way]
+    rows = {(policy, k): values for policy, judged in inputs.evaluation.items() for k, values in numbered(judged[simulator], way)}
+    metrics = in_order({metric for values in rows.values() for metric in values})
+    table = Table(f"{caption}, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
+    for (policy, k), values in rows.items():
+        table.rows.append([f"{policy}, {counted} = {k}", *(with_interval(values[metric], decimals_of(metric)) for metric in metrics)])
+    return table
 
 
 def simulators(inputs: ReportInputs) -> Table:
@@ -157,7 +172,7 @@ def published(name: str) -> Table:
 
 
 def _greedy(judged: dict[str, Any]) -> dict[str, Any]:
-    return {metric: value for metric, value in judged.items() if not metric.startswith("rollout@")}
+    return {metric: value for metric, value in judged.items() if "mean" in value}
 
 
 def _words(key: str) -> str:

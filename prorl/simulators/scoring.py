@@ -98,7 +98,7 @@ class InnerProductSimulator:
         )
 
     def _score_items(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
-        """`score` for paths without non-items."""
+        """`score` for paths without non-items; of no meaning beyond the end of a path."""
         b, m, t = path.shape
         history_states, memory = self.model.extend(history)
         start = history_states[:, -1]
@@ -112,10 +112,9 @@ class InnerProductSimulator:
         rank = start_rank.repeat_interleave(m)[:, None].repeat(1, t + 1)
         after = position + 1
         log_prob[row, after], rank[row, after] = self.target_scores(states[row, after], target[row // m])
-        last = torch.minimum(torch.arange(t + 1, device=path.device), (rows != 0).sum(1, keepdim=True))
         return Scores(
-            log_prob=log_prob.gather(1, last).view(b, m, t + 1),
-            rank=rank.gather(1, last).view(b, m, t + 1),
+            log_prob=log_prob.view(b, m, t + 1),
+            rank=rank.view(b, m, t + 1),
             acceptance=acceptance.view(b, m, t),
         )
 
@@ -132,6 +131,13 @@ class InnerProductSimulator:
             if longest > 0:
                 states[group, 1 : longest + 1], _ = self.model.extend(rows[group, :longest], self.model.select(memory, group // m))
         return states
+
+    @torch.no_grad()
+    @_full_precision
+    def item_scores(self, history: torch.Tensor) -> torch.Tensor:
+        """Scores [b, n] of all items after `history` [b, h], the first column being item 1; their softmax is P(item | history)."""
+        states, _ = self.model.extend(history)
+        return states[:, -1] @ self.vectors[1:].T
 
     @torch.no_grad()
     @_full_precision

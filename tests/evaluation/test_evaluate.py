@@ -1,6 +1,7 @@
 """Guides times simulators: structure, values, pairing and the best of several samples."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,12 @@ from prorl.runtime import derived_seed
 from tests.tiny_models import random_catalogue, random_instances, random_paths, random_policy, random_simulator
 
 N_ITEMS, T = 30, 4
-SETTINGS = Evaluate(policies={}, rollouts=[1, 3, 6], bootstrap_resamples=200, diversity_pairs=60, batch_size=5)
+SETTINGS = Evaluate(
+    policies={}, rollouts=[1, 3, 6], beams=[2, 4], target_percentiles=[50], bootstrap_resamples=200, diversity_pairs=60, batch_size=5
+)
 WORDS = attribute_words(pa.array([[f"a{i % 3}", f"b{i % 5}"] for i in range(N_ITEMS)]), ignored=[])
 GREEDY = {"ioi", "ior", "ctr", "coherence", "error", "length", "distinct", "diversity", "repeats", "target_in_path", "history_in_path"}
+BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4"}
 SAMPLED = {"ioi", "ior", "ctr", "coherence"}
 
 
@@ -32,6 +36,9 @@ class Prepared:
 
     def paths(self, history, target):
         return torch.stack([self.paths_of[tuple(row)][0] for row in key(history, target)])
+
+    def beams(self, history, target, n_beams):
+        return torch.stack([self.paths_of[tuple(row)][:n_beams] for row in key(history, target)])
 
     def samples(self, history, target, prompt, n_samples, seed):
         return torch.stack([self.paths_of[tuple(row)][:n_samples] for row in key(history, target)])
@@ -56,7 +63,7 @@ def paths(judge):
 @pytest.fixture(scope="module")
 def evaluation(judge, paths):
     guides = {"first": Prepared(paths[1], judge.prompts), "second": Prepared(paths[2], judge.prompts)}
-    return evaluate(guides | {"same": guides["first"]}, judge, SETTINGS, 60)
+    return evaluate(guides | {"same": guides["first"]}, judge, {}, SETTINGS, 60)
 
 
 def test_results_have_every_guide_simulator_and_metric(evaluation):
@@ -65,9 +72,9 @@ def test_results_have_every_guide_simulator_and_metric(evaluation):
     for by_simulator in results.values():
         assert set(by_simulator) == {"SASRec", "GRU4Rec"}
         for metrics in by_simulator.values():
-            assert set(metrics) == GREEDY | {"rollout@1", "rollout@3", "rollout@6"}
-            assert all(set(metrics[f"rollout@{k}"]) == SAMPLED for k in (1, 3, 6))
-            leaves = [metrics[name] for name in GREEDY] + [metrics[f"rollout@{k}"][name] for k in (1, 3, 6) for name in SAMPLED]
+            assert set(metrics) == GREEDY | BEST
+            assert all(set(metrics[label]) == SAMPLED for label in BEST)
+            leaves = [metrics[name] for name in GREEDY] + [metrics[label][name] for label in BEST for name in SAMPLED]
             for leaf in leaves:
                 assert set(leaf) == {"mean", "low", "high"}
                 assert leaf["low"] - 1e-9 <= leaf["mean"] <= leaf["high"] + 1e-9
@@ -97,6 +104,7 @@ def test_the_best_of_more_samples_is_never_worse(evaluation, judge, paths):
         scores = simulator.score(prompts.history, paths[2], prompts.target)
         ioi = (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double()
         assert found["rollout@3"]["ioi"]["mean"] == pytest.approx(ioi[:, :3].max(1).values.mean().item(), abs=1e-5)
+        assert found["beam@2"]["ioi"]["mean"] == pytest.approx(ioi[:, :2].max(1).values.mean().item(), abs=1e-5)
         assert found["rollout@1"]["ioi"] == found["ioi"]  # the greedy path is the first sample here
 
 
@@ -122,9 +130,23 @@ def test_every_prompts_result_is_a_row(evaluation, judge, paths):
     assert part.target.tolist() == judge.prompts.target.tolist()
     assert [list(p) for p in part.path] == [[i for i in path if i] for path in paths[2][:, 0].tolist()]
     for metric, value in evaluation.results["second"]["GRU4Rec"].items():
-        of_prompts = {f"{metric}/{name}": own for name, own in value.items()} if metric.startswith("rollout@") else {metric: value}
+        of_prompts = {f"{metric}/{name}": own for name, own in value.items()} if metric in BEST else {metric: value}
         for column, own in of_prompts.items():
             assert part[column].mean() == pytest.approx(own["mean"]), column
+
+
+def test_greedy_paths_towards_other_targets_are_judged_by_those(judge):
+    catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=T)
+    guide, target = PolicyGuide(random_policy(catalogue), catalogue), 1 + judge.prompts.target % N_ITEMS
+    evaluation = evaluate({"policy": guide}, judge, {"target@50": target}, SETTINGS, 60)
+    other = replace(judge, prompts=replace(judge.prompts, target=target)).greedy_means(guide)
+    for name, metrics in evaluation.results["policy"].items():
+        assert set(metrics["target@50"]) == GREEDY
+        for metric, value in metrics["target@50"].items():
+            assert value["mean"] == pytest.approx(other[name][metric]), metric
+        assert metrics["target@50"]["ioi"] != metrics["ioi"]
+        rows = evaluation.per_prompt[evaluation.per_prompt.simulator == name]
+        assert rows["target@50/ioi"].mean() == pytest.approx(other[name]["ioi"])
 
 
 def test_judging_does_not_depend_on_the_batch_size(judge, paths):
@@ -139,8 +161,8 @@ def test_judging_does_not_depend_on_the_batch_size(judge, paths):
 def test_a_policys_evaluation_keeps_its_rules_and_repeats_with_its_seed(judge):
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=T)
     guides = {"policy": PolicyGuide(random_policy(catalogue), catalogue)}
-    evaluation = evaluate(guides, judge, SETTINGS, 60)
-    assert evaluate(guides, judge, SETTINGS, 60).results == evaluation.results
+    evaluation = evaluate(guides, judge, {}, SETTINGS, 60)
+    assert evaluate(guides, judge, {}, SETTINGS, 60).results == evaluation.results
     assert evaluation.comparison == {}
     for metrics in evaluation.results["policy"].values():
         for name in ("error", "repeats", "target_in_path", "history_in_path"):

@@ -90,3 +90,26 @@ def allowed_paths(catalogue, history, target) -> list[list[int]]:
             forbidden = forbidden_items(catalogue, history, target, path)
             open_paths += [[*path, i] for i in range(1, catalogue.trie.n_items + 1) if i not in forbidden]
     return found
+
+
+@torch.no_grad()
+def beam_paths(policy, catalogue, history, target, n_beams: int) -> list[list[int]]:
+    """The paths of a beam search, hypothesis by hypothesis: (score, items, codes of the next item, whether it has ended)."""
+    vocabulary, hypotheses = catalogue.vocabulary, [(0.0, [], [], False)]
+    item_of = {tuple(catalogue.trie.item_codes[i].tolist()): i for i in range(1, catalogue.trie.n_items + 1)}
+    for position in range(catalogue.n_tokens):
+        level = position % vocabulary.n_levels
+        longer = []
+        for score, items, codes, ended in hypotheses:
+            if ended:
+                longer.append((score, items, codes, True))
+                continue
+            for token, log_prob in choices(policy, catalogue, history, target, items, codes).items():
+                if token == vocabulary.eos:
+                    longer.append((score + log_prob, items, [], True))
+                    continue
+                written = [*codes, token - 1 - vocabulary.codebook_size * level]
+                whole = len(written) == vocabulary.n_levels
+                longer.append((score + log_prob, [*items, item_of[tuple(written)]] if whole else items, [] if whole else written, False))
+        hypotheses = sorted(longer, key=lambda hypothesis: -hypothesis[0])[:n_beams]
+    return [items for _, items, _, _ in hypotheses]

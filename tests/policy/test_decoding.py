@@ -7,9 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from prorl.policy import decoding
 from prorl.policy.decoding import PolicyGuide, choose, greedy, inverse_transform, keyed_uniforms, rollouts
-from prorl.policy.incremental import IncrementalDecoder
 from prorl.policy.prompts import Actions, masked_log_softmax
 from tests.policy import naive
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
@@ -112,25 +110,6 @@ def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
         apart = rollouts(policy, catalogue, history[rows], target[rows], keyed_uniforms(1, number[rows], 4, catalogue.n_tokens))
         assert torch.equal(apart.items, together.items[rows, :4])
         torch.testing.assert_close(apart.log_prob, together.log_prob[rows, :4], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("forbid", [[], RULES], ids=["nothing", "all"])
-def test_moving_unfinished_paths_together_changes_nothing(monkeypatch, forbid):
-    catalogue = random_catalogue(N_ITEMS, forbid=forbid)
-    policy = random_policy(catalogue).double()
-    shapes = []
-    select = IncrementalDecoder.select
-    monkeypatch.setattr(
-        IncrementalDecoder, "select", lambda decoder, prompts, rows: shapes.append(tuple(rows.shape)) or select(decoder, prompts, rows)
-    )
-    monkeypatch.setattr(decoding, "COMPACTION", 0.0)
-    *_, never = drawn(catalogue, policy, n_prompts=12, m=5)
-    assert not shapes
-    monkeypatch.setattr(decoding, "COMPACTION", 1.0)
-    *_, always = drawn(catalogue, policy, n_prompts=12, m=5)
-    assert min(shapes) < (12, 5)
-    assert torch.equal(never.items, always.items)
-    torch.testing.assert_close(never.log_prob, always.log_prob, rtol=0, atol=1e-12)
 
 
 def test_keyed_uniforms_are_uniform_and_each_has_a_key_of_its_own():

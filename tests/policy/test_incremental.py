@@ -22,20 +22,46 @@ def test_steps_equal_one_pass(policy, n_tokens):
     prompt, path = tokens(3, 6), tokens(3, 2, n_tokens, seed=1)
     prompt[1, 4:] = 0
     decoder = IncrementalDecoder(policy, policy.encode(prompt), 2, n_tokens)
-    states = torch.stack([decoder.step(path[..., i]) for i in range(n_tokens)], dim=2)
-    torch.testing.assert_close(states, policy(prompt, path), rtol=0, atol=1e-12)
+    states = torch.stack([decoder.step(path[..., i].flatten()) for i in range(n_tokens)], dim=1)
+    torch.testing.assert_close(states, policy(prompt, path).flatten(0, 1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("left", [[0, 2, 3, 4, 5, 6, 8], [1, 7, 8], [5], list(range(9))])  # of three prompts' three rows each
 @torch.no_grad()
-def test_some_rows_in_another_order_go_on_as_before(policy):
+def test_rows_that_are_kept_go_on_as_before(policy, left):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
     decoder = IncrementalDecoder(policy, policy.encode(prompt), 3, 5)
     for i in range(4):
-        decoder.step(path[..., i])
-    prompts, of_prompt = torch.tensor([2, 0]), torch.tensor([[1, 0], [2, 2]])
-    decoder.select(prompts, prompts[:, None] * 3 + of_prompt)
-    kept = path[prompts[:, None], of_prompt]
-    torch.testing.assert_close(decoder.step(kept[..., 4]), policy(prompt[prompts], kept)[:, :, 4], rtol=0, atol=1e-12)
+        decoder.step(path[..., i].flatten())
+    running = torch.zeros(9, dtype=torch.bool)
+    running[left] = True
+    rows = decoder.keep(running)
+    assert sorted(rows.tolist()) == left
+    expected = policy(prompt, path)[:, :, 4].flatten(0, 1)
+    torch.testing.assert_close(decoder.step(path[..., 4].flatten()[rows]), expected[rows], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_rows_are_kept_again_and_again(policy):
+    prompt, path = tokens(4, 6), tokens(4, 4, 8, seed=1)
+    expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
+    decoder, rows = IncrementalDecoder(policy, policy.encode(prompt), 4, 8), torch.arange(16)
+    for i in range(8):
+        torch.testing.assert_close(decoder.step(flat[rows, i]), expected[rows, i], rtol=0, atol=1e-12)
+        rows = rows[decoder.keep((rows * 7 + i) % 11 != 0)]
+    assert 0 < len(rows) < 8
+
+
+@torch.no_grad()
+def test_rows_selected_in_another_order_go_on_as_before(policy):
+    prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
+    flat = path.flatten(0, 1)
+    decoder, rows = IncrementalDecoder(policy, policy.encode(prompt), 3, 5), torch.tensor([4, 3, 4, 8, 6, 7])  # one goes on twice
+    for i in range(4):
+        decoder.step(flat[:, i])
+    decoder.select(rows)
+    expected = policy(prompt, path).flatten(0, 1)[rows, 4]
+    torch.testing.assert_close(decoder.step(flat[rows, 4]), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -44,8 +70,9 @@ def test_under_autocast_states_are_near_those_of_full_precision(policy):
     prompt, path = tokens(3, 6), tokens(3, 2, 4, seed=1)
     with torch.autocast("cpu", torch.bfloat16):
         decoder = IncrementalDecoder(single, single.encode(prompt), 2, 4)
-        states = torch.stack([decoder.step(path[..., i]) for i in range(4)], dim=2)
+        states = torch.stack([decoder.step(path[..., i].flatten()) for i in range(4)], dim=1)
     assert decoder.dtype == torch.bfloat16
     assert states.dtype == torch.float32
-    torch.testing.assert_close(states.double(), policy(prompt, path), rtol=0, atol=0.05)
-    assert (states.double() - policy(prompt, path)).abs().max() > 1e-5
+    expected = policy(prompt, path).flatten(0, 1)
+    torch.testing.assert_close(states.double(), expected, rtol=0, atol=0.05)
+    assert (states.double() - expected).abs().max() > 1e-5

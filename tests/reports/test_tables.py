@@ -26,11 +26,19 @@ def test_results_have_a_table_per_simulator_policies_as_columns_and_paired_diffe
     rows = {row[0]: row[1:] for row in first.rows}
     assert rows["IoI, increment of interest"] == ["1.000 [0.750, 1.250]", "2.000 [1.750, 2.250]", "1.000 [0.750, 1.250]"]
     assert rows["Distinct paths / prompts"] == ["0.750", "0.750", "-"]
-    assert not any("rollout" in name for name in rows)
+    assert not any("@" in name for name in rows)
 
 
-def test_rollouts_grow_with_k(inputs):
-    table = tables.rollouts(inputs)[1]
+def test_other_ways_to_decode_grow_with_k(inputs):
+    assert [table.caption for table in tables.other_ways(inputs)] == [
+        "Best of K sampled paths, judged by GRU4Rec",
+        "Best of K sampled paths, judged by SASRec",
+        "Best of the K paths of a beam search, judged by SASRec",
+        "Greedy paths towards targets at a percentile of the first simulator's ranking, judged by SASRec",
+    ]
+    table, beam, target = tables.other_ways(inputs)[1:]
+    assert [row[0] for row in beam.rows] == ["prorl, K = 4"]
+    assert [row[0] for row in target.rows] == ["prorl, percentile = 20", "prorl, percentile = 40"]
     assert [row[0] for row in table.rows] == [f"{policy}, K = {k}" for policy in ("pretrained", "prorl") for k in (1, 5, 10)]
     assert table.rows[-1][1] == "3.000 [2.750, 3.250]"
 
@@ -54,7 +62,7 @@ def test_data_and_training_tables_hold_every_row(inputs):
 def test_every_row_is_as_wide_as_its_table(inputs):
     for table in [
         *tables.results(inputs),
-        *tables.rollouts(inputs),
+        *tables.other_ways(inputs),
         tables.simulators(inputs),
         *tables.data(inputs),
         *tables.training(inputs),

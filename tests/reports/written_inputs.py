@@ -65,6 +65,8 @@ def judged(ioi):
 
 def write_results(reports):
     evaluation = {policy: {name: judged(1.0 + index) for name in SIMULATORS} for index, policy in enumerate(POLICIES)}
+    metrics = {metric: interval(1.0) for metric in ("ioi", "ior", "ctr", "coherence")}
+    evaluation["prorl"]["SASRec"] |= {"beam@4": metrics, "target@40": metrics, "target@20": metrics}
     write_json(reports / "evaluation.json", evaluation)
     difference = {"ioi": interval(1.0), "ior": interval(40.0)}
     write_json(reports / "comparison.json", {"prorl - pretrained": dict.fromkeys(SIMULATORS, difference)})

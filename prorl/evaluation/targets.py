@@ -1,0 +1,37 @@
+"""Harder targets: what a simulator finds likely, or unlikely, for a user to take next.
+
+Shape key: `p` prompts, `h` history, `q` percentiles, `n` items.
+"""
+
+import numpy as np
+import torch
+
+from prorl.paths.sequences import Sequences
+from prorl.simulators.scoring import InnerProductSimulator
+from prorl.tables import DataError
+
+SCORES_AT_ONCE = 2**24  # 64 MiB of float32
+
+
+def percentile_targets(
+    simulator: InnerProductSimulator, history: torch.Tensor, user: np.ndarray, sequences: Sequences, percentiles: list[int]
+) -> torch.Tensor:
+    """For each percentile q and prompt the target [q, p]: of the items that the user never interacted with, ranked by the simulator's
+    score after `history` [p, h], likeliest first, the one at rank ceil(q / 100 * their number). Equal scores are ranked by item.
+
+    Raises `DataError` for a user who interacted with every item.
+    """
+    n_items, device = simulator.n_items, history.device
+    targets = torch.empty(len(percentiles), len(history), dtype=torch.int64, device=device)
+    for rows in torch.arange(len(history)).split(max(1, SCORES_AT_ONCE // n_items)):
+        scores = simulator.item_scores(history[rows])
+        for row, of_user in enumerate(user[rows.numpy()]):
+            scores[row, torch.from_numpy(sequences.of(of_user) - 1).long()] = -torch.inf
+        n_free = (~scores.isneginf()).sum(1)
+        if not n_free.all():
+            raise DataError(f"user {user[rows[n_free.argmin()]]} interacted with all {n_items} items: no target is left")
+        ranked = scores.argsort(dim=1, descending=True, stable=True)
+        for targets_of, percentile in zip(targets, percentiles, strict=True):
+            rank = (n_free.double() * percentile / 100).ceil().long()
+            targets_of[rows] = 1 + ranked.gather(1, rank[:, None] - 1)[:, 0]
+    return targets

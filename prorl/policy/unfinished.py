@@ -1,0 +1,60 @@
+"""The paths of a batch still being decoded: where each stands in the trie, and what it may not hold.
+
+Shape key: `b` prompts, `m` paths per prompt, `r` rows (paths), `f` forbidden items.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from prorl.metrics.path_metrics import NON_ITEM
+from prorl.policy.prompts import Catalogue
+from prorl.semantic_ids.trie import ROOT
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The paths of a batch still being decoded.
+
+    All [r, ..]: the numbers of `prompt` and `rollout`, the items `forbidden` [r, f], the `node` in the trie within an item, the `item`
+    completed last and the last `token`.
+    """
+
+    prompt: torch.Tensor
+    rollout: torch.Tensor
+    forbidden: torch.Tensor
+    node: torch.Tensor
+    item: torch.Tensor
+    token: torch.Tensor
+
+    @classmethod
+    def at_start(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int) -> "Unfinished":
+        """`m` paths for each history [b, h] and target [b], prompt by prompt."""
+        b, device = len(history), history.device
+        nothing = torch.zeros(b * m, dtype=torch.int64, device=device)
+        return cls(
+            prompt=torch.arange(b, device=device).repeat_interleave(m),
+            rollout=torch.arange(m, device=device).repeat(b),
+            forbidden=catalogue.forbidden_at_start(history, target).repeat_interleave(m, dim=0),
+            node=torch.full((b * m,), ROOT, dtype=torch.int32, device=device),
+            item=nothing,
+            token=nothing,
+        )
+
+    def __getitem__(self, rows: torch.Tensor) -> "Unfinished":
+        return Unfinished(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def allowed(self, catalogue: Catalogue, t: int, level: int) -> torch.Tensor:
+        """Which choices [r, c] of `level` the paths have at position `t`."""
+        return catalogue.allowed(self.node, level, self.forbidden, torch.full_like(self.prompt, t))
+
+    def after(self, catalogue: Catalogue, level: int, token: torch.Tensor) -> "Unfinished":
+        """The same after `token` [r] at `level`: one code further, or with one more `item`, which is forbidden from then on."""
+        node = catalogue.next_node(self.node, level, token)
+        if level < catalogue.n_levels - 1:
+            return replace(self, node=node, token=token)
+        item = catalogue.trie.leaf_item[node]
+        item = item.masked_fill(item == 0, NON_ITEM)
+        repeats = "repeats" in catalogue.decoding.forbid
+        forbidden = torch.cat([self.forbidden, item[:, None]], dim=1) if repeats else self.forbidden
+        return replace(self, node=torch.full_like(node, ROOT), item=item, forbidden=forbidden, token=token)
