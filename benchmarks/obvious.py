@@ -16,7 +16,7 @@ IMPOSSIBLE = -1e9  # logit of what is not allowed
 
 
 def transformers_policy(policy: T5Policy, catalogue: Catalogue) -> T5ForConditionalGeneration:
-    """A copy of `policy` as Transformers' own T5, on the same device, in evaluation mode."""
+    """A copy of `policy` as Transformers' own T5, on the same device, in the same precision, in evaluation mode."""
     sizes, vocabulary = policy.sizes, catalogue.vocabulary
     config = T5Config(
         vocab_size=sizes.vocabulary,
@@ -31,10 +31,10 @@ def transformers_policy(policy: T5Policy, catalogue: Catalogue) -> T5ForConditio
         eos_token_id=vocabulary.eos,
         decoder_start_token_id=vocabulary.pad,
     )
-    model = T5ForConditionalGeneration(config)
+    model = T5ForConditionalGeneration(config).to(policy.shared.weight)
     model.load_state_dict(policy.state_dict(), strict=False)
     model.tie_weights()
-    return model.to(policy.shared.weight.device).eval()
+    return model.eval()
 
 
 class PrefixTree:

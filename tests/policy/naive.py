@@ -1,26 +1,6 @@
 """The rules of decoding written out: one path, token by token, the whole policy run again at every token."""
 
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
-
-
-def transformers_t5(policy) -> T5ForConditionalGeneration:
-    """Transformers' T5 with the weights of `policy`, in float64."""
-    sizes = policy.sizes
-    config = T5Config(
-        vocab_size=sizes.vocabulary,
-        num_layers=sizes.n_layers,
-        d_model=sizes.d_model,
-        d_ff=sizes.d_ff,
-        d_kv=sizes.d_kv,
-        num_heads=sizes.n_heads,
-        dropout_rate=0.0,
-        feed_forward_proj="relu",
-    )
-    model = T5ForConditionalGeneration(config).double().eval()
-    model.load_state_dict(policy.state_dict(), strict=False)
-    model.tie_weights()
-    return model
 
 
 def forbidden_items(catalogue, history, target, before: list[int]) -> set[int]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
 
+from benchmarks.obvious import transformers_policy
 from prorl.policy import pretraining
 from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, token_losses
@@ -33,20 +33,7 @@ def test_token_losses_equal_those_of_transformers():
     policy = random_policy(catalogue).double()
     batch = demonstrations(12)
     assert set(batch.lengths.tolist()) == {1, 2, 3, 4}
-    sizes = policy.sizes
-    config = T5Config(
-        vocab_size=sizes.vocabulary,
-        num_layers=sizes.n_layers,
-        d_model=sizes.d_model,
-        d_ff=sizes.d_ff,
-        d_kv=sizes.d_kv,
-        num_heads=sizes.n_heads,
-        feed_forward_proj="relu",
-        decoder_start_token_id=0,
-    )
-    theirs = T5ForConditionalGeneration(config).double().eval()
-    theirs.load_state_dict(policy.state_dict(), strict=False)
-    theirs.tie_weights()
+    theirs = transformers_policy(policy, catalogue)
     labels = torch.full((12, 4 * 3 + 1), -100)
     for row, path in enumerate(batch.path):
         written = catalogue.item_tokens(path[path != 0]).flatten().tolist()

@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from benchmarks.obvious import transformers_policy
 from prorl.policy.decoding import greedy, keyed_uniforms, rollouts
 from prorl.policy.prompts import NO_TOKEN
-from tests.policy import naive
 from tests.policy.test_decoding import loss_log_probs
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
 
@@ -29,7 +29,7 @@ def token_log_probs(policy, catalogue, history, target, tokens, temperature=1.0)
     """Log-probability of each of `tokens` [b, m, t * k] by Transformers, 0 behind the end."""
     m, emitted = tokens.shape[1], tokens != NO_TOKEN
     inputs = torch.cat([torch.zeros_like(tokens[..., :1]), tokens[..., :-1].clamp(min=0)], dim=2)
-    logits = naive.transformers_t5(policy)(
+    logits = transformers_policy(policy, catalogue)(
         input_ids=catalogue.prompt_tokens(history, target).repeat_interleave(m, dim=0), decoder_input_ids=inputs.flatten(0, 1)
     ).logits[..., : catalogue.vocabulary.size]
     log_probs = (logits / temperature).log_softmax(-1).view(*tokens.shape, -1)
@@ -107,7 +107,7 @@ def test_greedy_paths_are_those_of_generate():
     policy.shared.weight.mul_(0.1)  # or every token repeats the one before
     history, target = random_prompts(12, N_ITEMS)
     paths = greedy(policy, catalogue, history, target)
-    model = naive.transformers_t5(policy)
+    model = transformers_policy(policy, catalogue)
     expected = model.generate(
         catalogue.prompt_tokens(history, target),
         max_new_tokens=catalogue.n_tokens,
