@@ -40,6 +40,7 @@ N_PROMPTS, N_ITEMS, N_USERS, N_ATTRIBUTES = 6928, 3043, 602, 18
 QUARTER = slice(None, None, 4)
 MEAN_TOLERANCE = 1e-2  # of the spread of a metric over prompts
 INTERVAL_TOLERANCE = 0.2  # of an interval's width: the two draw other resamples
+DIVERSITY_TOLERANCE = 1.0  # of its interval's width: the two compare other pairs of paths
 SEED = 2026
 
 Intervals = dict[str, dict[str, dict[str, float]]]
@@ -217,22 +218,23 @@ def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[st
 def check(ours: Evaluation, others: dict[str, Evaluation]) -> str:
     """Means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of the interval's width.
 
-    Diversity is that of other pairs, so its mean may be as far off as its interval's bounds.
+    Diversity is that of other pairs; its mean may be off by `DIVERSITY_TOLERANCE` of its interval's width.
     """
     (theirs,) = others.values()
-    off_mean, off_bound = 0.0, 0.0
+    off_mean, off_bound, off_diversity = 0.0, 0.0, 0.0
     for simulator, own in theirs.intervals.items():
         for metric, expected in own.items():
             got, spread = ours.intervals[simulator][metric], theirs.spread[simulator][metric]
             width = max(expected["high"] - expected["low"], 1e-6)
             if metric == "diversity":
-                off_bound = max(off_bound, abs(got["mean"] - expected["mean"]) / width)
+                off_diversity = max(off_diversity, abs(got["mean"] - expected["mean"]) / width)
             else:
                 off_mean = max(off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6))
                 off_bound = max(off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high")))
     found = f"means within {off_mean:.1g} of a metric's standard deviation, bounds of intervals within {off_bound:.0%} of their width"
-    if off_mean > MEAN_TOLERANCE or off_bound > INTERVAL_TOLERANCE:
-        raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g} and {INTERVAL_TOLERANCE:.0%}")
+    found += f", diversity within {off_diversity:.0%} of it"
+    if off_mean > MEAN_TOLERANCE or off_bound > INTERVAL_TOLERANCE or off_diversity > DIVERSITY_TOLERANCE:
+        raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g}, {INTERVAL_TOLERANCE:.0%} and {DIVERSITY_TOLERANCE:.0%}")
     return found
 
 

@@ -55,29 +55,41 @@ class Models:
     def with_mean_length(self, mean: float) -> "Models":
         """The same with a policy whose sampled paths have about `mean` items, so that ratios can be given for different lengths.
 
-        Stopping is made more or less likely everywhere: the embedding of EOS is moved along the direction that adds the same to its
-        logit at all decoder states, as far as one direction can, by as much as bisection finds.
+        It stops with about the same chance after every item, however many there were: the embedding of EOS is replaced by the one whose
+        logit comes nearest to a constant above those of all items together, at decoder states of paths sampled to the longest length.
+        Bisection finds the constant.
         """
         history, target = self.prompts(64)
-        numbers = torch.arange(len(target), device=target.device)
-        uniforms = keyed_uniforms(0, numbers, 4, self.catalogue.n_tokens)
-        tokens = self.catalogue.item_tokens(history).flatten(1)  # where paths are, any items will do
-        states = self.policy(self.catalogue.prompt_tokens(history, target), tokens[:, None])[:, 0, :: self.catalogue.n_levels].flatten(0, 1)
+        uniforms = keyed_uniforms(0, torch.arange(len(target), device=target.device), 4, self.catalogue.n_tokens)
+        states = self._states_before_items(history, target, uniforms)
+        ids = self.catalogue.choice_ids(0, states.device)
+        items = self.policy.logits(states, ids[ids != self.catalogue.vocabulary.eos]).logsumexp(-1)
         n, width = states.shape
-        ridge = torch.eye(width, device=states.device) * n * 1e-2
-        direction = torch.linalg.solve(states.T @ states + ridge, states.sum(0)) * width**0.5
+        ridge = torch.eye(width, device=states.device) * n * 1e-3
+        wanted = torch.stack([items, torch.ones_like(items)], dim=1)
+        of_items, of_constant = (torch.linalg.solve(states.T @ states + ridge, states.T @ wanted) * width**0.5).T
 
-        def moved(bias: float) -> T5Policy:
+        def stopping(constant: float) -> T5Policy:
             policy = copy.deepcopy(self.policy)
-            policy.shared.weight[self.catalogue.vocabulary.eos] += bias * direction
+            policy.shared.weight[self.catalogue.vocabulary.eos] = of_items + constant * of_constant
             return policy
 
         low, high = -20.0, 20.0
         for _ in range(12):
             middle = (low + high) / 2
-            length = rollouts(moved(middle), self.catalogue, history, target, uniforms).length.double().mean()
+            length = rollouts(stopping(middle), self.catalogue, history, target, uniforms).length.double().mean()
             low, high = (middle, high) if length > mean else (low, middle)
-        return replace(self, policy=moved((low + high) / 2))
+        return replace(self, policy=stopping((low + high) / 2))
+
+    def _states_before_items(self, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """Decoder states [s, d] at which sampled paths choose an item or the stop, for histories [b, h] and targets [b]."""
+        longest = self.catalogue.decoding.max_length
+        catalogue = self.with_rules(constrained=True, min_length=longest).catalogue
+        items = rollouts(self.policy, catalogue, history, target, uniforms).items
+        tokens = catalogue.item_tokens(items).flatten(2)
+        read = torch.cat([torch.zeros_like(tokens[..., :1]), tokens[..., :-1]], dim=2)
+        states = self.policy(catalogue.prompt_tokens(history, target), read)[:, :, :: catalogue.n_levels]
+        return states.flatten(0, 2)
 
     def prompts(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` prompts drawn at random: histories [n, h] and targets [n]."""

@@ -68,7 +68,8 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
 
     def check(own: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
         some = batch[torch.arange(min(CHECKED, len(batch)), device=options.device)]
-        plain, kept = copy.deepcopy(setting.policy).train(), transformers_policy(setting.policy, catalogue).train()
+        exact = copy.deepcopy(setting.policy).double()
+        plain, kept = exact.train(), transformers_policy(exact, catalogue).train()
         own_gradient, their_gradient = KeptGradient(plain), KeptGradient(kept)
         loss = train_step(accelerator_of("float32"), plain, own_gradient, catalogue, some, 1e9)
         their_loss = obvious_step(kept, their_gradient, setting, some, 1e9)
