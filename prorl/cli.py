@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
             "--dataset", metavar="D", help="a data set of params.yaml, or the name of a preset (default: the first of params.yaml)"
         )
         command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="training seeds (default: those of the experiment's file)")
+        command.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
     run.add_argument(
         "--queue", action="store_true", help="put the runs into DVC's queue instead; `dvc queue start` in the worktree starts it"
     )
