@@ -17,7 +17,7 @@ BENCHMARKS = {
     "step_rewards": False,
     "evaluation": False,
     "scaling": False,
-    "quantize_quality": False,
+    "quantize_quality": True,
     "prepare_scale": True,
     "simulator_training": True,
 }
