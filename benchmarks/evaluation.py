@@ -4,13 +4,14 @@
 
 As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random weights, and paths of one
 length. The obvious version: Transformers' `generate` with `prefix_allowed_tokens_fn`; every prefix through RecBole's
-`full_sort_predict`; the other metrics path by path; the bootstrap resample by resample. It takes a quarter of the prompts, of nearly all
+`full_sort_predict`; the other metrics path by path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all
 users, and is counted per prompt.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ from prorl.simulators.scoring import InnerProductSimulator
 CLAIM = Claim("Evaluation", cpu=10, gpu=10)
 LENGTHS = (2, 4, 10)
 N_PROMPTS, N_ITEMS, N_USERS, N_ATTRIBUTES = 6928, 3043, 602, 18
-QUARTER = slice(None, None, 4)
+EIGHTH = slice(None, None, 8)
 MEAN_TOLERANCE = 1e-2  # of the spread of a metric over prompts
 INTERVAL_TOLERANCE = 0.2  # of an interval's width: the two draw other resamples
 DIVERSITY_TOLERANCE = 1.0  # of its interval's width: the two compare other pairs of paths
@@ -68,10 +69,10 @@ class Setting:
     n_pairs: int
     batch_size: int
 
-    def a_quarter(self) -> "Setting":
-        """The same with every fourth prompt."""
+    def an_eighth(self) -> "Setting":
+        """The same with every eighth prompt."""
         prompts = self.prompts
-        return replace(self, prompts=JudgedPrompts(prompts.user[QUARTER], prompts.history[QUARTER], prompts.target[QUARTER]))
+        return replace(self, prompts=JudgedPrompts(prompts.user[EIGHTH], prompts.history[EIGHTH], prompts.target[EIGHTH]))
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -80,12 +81,16 @@ def cases(options: Options) -> Iterator[Case]:
     for length in LENGTHS:
         rules = replace(everything.catalogue.decoding, min_length=length, max_length=length)
         whole = replace(everything, catalogue=replace(everything.catalogue, decoding=rules))
-        part = whole.a_quarter()
+        part = whole.an_eighth()
+        obvious = {
+            f"Transformers, RecBole and loops in {precision}, {len(part.prompts):,} prompts": partial(evaluate_obviously, part, precision)
+            for precision in ("float32", "bf16")
+        }
         yield Case(
             f"{len(whole.prompts):,} prompts, {whole.catalogue.trie.n_items:,} items, paths of {length}",
-            lambda whole=whole: evaluate(whole),
-            {f"Transformers, RecBole and loops, {len(part.prompts):,} prompts": lambda part=part: evaluate_obviously(part)},
-            lambda ours, others, part=part: check(evaluate(part), others),
+            lambda whole=whole: evaluate(whole, "bf16"),
+            obvious,
+            lambda ours, others, part=part: check(evaluate(part, "float32"), next(iter(others.values()))),
             "prompts",
             lambda result: result.n_prompts,
         )
@@ -123,19 +128,20 @@ def setting(options: Options) -> Setting:
     )
 
 
-def evaluate(of: Setting) -> Evaluation:
-    """As the evaluate stage does with greedy paths."""
+def evaluate(of: Setting, precision: str) -> Evaluation:
+    """As the evaluate stage does with greedy paths, written in `precision`."""
     prompts, max_length = of.prompts, of.catalogue.decoding.max_length
     words = attribute_words(pa.array([sorted(own) for own in of.attributes[1:]]), ignored=[])
     judge = Judge(prompts, of.simulators, words, max_length, of.n_pairs, of.batch_size, SEED)
-    metrics = judge.metrics(greedy_paths(PolicyGuide(of.policy, of.catalogue), prompts, max_length, of.batch_size))
+    metrics = judge.metrics(greedy_paths(PolicyGuide(of.policy, of.catalogue, precision), prompts, max_length, of.batch_size))
     bootstrap = UserBootstrap.of_users(prompts.user, of.n_resamples, SEED)
     return summarised(metrics, bootstrap.mean)
 
 
-def evaluate_obviously(of: Setting) -> Evaluation:
+def evaluate_obviously(of: Setting, precision: str) -> Evaluation:
     """Each part as one writes it first."""
-    items = generated(of)
+    with torch.autocast(of.prompts.target.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        items = generated(of)
     shape = shape_metrics(of, items.tolist())
     metrics = {name: shape | simulated(recbole_model(one), of.prompts, items) for name, one in of.simulators.items()}
     return summarised(metrics, lambda values: resampled(values, of.prompts.user, of.n_resamples))
@@ -215,12 +221,11 @@ def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[st
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
 
 
-def check(ours: Evaluation, others: dict[str, Evaluation]) -> str:
-    """Means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of the interval's width.
+def check(ours: Evaluation, theirs: Evaluation) -> str:
+    """In float32: means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of the interval's width.
 
     Diversity is that of other pairs; its mean may be off by `DIVERSITY_TOLERANCE` of its interval's width.
     """
-    (theirs,) = others.values()
     off_mean, off_bound, off_diversity = 0.0, 0.0, 0.0
     for simulator, own in theirs.intervals.items():
         for metric, expected in own.items():
@@ -231,7 +236,9 @@ def check(ours: Evaluation, others: dict[str, Evaluation]) -> str:
             else:
                 off_mean = max(off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6))
                 off_bound = max(off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high")))
-    found = f"means within {off_mean:.1g} of a metric's standard deviation, bounds of intervals within {off_bound:.0%} of their width"
+    found = (
+        f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
+    )
     found += f", diversity within {off_diversity:.0%} of it"
     if off_mean > MEAN_TOLERANCE or off_bound > INTERVAL_TOLERANCE or off_diversity > DIVERSITY_TOLERANCE:
         raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g}, {INTERVAL_TOLERANCE:.0%} and {DIVERSITY_TOLERANCE:.0%}")

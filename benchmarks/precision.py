@@ -22,14 +22,13 @@ def main() -> None:
     arguments = parser.parse_args()
     options = prepare(TITLE, arguments)
     setting = models(options.quick, options.device, arguments.policy)
-    guide = PolicyGuide(setting.policy, setting.catalogue)
     prompts = JudgedPrompts(torch.zeros_like(setting.target).cpu().numpy(), setting.history, setting.target)
 
-    def decode(bf16: bool) -> torch.Tensor:
-        with torch.autocast(options.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return greedy_paths(guide, prompts, setting.catalogue.decoding.max_length, BATCH_SIZE)
+    def decode(precision: str) -> torch.Tensor:
+        guide = PolicyGuide(setting.policy, setting.catalogue, precision)
+        return greedy_paths(guide, prompts, setting.catalogue.decoding.max_length, BATCH_SIZE)
 
-    measured = measure({"float32": lambda: decode(False), "bf16": lambda: decode(True)}, options)
+    measured = measure({precision: lambda precision=precision: decode(precision) for precision in ("float32", "bf16")}, options)
     lines = ["| precision | mean IoI | greedy paths | median |", "|---|---|---|---|"]
     for name, one in measured.items():
         ioi = simulated_metrics(setting.simulator, setting.history, setting.target, one.result[:, None], BATCH_SIZE)["ioi"].mean()

@@ -117,7 +117,7 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     policy = copy.deepcopy(setting.policy)
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
     return Learner(
-        run, policy, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
+        run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
         problem.moments, settings.kl.coefficient, critic=None,
     )  # fmt: skip
 

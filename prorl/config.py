@@ -326,6 +326,7 @@ class Evaluate:
     bootstrap_resamples: int = setting(at_least=100)
     diversity_pairs: int = setting(at_least=1)
     batch_size: int = setting(at_least=1)
+    precision: Precision = field()
 
     def __post_init__(self) -> None:
         if not self.rollouts:

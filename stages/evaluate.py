@@ -32,7 +32,7 @@ def body(params: Params, dataset: str) -> None:
         for simulator, users in simulators.items():
             if catalogue.trie.n_items != users.n_items:
                 raise DataError(f"{folder}: a policy over {catalogue.trie.n_items} items; simulator {simulator} has {users.n_items}")
-        guides[name] = PolicyGuide(policy.to(device).eval(), catalogue.to(device))
+        guides[name] = PolicyGuide(policy.to(device).eval(), catalogue.to(device), settings.precision)
     words = attribute_words(read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)["attributes"], ignored=[])
     prompts = JudgedPrompts.of(read_instances(Path("data/instances") / dataset / "test.parquet"), device)
     harder = {}

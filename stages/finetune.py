@@ -48,7 +48,7 @@ def body(params: Params, dataset: str) -> None:
         simulator,
         PromptSource(train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed),
         settings,
-        lambda current: judge.greedy_means(PolicyGuide(current, on_device))[settings.simulator],
+        lambda current: judge.greedy_means(PolicyGuide(current, on_device, settings.precision))[settings.simulator],
         params.training_seed,
         checkpoint,
         reports / "curves/finetune",

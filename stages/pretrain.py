@@ -69,7 +69,7 @@ def body(params: Params, dataset: str) -> None:
     judge = Judge(
         prompts, {settings.simulator: simulator.to(device)}, words, decoding.max_length, len(prompts), settings.batch_size, params.seed
     )
-    validation = judge.greedy_means(PolicyGuide(policy.eval(), catalogue.to(device)))[settings.simulator]
+    validation = judge.greedy_means(PolicyGuide(policy.eval(), catalogue.to(device), settings.precision))[settings.simulator]
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(Path("models/policies") / dataset / "pretrained", policy, catalogue, semantic_ids)

@@ -118,20 +118,27 @@ def _signed(value: int) -> int:
 
 @dataclass(frozen=True)
 class PolicyGuide:
-    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search."""
+    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search, in float32 or by bf16 autocast."""
 
     policy: T5Policy
     catalogue: Catalogue
+    precision: str = "float32"
 
     def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """See `Guide.paths`."""
-        return greedy(self.policy, self.catalogue, history, target).items[:, 0]
+        with self._autocast(history.device):
+            return greedy(self.policy, self.catalogue, history, target).items[:, 0]
 
     def samples(self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int) -> torch.Tensor:
         """See `SamplingGuide.samples`."""
         uniforms = keyed_uniforms(seed, prompt, n_samples, self.catalogue.n_tokens)
-        return rollouts(self.policy, self.catalogue, history, target, uniforms).items
+        with self._autocast(history.device):
+            return rollouts(self.policy, self.catalogue, history, target, uniforms).items
 
     def beams(self, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> torch.Tensor:
         """See `BeamGuide.beams`."""
-        return beams(self.policy, self.catalogue, history, target, n_beams).items
+        with self._autocast(history.device):
+            return beams(self.policy, self.catalogue, history, target, n_beams).items
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

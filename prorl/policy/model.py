@@ -1,10 +1,11 @@
 """The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
 
 The same function, written anew for what guidance needs: the encoder and the cross-attention keys once per prompt, shared by its m
-paths, and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Token by token it is decoded by
-`prorl.policy.incremental`.
+paths; nothing behind the end of a path; and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Token by
+token it is decoded by `prorl.policy.incremental`.
 
-Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `d` model width, `a` heads, `v` vocabulary.
+Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d` model width, `a` heads,
+`v` vocabulary.
 """
 
 import math
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from prorl.policy.kernels import attention_weights, dropout, rms_norm
+from prorl.policy.packing import Packing
 
 RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
 
@@ -37,8 +41,11 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(d_model))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=NORM_EPSILON)
+    def forward(self, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """`x` normed, in `dtype`, or where that is None in the precision that the matrices behind it work in."""
+        device = x.device.type
+        own = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return rms_norm(x, self.weight, NORM_EPSILON, dtype or own)
 
 
 class Attention(nn.Module):
@@ -61,13 +68,29 @@ class Attention(nn.Module):
         """Keys and values [b, a, t, d_kv] of `x` [b, t, d]."""
         return self.split(self.k(x)), self.split(self.v(x))
 
-    def attend(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """[b, t, d] from queries of `x` [b, t, d]; `bias` is added to the scores [b, a, t, s]."""
-        scores = self.split(self.q(x)) @ keys.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias
-        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
-        return self.o((dropout(weights, self.dropout, self.training) @ values).transpose(1, 2).flatten(2))
+    def attend(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """The values [b, a, s, d_kv] that `queries` [b, a, t, d_kv] meet, side by side [b, t, a * d_kv]; `bias` is added to the scores
+        [b, a, t, s]."""
+        weights = attention_weights(queries @ keys.transpose(-1, -2), bias)
+        return (dropout(weights, self.dropout, self.training) @ values).transpose(1, 2).flatten(2)
+
+    def within(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """[b, t, d] of `x` [b, t, d], every token attending to all of its row."""
+        return self.o(self.attend(self.split(self.q(x)), *self.keys_and_values(x), bias))
+
+    def within_groups(self, x: torch.Tensor, packing: Packing, bias: torch.Tensor) -> torch.Tensor:
+        """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of the longest."""
+        parts = zip(*(matrix(x).split(packing.group_sizes) for matrix in (self.q, self.k, self.v)), packing.groups, strict=True)
+        attended = []
+        for *group, (count, length) in parts:
+            own = self.attend(*(self.split(y.view(count, length, -1)) for y in group), bias[:, :length, :length])
+            attended.append(own.flatten(0, 1))
+        return self.o(torch.cat(attended))
+
+    def across(self, x: torch.Tensor, packing: Packing, memory: "CrossMemory") -> torch.Tensor:
+        """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as one longer query."""
+        queries = packing.to_rectangle(self.q(x)).view(len(memory.keys), -1, self.n_heads * memory.keys.shape[-1])
+        return self.o(packing.from_rectangle(self.attend(self.split(queries), memory.keys, memory.values, memory.mask).flatten(0, 1)))
 
 
 class FeedForward(nn.Module):
@@ -80,7 +103,7 @@ class FeedForward(nn.Module):
         self.dropout = sizes.dropout
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.wo(dropout(F.relu(self.wi(x)), self.dropout, self.training))
+        return self.wo(dropout(F.relu(self.wi(x), inplace=True), self.dropout, self.training))
 
 
 class _Sublayer(nn.Module):
@@ -150,28 +173,27 @@ class T5Policy(nn.Module):
         bias = bias + mask
         for block in self.encoder.block:
             attention, feed_forward = block.layer
-            normed = attention.layer_norm(x)
-            x = x + self._drop(attention.SelfAttention.attend(normed, *attention.SelfAttention.keys_and_values(normed), bias))
+            x = x + self._drop(attention.SelfAttention.within(attention.layer_norm(x), bias))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
         x = self._drop(self.encoder.final_layer_norm(x))
         return tuple(CrossMemory(*block.layer[1].EncDecAttention.keys_and_values(x), mask) for block in self.decoder.block)
 
-    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...]) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for `tokens` [b, m, t]."""
+    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...], n_read: torch.Tensor | None = None) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for `tokens` [b, m, t], of which the first `n_read` [b, m] are read, 1 or more; None is all.
+
+        States of tokens that are not read have no meaning.
+        """
         b, m, t = tokens.shape
-        x = self._drop(self.shared(tokens.reshape(b * m, t)))
+        packing = Packing.of(torch.full((b, m), t, device=tokens.device) if n_read is None else n_read, t)
+        x = self._drop(self.shared(tokens.flatten()[packing.place]))
         positions = torch.arange(t, device=tokens.device)
         bias = self.decoder.position_bias(positions, positions)
-        for i, block in enumerate(self.decoder.block):
+        for block, own_memory in zip(self.decoder.block, memory, strict=True):
             self_attention, cross_attention, feed_forward = block.layer
-            normed = self_attention.layer_norm(x)
-            x = x + self._drop(self_attention.SelfAttention.attend(normed, *self_attention.SelfAttention.keys_and_values(normed), bias))
-            # All paths of a prompt query its encoding side by side, as one longer sequence.
-            normed = cross_attention.layer_norm(x).reshape(b, m * t, -1)
-            crossed = cross_attention.EncDecAttention.attend(normed, memory[i].keys, memory[i].values, memory[i].mask)
-            x = x + self._drop(crossed.reshape(b * m, t, -1))
+            x = x + self._drop(self_attention.SelfAttention.within_groups(self_attention.layer_norm(x), packing, bias))
+            x = x + self._drop(cross_attention.EncDecAttention.across(cross_attention.layer_norm(x), packing, own_memory))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
-        return self._drop(self.decoder.final_layer_norm(x)).view(b, m, t, -1)
+        return packing.to_paths(self._drop(self.decoder.final_layer_norm(x, x.dtype))).view(b, m, t, -1)
 
     def logits(self, states: torch.Tensor, ids: slice | torch.Tensor) -> torch.Tensor:
         """Logits of the vocabulary's `ids` at decoder `states` [.., d], never below float32."""
@@ -179,9 +201,9 @@ class T5Policy(nn.Module):
             states = states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5
             return states @ self.shared.weight[ids].T
 
-    def forward(self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t]."""
-        return self.decode(decoder_tokens, self.encode(encoder_tokens))
+    def forward(self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor, n_read: torch.Tensor | None = None) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t], read up to `n_read` [b, m]; see `decode`."""
+        return self.decode(decoder_tokens, self.encode(encoder_tokens), n_read)
 
 
 @dataclass(frozen=True)
@@ -195,21 +217,6 @@ class CrossMemory:
     def select(self, rows: torch.Tensor) -> "CrossMemory":
         """Those of the prompts `rows`."""
         return CrossMemory(self.keys[rows], self.values[rows], self.mask[rows])
-
-
-def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
-    """Dropout. On a CPU one random byte decides on each element, the rate being rounded to a 256th.
-
-    PyTorch's own draws a number per element from a sequential generator there, which takes a third of a training step.
-    """
-    if not training or rate == 0:
-        return x
-    if x.device.type != "cpu":
-        return F.dropout(x, rate)
-    threshold = round(rate * 256)
-    random = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
-    kept = (random[: x.numel()] >= threshold).view(x.shape)
-    return x * (kept.to(x.dtype) * (256 / (256 - threshold)))
 
 
 def relative_bucket(distance: torch.Tensor, *, bidirectional: bool) -> torch.Tensor:

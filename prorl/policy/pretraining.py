@@ -42,8 +42,8 @@ def token_losses(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstra
     stops = batch.lengths < catalogue.decoding.max_length
     labels[stops, batch.lengths[stops] * n_levels] = vocabulary.eos
     inputs = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
-    states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None])[:, 0]
     real = labels != 0
+    states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True))[:, 0]
     module = getattr(policy, "module", policy)
     return F.cross_entropy(module.logits(states[real], slice(0, vocabulary.size)), labels[real], reduction="none")
 

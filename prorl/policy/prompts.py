@@ -127,13 +127,15 @@ class LevelActions:
 
 @dataclass(frozen=True)
 class Actions:
-    """Paths as the choices that make them: decoder input [b, m, s] and, level by level, what was chosen among what.
+    """Paths as the choices that make them: decoder input [b, m, s], read up to `n_read` [b, m], and, level by level, what was chosen
+    among what.
 
     An action at position t is an item or non-item (all its tokens) or the stop (EOS, and the partial group before it). A path of the
     longest length makes no stop.
     """
 
     decoder_tokens: torch.Tensor
+    n_read: torch.Tensor
     levels: tuple[LevelActions, ...]
     n_positions: int
 
@@ -149,7 +151,8 @@ class Actions:
         """Every token chosen among all ids that a decoder may emit."""
         b, m, n_tokens = tokens.shape
         emitted = tokens != NO_TOKEN
-        n_states = int(emitted.sum(-1).max())
+        n_read = emitted.sum(-1)
+        n_states = int(n_read.max())
         decoder_tokens = torch.cat([tokens.new_zeros(b, m, 1), tokens[..., : n_states - 1].clamp(min=0)], dim=2)
         prompt, rollout, place = emitted.nonzero(as_tuple=True)
         row, n_positions = prompt * m + rollout, n_tokens // catalogue.n_levels + 1
@@ -160,7 +163,7 @@ class Actions:
             allowed=None,
             chosen=tokens[prompt, rollout, place],
         )
-        return cls(decoder_tokens, (every,), n_positions)
+        return cls(decoder_tokens, n_read, (every,), n_positions)
 
     @classmethod
     def _of_items(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor) -> "Actions":
@@ -168,10 +171,10 @@ class Actions:
         b, m, t_max = items.shape
         device, n_levels, trie = items.device, catalogue.n_levels, catalogue.trie
         length = (items != 0).sum(-1)
-        n_read = int(length.max())
-        tokens = catalogue.item_tokens(items[..., :n_read]).flatten(2)
+        tokens = catalogue.item_tokens(items[..., : int(length.max())]).flatten(2)
         decoder_tokens = torch.cat([tokens.new_zeros(b, m, 1), tokens], dim=2)
         n_states = decoder_tokens.shape[2]
+        n_read = (length * n_levels + 1).clamp(max=t_max * n_levels)  # a path of the longest length makes no stop
         start = catalogue.forbidden_at_start(history, target)
         # Where an item begins or the path stops: every t up to the length, but not beyond the longest path.
         acts = torch.arange(t_max, device=device) <= length[..., None]
@@ -200,7 +203,7 @@ class Actions:
                     chosen=chosen,
                 )
             )
-        return cls(decoder_tokens, tuple(levels), t_max + 1)
+        return cls(decoder_tokens, n_read, tuple(levels), t_max + 1)
 
 
 def masked_log_softmax(logits: torch.Tensor, allowed: torch.Tensor | None) -> torch.Tensor:

@@ -58,10 +58,11 @@ def rollout_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
 
 
 def gradient_variance(first: torch.Tensor, second: torch.Tensor, share: float) -> float:
-    """Total variance of the gradient `first + second` [w], from its parts by two halves of the rollouts, `share` of them in the first.
+    """Total variance of the gradient `first + second` [w], from its parts by the rollouts of two halves of the prompts, `share` of them in
+    the first.
 
     share (1 - share) |first / share - second / (1 - share)|^2, that is |first - second|^2 for equal halves: the halves estimate the same
-    gradient, so what they differ by is noise. Unbiased where they are independent; a baseline that they share ties them a little.
+    gradient, so what they differ by is noise, of the prompts' draw and of the rollouts'. Unbiased, since no baseline is shared by them.
     """
     difference = first / share - second / (1 - share)
     return share * (1 - share) * difference.double().square().sum().item()

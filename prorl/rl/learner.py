@@ -22,11 +22,10 @@ MOMENT_PARTS = ("count", "mean", "squares")
 
 @dataclass
 class Learner:
-    """A policy in training. `model` is `policy` as `accelerate` wraps it; `critic` is None where the estimator has none."""
+    """A policy in training; `critic` is None where the estimator has none."""
 
     run: Accelerator
     policy: T5Policy
-    model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     reference: T5Policy
     catalogue: Catalogue
@@ -42,11 +41,11 @@ class Learner:
         policy.to(run.device).eval()
         reference = copy.deepcopy(policy).requires_grad_(False)
         own_rates = {policy.shared.weight: settings.embedding_learning_rate}
-        model, optimizer = run.prepare(policy, adamw(policy, settings.learning_rate, settings.weight_decay, own_rates))
+        optimizer = run.prepare(adamw(policy, settings.learning_rate, settings.weight_decay, own_rates))
         none = Moments.of(torch.zeros(0, device=run.device))
         critic = CriticLearner.of(settings, policy.sizes.d_model, derived_seed(seed, "critic"), run.device)
         return cls(
-            run, policy, model, optimizer, reference, catalogue.to(run.device), simulator, settings,
+            run, policy, optimizer, reference, catalogue.to(run.device), simulator, settings,
             dict.fromkeys(REWARDS, none), settings.kl.coefficient, critic,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The loss of a step, in passes: some rollouts of some prompts at a time, so that memory is bounded and little padding is computed.
+"""The loss of a step, in passes: the rollouts of some prompts at a time, so that memory is bounded and little padding is computed.
 
 Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `r` tokens of one level.
 """
@@ -15,13 +15,13 @@ from prorl.rl.learner import Learner
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
 from prorl.rl.rollouts import Prompts
 
-PATHS_PER_PASS = 128  # prompts whose longest paths are alike share a pass
+PATHS_PER_PASS = 512  # prompts whose paths are alike in total length share a pass
 LOSS_SUMS = ("loss", "kl", "entropy", "tokens", "clipped", "actions", "advantage", "advantage_square", "value_error")
 
 
 @dataclass
 class Pass:
-    """Some rollouts of some prompts. `advantages` and `old_log_prob` [p] are those of the first update; None before it.
+    """The rollouts of some prompts. `advantages` and `old_log_prob` [p] are those of the first update; None before it.
 
     `to_go` and `acts` are [p] too. The advantages of a critic depend on the decoder's states, the others are given.
     """
@@ -35,24 +35,27 @@ class Pass:
 
 
 def passes_of_halves(
-    learner: Learner, prompts: Prompts, paths: Paths, to_go: torch.Tensor, acts: torch.Tensor
+    learner: Learner, prompts: Prompts, paths: Paths, to_go: torch.Tensor, acts: torch.Tensor, first: torch.Tensor
 ) -> tuple[list[Pass], list[Pass]]:
-    """The passes of each prompt's first m // 2 rollouts, and of the others."""
+    """The passes of the rollouts of the `first` [b] prompts, and of those of the others."""
     estimator = learner.settings.estimator
     advantages = None if estimator == "a2c" else ESTIMATORS[estimator](to_go, acts)
     halves = []
-    for rollouts in torch.arange(paths.length.shape[1], device=to_go.device).tensor_split([paths.length.shape[1] // 2]):
+    for half in (first, ~first):
         passes = []
-        order = paths.length[:, rollouts].max(dim=1).values.argsort(stable=True)
-        for rows in order.split(max(1, PATHS_PER_PASS // len(rollouts))):
-            part, own = (rows[:, None], rollouts), prompts[rows]
+        rows_of_half = half.nonzero()[:, 0]
+        order = rows_of_half[paths.length[rows_of_half].sum(dim=1).argsort(stable=True)]
+        for rows in order.split(max(1, PATHS_PER_PASS // paths.length.shape[1])):
+            if len(rows) == 0:  # a split of nothing has one empty part
+                continue
+            own = prompts[rows]
             passes.append(
                 Pass(
                     own,
-                    Actions.of_paths(learner.catalogue, own.history, own.target, paths[part]),
-                    to_go[part].flatten(),
-                    acts[part].flatten(),
-                    None if advantages is None else advantages[part].flatten(),
+                    Actions.of_paths(learner.catalogue, own.history, own.target, paths[rows]),
+                    to_go[rows].flatten(),
+                    acts[rows].flatten(),
+                    None if advantages is None else advantages[rows].flatten(),
                 )
             )
         halves.append(passes)
@@ -65,9 +68,9 @@ def pass_loss(learner: Learner, part: Pass, n_paths: int, *, critic_alone: bool)
     with learner.run.autocast():
         tokens = learner.catalogue.prompt_tokens(part.prompts.history, part.prompts.target)
         with torch.set_grad_enabled(not critic_alone):
-            states = (learner.policy if critic_alone else learner.model)(tokens, part.actions.decoder_tokens)
+            states = learner.policy(tokens, part.actions.decoder_tokens, part.actions.n_read)
         with torch.no_grad():
-            reference_states = learner.reference(tokens, part.actions.decoder_tokens)
+            reference_states = learner.reference(tokens, part.actions.decoder_tokens, part.actions.n_read)
     value_error = torch.zeros((), device=states.device)
     if learner.critic is not None:
         acts, values = part.acts, _values(learner, part, states)

@@ -3,12 +3,11 @@
 Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
-import contextlib
 import math
 
 import torch
 from accelerate.utils import gather
-from torch.nn.utils import parameters_to_vector
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from prorl.config import Finetune
 from prorl.rl.advantages import acting, reward_to_go
@@ -43,8 +42,10 @@ def take_step(learner: Learner, prompts: Prompts, *, centering: bool, seed: int,
     *totals, n_paths = run.reduce(torch.stack([*drawn.values(), part.sum().double()]), reduction="sum").tolist()
     if n_paths == 0:
         raise TrainingError("no path takes part: all are empty and dropped, or all rollouts of every prompt score alike")
-    halves = passes_of_halves(learner, own, paths, to_go, acts)
-    updates = [_update(learner, halves, int(n_paths), critic_alone=critic_alone) for _ in range(settings.updates_per_rollout)]
+    in_first = torch.arange(len(prompts), device=run.device)[run.process_index :: run.num_processes] < len(prompts) // 2
+    halves = passes_of_halves(learner, own, paths, to_go, acts, in_first)
+    share = (len(prompts) // 2) / len(prompts)
+    updates = [_update(learner, halves, share, int(n_paths), critic_alone=critic_alone) for _ in range(settings.updates_per_rollout)]
     means = {name: sum(values[name] for values in updates) / len(updates) for name in updates[0]}
     return (
         rollout_curves(dict(zip(drawn, totals, strict=True)), len(prompts) * settings.n_rollouts)
@@ -75,26 +76,27 @@ def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) 
     return part
 
 
-def _update(learner: Learner, halves: tuple[list[Pass], list[Pass]], n_paths: int, *, critic_alone: bool) -> dict[str, float]:
-    """One optimiser step on all passes; gives its curve values. The gradient is that of one half of the rollouts, and the other's added."""
+def _update(learner: Learner, halves: tuple[list[Pass], list[Pass]], share: float, n_paths: int, *, critic_alone: bool) -> dict[str, float]:
+    """One optimiser step on the passes of both halves of the prompts, `share` of them in the first; gives its curve values."""
     run, settings = learner.run, learner.settings
     sums = torch.zeros(len(LOSS_SUMS), dtype=torch.float64, device=run.device)
-    first = torch.zeros(())
-    for half, passes in enumerate(halves):
-        for i, part in enumerate(passes):
-            # Processes exchange gradients at the end of each half.
-            with run.no_sync(learner.model) if i < len(passes) - 1 else contextlib.nullcontext():
-                loss, parts = pass_loss(learner, part, n_paths, critic_alone=critic_alone)
-                run.backward(loss * run.num_processes)
+    gradients = []  # of the first half, and of both
+    for passes in halves:
+        for part in passes:
+            loss, parts = pass_loss(learner, part, n_paths, critic_alone=critic_alone)
+            run.backward(loss)
             sums += parts
-        if half == 0 and not critic_alone:
-            first = _gradient(learner)
+        if not critic_alone:
+            gradients.append(_gradient(learner))
     values = loss_curves(dict(zip(LOSS_SUMS, run.reduce(sums, reduction="sum").tolist(), strict=True)), n_paths)
     values |= {"train/gradient_variance": 0.0, "train/gradient_norm": 0.0}
     if not critic_alone:
-        share = (settings.n_rollouts // 2) / settings.n_rollouts
-        values["train/gradient_variance"] = gradient_variance(first, _gradient(learner) - first, share)
-        values["train/gradient_norm"] = float(run.clip_grad_norm_(learner.model.parameters(), settings.gradient_clip))
+        first, both = run.reduce(torch.stack(gradients), reduction="sum")
+        if run.num_processes > 1:
+            vector_to_parameters(both, [parameter.grad for parameter in learner.policy.parameters()])
+        if share > 0:  # there are two halves
+            values["train/gradient_variance"] = gradient_variance(first, both - first, share)
+        values["train/gradient_norm"] = float(run.clip_grad_norm_(learner.policy.parameters(), settings.gradient_clip))
     for name in ("train/loss", "train/gradient_norm"):
         if not math.isfinite(values[name]):
             raise TrainingError(f"the {name.removeprefix('train/').replace('_', ' ')} is {values[name]}")
@@ -109,15 +111,18 @@ def _update(learner: Learner, halves: tuple[list[Pass], list[Pass]], n_paths: in
 
 
 def _gradient(learner: Learner) -> torch.Tensor:
-    """The policy's gradient so far as one vector, a copy."""
+    """This process's gradient so far as one vector, a copy."""
+    for parameter in learner.policy.parameters():
+        if parameter.grad is None:  # a process may have no prompt of a half
+            parameter.grad = torch.zeros_like(parameter)
     return parameters_to_vector(parameter.grad for parameter in learner.policy.parameters())
 
 
 def _update_critic(learner: Learner) -> None:
-    """One step of the critic, which `accelerate` does not wrap: its gradients are the mean of the processes' scaled ones."""
+    """One step of the critic, along the sum of the processes' gradients."""
     critic, optimizer = learner.critic.critic, learner.critic.optimizer
     for parameter in critic.parameters():
-        parameter.grad = learner.run.reduce(parameter.grad, reduction="mean")
+        parameter.grad = learner.run.reduce(parameter.grad, reduction="sum")
     torch.nn.utils.clip_grad_norm_(critic.parameters(), learner.settings.gradient_clip)
     optimizer.step()
     optimizer.zero_grad()

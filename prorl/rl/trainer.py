@@ -84,8 +84,7 @@ def finetune(
         learner.restore(tensors, state["kl_coefficient"])
         best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
     else:
-        with run.autocast():
-            state["initial"] = validate(policy)
+        state["initial"] = validate(policy)
     curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     if not state["rows"]:
         curves.log(0, {f"validation/{name}": value for name, value in state["initial"].items()})
@@ -116,8 +115,7 @@ def finetune(
         count_errors(state, row["train/error"], settings)
         validated = step % settings.evaluate_every == 0 or step == n_steps or state["stopped"] == "errors"
         if validated:
-            with run.autocast():
-                metrics = validate(policy)
+            metrics = validate(policy)
             row |= {f"validation/{name}": value for name, value in metrics.items()}
             score = sum(weight * metrics[name] for name, weight in settings.select_on.items())
             state["stalled"] += 1

@@ -20,7 +20,14 @@ from tests.tiny_models import random_catalogue, random_instances, random_paths, 
 
 N_ITEMS, T = 30, 4
 SETTINGS = Evaluate(
-    policies={}, rollouts=[1, 3, 6], beams=[2, 4], target_percentiles=[50], bootstrap_resamples=200, diversity_pairs=60, batch_size=5
+    policies={},
+    rollouts=[1, 3, 6],
+    beams=[2, 4],
+    target_percentiles=[50],
+    bootstrap_resamples=200,
+    diversity_pairs=60,
+    batch_size=5,
+    precision="float32",
 )
 WORDS = attribute_words(pa.array([[f"a{i % 3}", f"b{i % 5}"] for i in range(N_ITEMS)]), ignored=[])
 GREEDY = {"ioi", "ior", "ctr", "coherence", "error", "length", "distinct", "diversity", "repeats", "target_in_path", "history_in_path"}

@@ -52,7 +52,7 @@ def test_curves_of_rollouts_by_hand():
 
 @pytest.mark.parametrize("m", [4, 5])
 def test_the_gradient_variance_is_that_of_the_whole_gradient(m):
-    """Rollouts with independent gradients: the estimate's mean over many draws is the total variance of their mean."""
+    """Prompts with independent gradients: the estimate's mean over many draws is the total variance of their mean."""
     generator = torch.Generator().manual_seed(0)
     n_weights, half, draws = 300, m // 2, 400
     gradients = 1 + 2 * torch.randn(draws, m, n_weights, generator=generator)

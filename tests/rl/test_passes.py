@@ -30,7 +30,9 @@ def losses_by_path(learner, prompts, paths, to_go, acts):
     losses = []
     for p in range(len(paths.length)):
         twice = Paths(*(x[p : p + 1].repeat_interleave(2, dim=1) for x in (paths.items, paths.length, paths.tokens, paths.log_prob)))
-        halves = passes_of_halves(learner, prompts, twice, *(x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts)))
+        halves = passes_of_halves(
+            learner, prompts, twice, *(x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts)), torch.tensor([True])
+        )
         losses.append(sum(pass_loss(learner, part, 2, critic_alone=False)[0] for half in halves for part in half))
     return torch.stack(losses)
 

@@ -1,0 +1,91 @@
+"""Paths of different lengths laid end to end, so that nothing behind the end of a path is computed.
+
+Shape key: `b` prompts, `m` paths per prompt, `t` decoder tokens of the longest path, `p` packed tokens, `w` of the prompt with most.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+LENGTH_STEP = 4  # paths are taken to be 1, 5, 9, .. tokens long, so that few groups of one length hold all of them
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of paths [b, m, t] lie: packed [p], the shortest paths first; and packed prompt by prompt, in a rectangle [b, w].
+
+    `groups`: (number of paths, length) of consecutive paths of one length. `place` and `cell` [p]: index of each packed token in the flat
+    [b * m * t] and in the flat rectangle; `packed_at_place` and `packed_in_cell`: the packed token there, `p` where there is none.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    place: torch.Tensor
+    packed_at_place: torch.Tensor
+    cell: torch.Tensor
+    packed_in_cell: torch.Tensor
+
+    @classmethod
+    def of(cls, n_read: torch.Tensor, longest: int) -> "Packing":
+        """The packing of paths [b, m, t] that are read up to `n_read` [b, m], which is 1..t; t is `longest`."""
+        b, m = n_read.shape
+        device, length = n_read.device, n_read.flatten()
+        length = (1 + LENGTH_STEP * ((length + LENGTH_STEP - 2) // LENGTH_STEP)).clamp(max=longest)
+        order = length.argsort(stable=True)
+        row = order.repeat_interleave(length[order])
+        within = torch.arange(len(row), device=device) - (length[order].cumsum(0) - length[order]).repeat_interleave(length[order])
+        place = row * longest + within
+        lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
+        prompt = row // m
+        by_prompt = prompt.argsort(stable=True)
+        of_prompt = length.view(b, m).sum(1)
+        number = torch.arange(len(row), device=device) - (of_prompt.cumsum(0) - of_prompt).repeat_interleave(of_prompt)
+        width = int(of_prompt.max())
+        cell = torch.empty_like(prompt).index_copy_(0, by_prompt, prompt[by_prompt] * width + number)
+        return cls(tuple(zip(counts, lengths, strict=True)), place, _inverse(place, b * m * longest), cell, _inverse(cell, b * width))
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all paths are of the longest length: everything then lies where it lay."""
+        return len(self.place) == len(self.packed_at_place)
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Tokens of each group."""
+        return [count * length for count, length in self.groups]
+
+    def to_rectangle(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` [p, ..] as the flat rectangle [b * w, ..], 0 in its free cells."""
+        return x if self.in_order else _Moved.apply(x, self.packed_in_cell, self.cell)
+
+    def from_rectangle(self, x: torch.Tensor) -> torch.Tensor:
+        """The packed [p, ..] of the flat rectangle `x` [b * w, ..]."""
+        return x if self.in_order else _Moved.apply(x, self.cell, self.packed_in_cell)
+
+    def to_paths(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` [p, ..] as the flat [b * m * t, ..], 0 where nothing is read."""
+        return x if self.in_order else _Moved.apply(x, self.packed_at_place, self.place)
+
+
+def _inverse(index: torch.Tensor, size: int) -> torch.Tensor:
+    """[size]: the position of each number in `index` [p], `p` for those that are not there."""
+    inverse = torch.full((size,), len(index), device=index.device)
+    return inverse.index_copy_(0, index, torch.arange(len(index), device=index.device))
+
+
+class _Moved(torch.autograd.Function):
+    """Rows of a matrix at other places. Both ways are one `index_select`, whose own gradient would add row by row."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, source: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(source, back)
+        return _rows(x, source)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        _, back = ctx.saved_tensors
+        return _rows(gradient, back), None, None
+
+
+def _rows(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows `index` of `x` [r, d]; 0 for the number r."""
+    return torch.cat([x, x.new_zeros(1, x.shape[1])]).index_select(0, index)
