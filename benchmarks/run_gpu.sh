@@ -3,7 +3,8 @@
 #
 #   benchmarks/run_gpu.sh packages              where there is a network: wheels of what that machine lacks, into .gpu/wheels
 #   benchmarks/run_gpu.sh bench [--quick]       all benchmarks, the slow ones excepted; tables into the folder of results
-#   benchmarks/run_gpu.sh recipe ml-1m [FILE]   the stages of a preset, FILE's settings laid over it; call it again until it says it is done
+#   benchmarks/run_gpu.sh recipe ml-1m [FILE]   the stages of a preset, FILE's settings laid over it; call it again until it says it is done.
+#                                               presets/ml-1m-paper.yaml as FILE trains for as many epochs as the paper
 #
 # The checkout travels with .gpu/wheels, with .gpu/archives/ml-1m*.zip for `recipe`, and with models/ and data/ of `make repro` for `bench`.
 # RESULTS: the folder of results, $OUT where that is set, else benchmarks/results. SECONDS_PER_CALL: when a call ends, 540 seconds.

@@ -1,5 +1,8 @@
 """The command line: help, and mistakes as one line."""
 
+import subprocess
+import sys
+
 import pytest
 
 from prorl.cli import main
@@ -33,3 +36,10 @@ def test_elsewhere_than_at_the_root_is_one_line_that_says_so(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert main(["experiments", "list"]) == 1
     assert capsys.readouterr().err == "prorl: no folder experiments/; run from the root of the repository\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
+    write(tmp_path)
+    command = f"{sys.executable} -m prorl.cli experiments list | true"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -54,7 +54,7 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PARAMS_FILE
         file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
-        own = dataset is None or dataset in read_params(file).datasets
+        own = dataset is None or dataset in round_trip_yaml().load(file)["datasets"]
         params = with_layers(file, [] if own else [preset_file(root, dataset)])
     if dataset is not None and dataset not in params["datasets"]:
         raise ConfigError(f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed")
@@ -62,27 +62,31 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
 
 
 def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int]) -> list[Run]:
-    """The runs of all rows for each of `seeds`; rows with the same overrides share one.
-
-    Raises `ConfigError` for overrides that params.yaml does not allow.
-    """
+    """The runs of all rows for each of `seeds`; rows with the same overrides share one."""
     rows = dict.fromkeys(experiment.run_of(row) for row in experiment.contents.rows)
     return [planned_run(experiment, params, dataset, row, seed) for seed in seeds for row in rows]
 
 
 def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, seed: int) -> Run:
-    """The run of `row`, with its settings read as strictly as a stage reads them."""
-    source = f"{FOLDER}/{experiment.name}.yaml: row {row}"
-    name = f"{dataset}-{experiment.name}-{row}-seed-{seed}"
-    changed, overrides = applied(params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source)
+    """The run of `row`. Raises `ConfigError` for keys that `params` does not have; values are not looked at."""
+    changed, overrides = applied(params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source_of(experiment, row))
+    return Run(f"{dataset}-{experiment.name}-{row}-seed-{seed}", row, seed, overrides, changed)
+
+
+def source_of(experiment: Experiment, row: str) -> str:
+    """How messages name `row`."""
+    return f"{FOLDER}/{experiment.name}.yaml: row {row}"
+
+
+def check_settings(experiment: Experiment, run: Run) -> None:
+    """Raises `ConfigError` for settings of `run` that the checked-out code would refuse."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PARAMS_FILE
-        round_trip_yaml().dump(changed, file)
+        round_trip_yaml().dump(run.params, file)
         try:
             read_params(file)
         except ConfigError as error:
-            raise ConfigError(str(error).replace(str(file), source)) from None
-    return Run(name, row, seed, overrides, changed)
+            raise ConfigError(str(error).replace(str(file), source_of(experiment, run.row))) from None
 
 
 def finished(root: Path, commit: str, run: Run) -> str | None:
@@ -105,6 +109,8 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
     params = base_params(root, commit, dataset)
     dataset = dataset or params["datasets"][0]
     runs = planned(experiment, params, dataset, seeds)
+    for run in runs:
+        check_settings(experiment, run)
     worktree = root / WORKTREES / dataset
     with _alone(worktree):
         for i, run in enumerate(runs, start=1):

@@ -6,7 +6,7 @@ import pytest
 
 from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
 from prorl.experiments.definition import experiment_names, read_experiment
-from prorl.experiments.running import planned
+from prorl.experiments.running import check_settings, planned
 from prorl.params import read_params
 from prorl.presets import round_trip_yaml, with_layers
 from tests.experiments.files import write
@@ -21,6 +21,8 @@ def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(na
     experiment = read_experiment(ROOT, name)
     params = with_layers(ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"])
     runs = planned(experiment, params, dataset, [1, 2])
+    for run in runs:
+        check_settings(experiment, run)
     assert len({run.name for run in runs}) == len(runs) == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
     assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
 

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from prorl.config import ConfigError
-from prorl.experiments.running import base_params, head, require_identity, run_all
+from prorl.experiments.definition import read_experiment
+from prorl.experiments.running import base_params, check_settings, head, planned_run, require_identity, run_all
 from prorl.presets import round_trip_yaml
 from prorl.worktrees import WorktreeError
 from tests.experiments.files import write
@@ -37,6 +38,20 @@ def test_settings_are_those_of_the_commit_under_the_data_sets_preset(repository)
     preset = base_params(repository, commit, "ml-1m")
     assert preset["datasets"] == ["ml-1m"]
     assert preset["finetune"]["ml-1m"]["steps"] > 0
+
+
+def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
+    """A table of an older commit: its params.yaml may lack what the code now asks for."""
+    params = round_trip_yaml().load(ROOT / "params.yaml")
+    del params["evaluate"]["precision"]
+    round_trip_yaml().dump(params, repository / "params.yaml")
+    subprocess.run(["git", "commit", "--quiet", "--all", "--message", "Older"], cwd=repository, check=True)
+    experiment = read_experiment(ROOT, "rewards")
+    found = base_params(repository, head(repository), "ml-100k")
+    run = planned_run(experiment, found, "ml-100k", "full", 1)
+    assert run.params == params | {key: run.params[key] for key in ("training_seed", "decoding", "pretrain", "finetune")}
+    with pytest.raises(ConfigError, match=r"row full: evaluate\.precision: missing"):
+        check_settings(experiment, run)
 
 
 def test_a_name_that_is_no_data_set_is_an_error(repository):
