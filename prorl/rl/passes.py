@@ -15,7 +15,7 @@ from prorl.rl.learner import Learner
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
 from prorl.rl.rollouts import Prompts
 
-PATHS_PER_PASS = 512  # prompts whose paths are alike in total length share a pass
+TOKENS_PER_PASS = 8192  # about; prompts whose paths are alike in total length share a pass
 LOSS_SUMS = ("loss", "kl", "entropy", "tokens", "clipped", "actions", "advantage", "advantage_square", "value_error")
 
 
@@ -43,11 +43,7 @@ def passes_of_halves(
     halves = []
     for half in (first, ~first):
         passes = []
-        rows_of_half = half.nonzero()[:, 0]
-        order = rows_of_half[paths.length[rows_of_half].sum(dim=1).argsort(stable=True)]
-        for rows in order.split(max(1, PATHS_PER_PASS // paths.length.shape[1])):
-            if len(rows) == 0:  # a split of nothing has one empty part
-                continue
+        for rows in _of_a_pass(half.nonzero()[:, 0], paths.length, learner.catalogue.n_levels):
             own = prompts[rows]
             passes.append(
                 Pass(
@@ -60,6 +56,14 @@ def passes_of_halves(
             )
         halves.append(passes)
     return halves[0], halves[1]
+
+
+def _of_a_pass(rows: torch.Tensor, length: torch.Tensor, n_levels: int) -> list[torch.Tensor]:
+    """The prompts `rows` [r], those of short paths first, cut where `TOKENS_PER_PASS` are reached; from `length` [b, m] in items."""
+    n_tokens = (length * n_levels + 1).sum(dim=1)[rows]
+    order = n_tokens.argsort(stable=True)
+    number = (n_tokens[order].cumsum(0) - 1) // TOKENS_PER_PASS
+    return list(rows[order].split(torch.unique_consecutive(number, return_counts=True)[1].tolist())) if len(rows) else []
 
 
 def pass_loss(learner: Learner, part: Pass, n_paths: int, *, critic_alone: bool) -> tuple[torch.Tensor, torch.Tensor]:

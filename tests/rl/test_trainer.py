@@ -127,8 +127,8 @@ def test_a_step_is_the_loss_of_its_parts(variant):
 
 def test_the_loss_does_not_depend_on_how_prompts_are_grouped_into_passes(monkeypatch):
     values = []
-    for n in (1, 8, 128):
-        monkeypatch.setattr(passes, "PATHS_PER_PASS", n)
+    for n in (1, 90, 8192):
+        monkeypatch.setattr(passes, "TOKENS_PER_PASS", n)
         values.append(take_step(a_learner(), some_prompts(), centering=True, seed=1))
     for other in values[1:]:
         assert other == pytest.approx(values[0], rel=1e-4, abs=1e-5)
