@@ -58,5 +58,5 @@ def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout)
 def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
     failed = checkout.run("python", "tools/preset.py", "ml-10m", check=False)
     assert failed.returncode != 0
-    assert failed.stderr == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m, own, released, steam\n"
+    assert failed.stderr == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, own, released, steam\n"
     assert not (checkout.root / ".presets").exists()
