@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS, ROOT
 
-# Module -> whether it is slow: `make bench` runs the others, in about 17 minutes on 2 cores, and `make bench-slow` the slow ones.
+# Module -> whether it is slow: `make bench` runs the others, in a quarter of an hour or so on 2 cores, and `make bench-slow` the slow ones.
 BENCHMARKS = {
     "rollouts_constrained": False,
     "rollouts_unconstrained": False,
