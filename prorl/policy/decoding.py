@@ -17,6 +17,7 @@ import torch
 
 from prorl.policy.beam import beams
 from prorl.policy.incremental import IncrementalDecoder
+from prorl.policy.kernels import exponential
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
@@ -76,7 +77,7 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
 def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """The choice [r] among `logits` [r, c] and its log-probability [r]: drawn with `uniform` [r], or the likeliest where that is None."""
     top, likeliest = logits.max(-1)
-    weights = (logits - top[:, None]).exp_()
+    weights = exponential(logits - top[:, None])
     if uniform is None:
         return likeliest, -weights.sum(-1).log()
     cumulated = weights.cumsum(-1, dtype=torch.float64)

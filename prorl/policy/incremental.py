@@ -1,10 +1,13 @@
 """The decoder of a T5 policy one token at a time, for all paths of a batch: the function of `T5Policy.decode`, laid out for speed.
 
-Weights are cast once to the precision of the surrounding autocast, queries, keys and values of a layer are one product, and the scales
-of its norms are part of the matrices behind them; keys and values of earlier tokens lie in buffers made once; all paths of a prompt
-attend to its encoding as one longer query. Tests hold it equal to `T5Policy.decode`.
+Keys and values are never made. A head's score q . k is (W_k^T W_q x) . x', so its two matrices are multiplied once into one that leads from
+a token to what meets the normed tokens themselves, and likewise W_o W_v. All heads then read one vector per token, in self-attention the
+normed earlier tokens and in cross-attention the encoder's states in every layer, where keys and values would be two vectors per head and
+layer. The scales of the norms are part of these matrices, which are cast once to the precision of the surrounding autocast. All paths of
+a prompt attend to its encoding as one longer query. Tests hold it equal to `T5Policy.decode`.
 
-Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` decoder tokens so far, `d` model width, `a` heads.
+Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for, `s` encoder tokens, `d` model
+width, `a` heads.
 """
 
 from dataclasses import dataclass
@@ -12,57 +15,57 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.policy.model import NORM_EPSILON, CrossMemory, T5Policy
+from prorl.policy.kernels import attention_weights
+from prorl.policy.model import NORM_EPSILON, Attention, Encoded, T5Policy
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
+ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vectors, which lie in one piece
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Layer:
-    """Matrices of one decoder layer, and the keys and values [r, max t, a, d_kv] of the tokens so far."""
+    """Matrices of one decoder layer, and the normed tokens [r, t, d] of its self-attention so far."""
 
-    qkv: torch.Tensor
+    self_in: torch.Tensor
     self_out: torch.Tensor
-    cross_q: torch.Tensor
+    cross_in: torch.Tensor
     cross_out: torch.Tensor
     wi: torch.Tensor
     wo: torch.Tensor
-    keys: torch.Tensor
-    values: torch.Tensor
+    earlier: torch.Tensor
 
 
 class IncrementalDecoder:
-    """Decodes rows, at first `m` for each of the prompts of `memory`, prompt by prompt; at most `max_tokens` each.
+    """Decodes rows, at first `m` for each of `prompts`, prompt by prompt; at most `max_tokens` each.
 
     For inference alone: it has no dropout.
     """
 
     @torch.no_grad()
-    def __init__(self, policy: T5Policy, memory: tuple[CrossMemory, ...], m: int, max_tokens: int):
-        self.policy, self.memory, self.length = policy, memory, 0
+    def __init__(self, policy: T5Policy, prompts: Encoded, m: int, max_tokens: int):
+        self.policy, self.length = policy, 0
         weight = policy.shared.weight
         device = weight.device.type
         self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        self._heads = (policy.sizes.n_heads, policy.sizes.d_kv)
-        self._prompt = torch.arange(len(memory[0].keys), device=weight.device).repeat_interleave(m)
+        self.prompts = Encoded(prompts.states.to(self.dtype), prompts.mask[:, 0])
+        self._prompt = torch.arange(len(prompts.states), device=weight.device).repeat_interleave(m)
         self._width, self._cell = m, None  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
-        shape = (len(self._prompt), max_tokens, *self._heads)
-        self._layers = [self._layer(block, weight.new_empty(shape, dtype=self.dtype)) for block in policy.decoder.block]
-        positions = torch.arange(max_tokens, device=weight.device)
-        self._bias = policy.decoder.position_bias(positions, positions).to(self.dtype)
+        nothing = weight.new_empty(len(self._prompt), 0, policy.sizes.d_model, dtype=self.dtype)
+        with torch.autocast(device, enabled=False):
+            self._layers = [self._layer(block, nothing) for block in policy.decoder.block]
+            positions = torch.arange(-(-max_tokens // ROOM) * ROOM, device=weight.device)
+            self._bias = policy.decoder.position_bias(positions, positions)
 
-    def _layer(self, block, buffer: torch.Tensor) -> _Layer:
+    def _layer(self, block, earlier: torch.Tensor) -> _Layer:
         self_attention, cross_attention, feed_forward = block.layer
-        own, crossed, dense = self_attention.SelfAttention, cross_attention.EncDecAttention, feed_forward.DenseReluDense
+        own_scale, crossed_scale = self_attention.layer_norm.weight, cross_attention.layer_norm.weight
         matrices = (
-            torch.cat([own.q.weight, own.k.weight, own.v.weight]) * self_attention.layer_norm.weight,
-            own.o.weight,
-            crossed.q.weight * cross_attention.layer_norm.weight,
-            crossed.o.weight,
-            dense.wi.weight * feed_forward.layer_norm.weight,
-            dense.wo.weight,
+            *_without_keys(self_attention.SelfAttention, own_scale, own_scale),
+            *_without_keys(cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale)),
+            feed_forward.DenseReluDense.wi.weight * feed_forward.layer_norm.weight,
+            feed_forward.DenseReluDense.wo.weight,
         )
-        return _Layer(*(matrix.to(self.dtype) for matrix in matrices), buffer, torch.empty_like(buffer))
+        return _Layer(*(matrix.to(self.dtype) for matrix in matrices), earlier)
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -70,9 +73,9 @@ class IncrementalDecoder:
         with torch.autocast(tokens.device.type, enabled=False):
             x = self.policy.shared(tokens)
             self.length += 1
-            for layer, memory in zip(self._layers, self.memory, strict=True):
+            for layer in self._layers:
                 x += F.linear(self._self_attention(self._normed(x), layer), layer.self_out)
-                x += F.linear(self._cross_attention(self._normed(x), layer, memory), layer.cross_out)
+                x += F.linear(self._cross_attention(self._normed(x), layer), layer.cross_out)
                 x += F.linear(F.linear(self._normed(x), layer.wi).relu_(), layer.wo)
             return self.policy.decoder.final_layer_norm(x)
 
@@ -81,28 +84,27 @@ class IncrementalDecoder:
         return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPSILON)).to(self.dtype)
 
     def _self_attention(self, normed: torch.Tensor, layer: _Layer) -> torch.Tensor:
-        query, key, value = F.linear(normed, layer.qkv).view(len(normed), 3, *self._heads).unbind(1)
-        keys, values = layer.keys[: len(normed), : self.length], layer.values[: len(normed), : self.length]
-        keys[:, -1], values[:, -1] = key, value
-        bias = self._bias[None, :, self.length - 1, None, : self.length]
-        attended = F.scaled_dot_product_attention(
-            query[:, :, None], keys.transpose(1, 2), values.transpose(1, 2), attn_mask=bias, scale=1.0
-        )
-        return attended.reshape(len(normed), -1)
+        n, room = len(normed), layer.earlier.shape[1]
+        if self.length > room:
+            room += ROOM
+            layer.earlier = F.pad(layer.earlier[:n], (0, 0, 0, ROOM))
+        earlier = layer.earlier[:n]
+        earlier[:, self.length - 1] = normed
+        queries = F.linear(normed, layer.self_in).view(n, -1, normed.shape[1])
+        return _attend(queries, earlier, self._bias[:, self.length - 1, :room]).view(n, -1)
 
-    def _cross_attention(self, normed: torch.Tensor, layer: _Layer, memory: CrossMemory) -> torch.Tensor:
-        query, b = F.linear(normed, layer.cross_q), len(memory.keys)
+    def _cross_attention(self, normed: torch.Tensor, layer: _Layer) -> torch.Tensor:
+        queries, cells = F.linear(normed, layer.cross_in), len(self.prompts.states) * self._width
         if self._cell is not None:
-            query = query.new_zeros(b * self._width, query.shape[1]).index_copy_(0, self._cell, query)
-        query = query.view(b, self._width, *self._heads).transpose(1, 2)
-        attended = F.scaled_dot_product_attention(query, memory.keys, memory.values, attn_mask=memory.mask.to(self.dtype), scale=1.0)
-        attended = attended.transpose(1, 2).reshape(b * self._width, -1)
+            queries = queries.new_zeros(cells, queries.shape[1]).index_copy_(0, self._cell, queries)
+        queries = queries.view(len(self.prompts.states), -1, normed.shape[1])
+        attended = _attend(queries, self.prompts.states, self.prompts.mask).view(cells, -1)
         return attended if self._cell is None else attended[self._cell]
 
     def keep(self, running: torch.Tensor) -> torch.Tensor:
         """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in their new order.
 
-        Rows at the end move into the places of finished ones, so that few keys and values are copied.
+        Rows at the end move into the places of finished ones, so that few earlier tokens are copied.
         """
         n = int(running.sum())
         gaps, movers = (~running[:n]).nonzero()[:, 0], n + running[n:].nonzero()[:, 0]
@@ -118,17 +120,33 @@ class IncrementalDecoder:
 
     def _copy(self, source: torch.Tensor, destination: torch.Tensor | slice) -> None:
         for layer in self._layers:
-            for buffer in (layer.keys, layer.values):
-                buffer[destination, : self.length] = buffer[source, : self.length]
+            layer.earlier[destination] = layer.earlier[source]
 
     def _arrange(self, prompt: torch.Tensor) -> None:
         """Give every row a cell of the rectangle [b, w]; `prompt` [r] are the prompts of the rows."""
-        counts = torch.bincount(prompt, minlength=len(self.memory[0].keys))
+        counts = torch.bincount(prompt, minlength=len(self.prompts.states))
         left = counts.nonzero()[:, 0]
         if len(left) <= COMPACTION * len(counts):
-            self.memory = tuple(layer.select(left) for layer in self.memory)
+            self.prompts = self.prompts.select(left)
             prompt, counts = torch.searchsorted(left, prompt), counts[left]
         order = prompt.argsort(stable=True)
         place = torch.arange(len(prompt), device=prompt.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         self._prompt, self._width = prompt, int(counts.max())
         self._cell = torch.empty_like(prompt).index_copy_(0, order, prompt[order] * self._width + place)
+
+
+def _without_keys(attention: Attention, scale: torch.Tensor, read_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The matrices W_k^T W_q [a * d, d] and W_o W_v [d, a * d] of all heads.
+
+    `scale` [d] is that of the norm before the tokens that ask, `read_scale` [d] of those that are read.
+    """
+    queries, keys, values = (matrix.weight.unflatten(0, (attention.n_heads, -1)) for matrix in (attention.q, attention.k, attention.v))
+    outputs = attention.o.weight.unflatten(1, (attention.n_heads, -1)).transpose(0, 1)
+    into = (keys * read_scale).mT @ (queries * scale)
+    out = outputs @ (values * read_scale)
+    return into.flatten(0, 1), out.transpose(0, 1).flatten(1)
+
+
+def _attend(queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """What `queries` [b, q, d] meet among `tokens` [b, s, d], [b, q, d]; `bias` is added to the scores [b, q, s]."""
+    return attention_weights(queries @ tokens.mT, bias) @ tokens

@@ -1,7 +1,16 @@
 """Parts of a T5 layer whose plain form in PyTorch is slow on a CPU, with gradients of their own."""
 
+import math
+
 import torch
 import torch.nn.functional as F
+
+VECTOR = 16  # float32 numbers that a CPU handles at once
+
+
+def exponential(x: torch.Tensor) -> torch.Tensor:
+    """e^x by way of 2^x: PyTorch's `exp` on a CPU takes 20 to 70 times as long where the result is 0 or nearly so, as for -inf."""
+    return (x * math.log2(math.e)).exp2_()
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
@@ -12,23 +21,21 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch
 
 
 class _RMSNorm(torch.autograd.Function):
-    """With n = x / rms(x): the gradient of x is (g w - n mean(g w n)) / rms(x)."""
+    """With 1/rms(x) = s: the gradient of x is s (g w - s^2 x mean(g w x)), that of w the sum of s g x."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight).to(dtype)
+        return torch.mul(x * scale, weight, out=torch.empty_like(x, dtype=dtype))
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         x, weight, scale = ctx.saved_tensors
-        normed = x * scale
-        gradient = gradient.to(x.dtype)
-        of_weight = (gradient * normed).flatten(0, -2).sum(0)
-        gradient = gradient * weight
-        share = (gradient * normed).mean(-1, keepdim=True)
-        return torch.addcmul(gradient, normed, share, value=-1).mul_(scale), of_weight, None, None
+        product = (gradient * x).flatten(0, -2)
+        of_weight = scale.flatten() @ product
+        share = (product @ weight).view(scale.shape).mul_(scale.square()).div_(-x.shape[-1])
+        return (gradient * weight).addcmul_(x, share).mul_(scale), of_weight, None, None
 
 
 def attention_weights(scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -42,8 +49,8 @@ class _AttentionWeights(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         weights = scores + bias
-        if weights.device.type == "cpu":
-            weights = weights.sub_(weights.amax(-1, keepdim=True)).exp_()
+        if weights.device.type == "cpu" and weights.shape[-1] < VECTOR:
+            weights = exponential(weights - weights.amax(-1, keepdim=True))
             weights = weights.div_(weights.sum(-1, keepdim=True))
         else:
             weights = weights.softmax(-1)

@@ -1,6 +1,6 @@
 """The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
 
-The same function, written anew for what guidance needs: the encoder and the cross-attention keys once per prompt, shared by its m
+The same function, written anew for what guidance needs: the encoder and the cross-attention's keys once per prompt, shared by its m
 paths; nothing behind the end of a path; and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Token by
 token it is decoded by `prorl.policy.incremental`.
 
@@ -87,10 +87,11 @@ class Attention(nn.Module):
             attended.append(own.flatten(0, 1))
         return self.o(torch.cat(attended))
 
-    def across(self, x: torch.Tensor, packing: Packing, memory: "CrossMemory") -> torch.Tensor:
+    def across(self, x: torch.Tensor, packing: Packing, prompts: "Encoded") -> torch.Tensor:
         """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as one longer query."""
-        queries = packing.to_rectangle(self.q(x)).view(len(memory.keys), -1, self.n_heads * memory.keys.shape[-1])
-        return self.o(packing.from_rectangle(self.attend(self.split(queries), memory.keys, memory.values, memory.mask).flatten(0, 1)))
+        queries = packing.to_rectangle(self.q(x)).unflatten(0, (len(prompts.states), -1))
+        attended = self.attend(self.split(queries), *self.keys_and_values(prompts.states), prompts.mask)
+        return self.o(packing.from_rectangle(attended.flatten(0, 1)))
 
 
 class FeedForward(nn.Module):
@@ -163,8 +164,8 @@ class T5Policy(nn.Module):
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
         return dropout(x, self.sizes.dropout, self.training)
 
-    def encode(self, tokens: torch.Tensor) -> tuple["CrossMemory", ...]:
-        """What the decoder attends to, per layer, for `tokens` [b, s]; padding (0) is not attended to."""
+    def encode(self, tokens: torch.Tensor) -> "Encoded":
+        """What the decoder attends to for `tokens` [b, s]; padding (0) is not attended to."""
         x = self._drop(self.shared(tokens))
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = self.encoder.position_bias(positions, positions)
@@ -175,10 +176,9 @@ class T5Policy(nn.Module):
             attention, feed_forward = block.layer
             x = x + self._drop(attention.SelfAttention.within(attention.layer_norm(x), bias))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
-        x = self._drop(self.encoder.final_layer_norm(x))
-        return tuple(CrossMemory(*block.layer[1].EncDecAttention.keys_and_values(x), mask) for block in self.decoder.block)
+        return Encoded(self._drop(self.encoder.final_layer_norm(x)), mask)
 
-    def decode(self, tokens: torch.Tensor, memory: tuple["CrossMemory", ...], n_read: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(self, tokens: torch.Tensor, prompts: "Encoded", n_read: torch.Tensor | None = None) -> torch.Tensor:
         """Decoder states [b, m, t, d] for `tokens` [b, m, t], of which the first `n_read` [b, m] are read, 1 or more; None is all.
 
         States of tokens that are not read have no meaning.
@@ -188,10 +188,10 @@ class T5Policy(nn.Module):
         x = self._drop(self.shared(tokens.flatten()[packing.place]))
         positions = torch.arange(t, device=tokens.device)
         bias = self.decoder.position_bias(positions, positions)
-        for block, own_memory in zip(self.decoder.block, memory, strict=True):
+        for block in self.decoder.block:
             self_attention, cross_attention, feed_forward = block.layer
             x = x + self._drop(self_attention.SelfAttention.within_groups(self_attention.layer_norm(x), packing, bias))
-            x = x + self._drop(cross_attention.EncDecAttention.across(cross_attention.layer_norm(x), packing, own_memory))
+            x = x + self._drop(cross_attention.EncDecAttention.across(cross_attention.layer_norm(x), packing, prompts))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
         return packing.to_paths(self._drop(self.decoder.final_layer_norm(x, x.dtype))).view(b, m, t, -1)
 
@@ -207,16 +207,15 @@ class T5Policy(nn.Module):
 
 
 @dataclass(frozen=True)
-class CrossMemory:
-    """One layer's keys and values [b, a, s, d_kv] of the encoded prompts, and the mask [b, 1, 1, s] of their padding."""
+class Encoded:
+    """The encoder's states [b, s, d] of prompts, and the mask [b, 1, 1, s] of their padding."""
 
-    keys: torch.Tensor
-    values: torch.Tensor
+    states: torch.Tensor
     mask: torch.Tensor
 
-    def select(self, rows: torch.Tensor) -> "CrossMemory":
+    def select(self, rows: torch.Tensor) -> "Encoded":
         """Those of the prompts `rows`."""
-        return CrossMemory(self.keys[rows], self.values[rows], self.mask[rows])
+        return Encoded(self.states[rows], self.mask[rows])
 
 
 def relative_bucket(distance: torch.Tensor, *, bidirectional: bool) -> torch.Tensor:

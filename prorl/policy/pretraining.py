@@ -147,7 +147,7 @@ def train_step(
     order = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]
     loss = torch.zeros((), device=run.device)
     # Short and long paths apart, so that little padding is computed.
-    pieces = [piece for piece in order.tensor_split(2) if len(piece)]
+    pieces = [piece for piece in order.tensor_split(1) if len(piece)]
     for i, piece in enumerate(pieces):
         with run.no_sync(model) if i < len(pieces) - 1 else contextlib.nullcontext():
             with run.autocast():

@@ -65,4 +65,4 @@ def gradient_variance(first: torch.Tensor, second: torch.Tensor, share: float) -
     gradient, so what they differ by is noise, of the prompts' draw and of the rollouts'. Unbiased, since no baseline is shared by them.
     """
     difference = first / share - second / (1 - share)
-    return share * (1 - share) * difference.double().square().sum().item()
+    return share * (1 - share) * torch.linalg.vector_norm(difference, dtype=torch.float64).item() ** 2

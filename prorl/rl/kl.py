@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from prorl.policy.kernels import exponential
+
 LARGEST_ERROR, GAIN = 0.2, 0.1  # Ziegler et al. 2019, section 2.2
 
 
@@ -17,7 +19,7 @@ def exact_kl(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """
     possible = log_probs > -torch.inf
     difference = torch.where(possible, log_probs, 0.0) - torch.where(possible, reference, 0.0)
-    return (log_probs.exp() * difference).sum(-1)
+    return (exponential(log_probs) * difference).sum(-1)
 
 
 def k1(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

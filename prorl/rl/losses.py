@@ -6,6 +6,7 @@ Shape key: `p` actions of all paths, `r` tokens of one level, `c` choices of tha
 import torch
 
 from prorl.config import Clip
+from prorl.policy.kernels import exponential
 
 
 def policy_gradient(advantages: torch.Tensor, log_probs: torch.Tensor, n_paths: int) -> torch.Tensor:
@@ -35,4 +36,4 @@ def is_clipped(advantages: torch.Tensor, log_probs: torch.Tensor, old_log_probs:
 
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:
     """Entropy of each token's distribution, [r] in nats, from log-probabilities [r, c]."""
-    return -(log_probs.exp() * torch.where(log_probs > -torch.inf, log_probs, 0.0)).sum(-1)
+    return -(exponential(log_probs) * torch.where(log_probs > -torch.inf, log_probs, 0.0)).sum(-1)

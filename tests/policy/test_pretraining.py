@@ -113,7 +113,7 @@ def test_the_loss_falls(tmp_path, precision):
 def test_the_best_weights_are_those_given_back(tmp_path):
     """A learning rate that ruins the policy after the first evaluation."""
     catalogue = random_catalogue(N_ITEMS)
-    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=0.3, warmup_steps=10))
+    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=3.0, warmup_steps=10))
     validation = towards_target(20, seed=1)
     assert result["best_step"] < 10
     assert rows[-1]["values"]["validation/loss"] > result["validation_loss"]
