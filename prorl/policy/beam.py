@@ -29,7 +29,7 @@ def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target:
     score[:, 0] = 0
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
-        logits = policy.logits(decoder.step(states.token.clamp(min=0)), level_ids[level])
+        logits = policy.logits(decoder.step(states.unread.clamp(min=0)), level_ids[level])
         log_probs = masked_log_softmax(logits, states.allowed(catalogue, t, level) if rules.constrained else None)
         log_probs = _staying_where(ended | score.flatten().isneginf(), log_probs)
         score, best = (score[..., None] + log_probs.view(b, n_beams, -1)).flatten(1).topk(n_beams)
@@ -44,7 +44,7 @@ def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target:
         ended = ended | (token == catalogue.vocabulary.eos)
         if ended.all():
             break
-        states = states.after(catalogue, level, token)
+        states = states.read().after(catalogue, level, token)
         if level == n_levels - 1:
             items[:, t] = states.item.masked_fill(ended, 0)
     exists = ~score.isneginf()

@@ -5,7 +5,8 @@ sampling over all ids that a decoder may emit, padding and the reserved id among
 path wherever it stands, and what has been written is read in groups of one item's tokens. A group that is no item is a non-item; a
 partial group before EOS is dropped.
 
-The encoder runs once per prompt for its m paths; decoder keys and values are cached; finished paths leave the batch. Every uniform
+The encoder runs once per prompt for its m paths; what the decoder has read is kept; finished paths leave the batch. Where an item's first
+codes leave one item alone, its other codes are no choice: the decoder reads them with the next token that is one. Every uniform
 number is a hash of seed, step, prompt, rollout and position, so that a rollout does not depend on the batch or the process it is drawn in.
 
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c` choices.
@@ -21,6 +22,9 @@ from prorl.policy.kernels import exponential
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
+
+
+ALL_AT_ONCE = 0.5  # where more than this share of the paths has a choice, the decoder goes on with all of them; else it looks ahead for those
 
 
 @torch.no_grad()
@@ -53,11 +57,23 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
-        logits = policy.logits(decoder.step(running.token), level_ids[level]).div_(temperature)
-        if rules.constrained:
-            logits.masked_fill_(~running.allowed(catalogue, t, level), -torch.inf)
-        choice, log_prob = choose(logits, None if uniforms is None else uniforms[running.prompt, running.rollout, position])
-        token = level_ids[level][choice]
+
+        def chosen(part: Unfinished, states: torch.Tensor, position=position, t=t, level=level) -> tuple[torch.Tensor, torch.Tensor]:
+            logits = policy.logits(states, level_ids[level]).div_(temperature)
+            if rules.constrained:
+                logits.masked_fill_(~part.allowed(catalogue, t, level), -torch.inf)
+            choice, log_prob = choose(logits, None if uniforms is None else uniforms[part.prompt, part.rollout, position])
+            return level_ids[level][choice], log_prob
+
+        token = running.only_token(catalogue, level)
+        undecided = (token == 0).nonzero()[:, 0]
+        log_prob = paths.log_prob.new_zeros(len(token))
+        if len(undecided) > ALL_AT_ONCE * len(token):
+            states, running = decoder.step(running.unread), running.read()
+            token, log_prob = chosen(running, states)
+        elif len(undecided):
+            part = running[undecided]
+            token[undecided], log_prob[undecided] = chosen(part, decoder.peek(part.unread, undecided))
         paths.tokens[running.prompt, running.rollout, position] = token
         paths.log_prob[running.prompt, running.rollout, t] += log_prob
         if not rules.constrained or (level == 0 and t >= rules.min_length):

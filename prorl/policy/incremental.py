@@ -1,4 +1,4 @@
-"""The decoder of a T5 policy one token at a time, for all paths of a batch: the function of `T5Policy.decode`, laid out for speed.
+"""The decoder of a T5 policy token by token, for all paths of a batch: the function of `T5Policy.decode`, laid out for speed.
 
 Keys and values are never made. A head's score q . k is (W_k^T W_q x) . x', so its two matrices are multiplied once into one that leads from
 a token to what meets the normed tokens themselves, and likewise W_o W_v. All heads then read one vector per token, in self-attention the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.policy.kernels import attention_weights
+from prorl.policy.kernels import attention_weights, inverse_rms
 from prorl.policy.model import NORM_EPSILON, Attention, Encoded, T5Policy
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
@@ -69,37 +69,60 @@ class IncrementalDecoder:
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Decoder states [r, d] after `tokens` [r], which follow all those given before."""
+        """Decoder states [r, d] after the last of `tokens` [r, n], one or more, which follow all those given before."""
+        states = self._states(tokens, None)
+        self.length += tokens.shape[1]
+        return states
+
+    @torch.no_grad()
+    def peek(self, tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """What `step` would give for the rows numbered `rows` [q] with `tokens` [q, n]; the decoder stays where it is."""
+        return self._states(tokens, rows)
+
+    def _states(self, tokens: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         with torch.autocast(tokens.device.type, enabled=False):
             x = self.policy.shared(tokens)
-            self.length += 1
             for layer in self._layers:
-                x += F.linear(self._self_attention(self._normed(x), layer), layer.self_out)
-                x += F.linear(self._cross_attention(self._normed(x), layer), layer.cross_out)
+                normed = self._normed(x)
+                read = self._read(layer, normed, rows)
+                if layer is self._layers[-1]:  # only the last token's state is asked for
+                    x, normed = x[:, -1:].contiguous(), normed[:, -1:].contiguous()
+                x = x + F.linear(self._self_attention(normed, layer, read, self.length + tokens.shape[1]), layer.self_out)
+                x += F.linear(self._cross_attention(self._normed(x), layer, rows), layer.cross_out)
                 x += F.linear(F.linear(self._normed(x), layer.wi).relu_(), layer.wo)
-            return self.policy.decoder.final_layer_norm(x)
+            return self.policy.decoder.final_layer_norm(x[:, 0])
 
     def _normed(self, x: torch.Tensor) -> torch.Tensor:
         """`x` over its root mean square; the norm's scale is part of the matrix that follows."""
-        return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPSILON)).to(self.dtype)
+        return torch.mul(x, inverse_rms(x, NORM_EPSILON), out=torch.empty_like(x, dtype=self.dtype))
 
-    def _self_attention(self, normed: torch.Tensor, layer: _Layer) -> torch.Tensor:
-        n, room = len(normed), layer.earlier.shape[1]
-        if self.length > room:
-            room += ROOM
-            layer.earlier = F.pad(layer.earlier[:n], (0, 0, 0, ROOM))
-        earlier = layer.earlier[:n]
-        earlier[:, self.length - 1] = normed
-        queries = F.linear(normed, layer.self_in).view(n, -1, normed.shape[1])
-        return _attend(queries, earlier, self._bias[:, self.length - 1, :room]).view(n, -1)
+    def _read(self, layer: _Layer, normed: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """The normed tokens [r, t, d] read so far, `normed` [r, n, d] behind the earlier ones; kept where `rows` is None."""
+        end = self.length + normed.shape[1]
+        if rows is None and end > layer.earlier.shape[1]:
+            layer.earlier = _with_room(layer.earlier[: len(normed)], end)
+        read = layer.earlier[: len(normed)] if rows is None else _with_room(layer.earlier[rows], end)
+        read[:, self.length : end] = normed
+        return read
 
-    def _cross_attention(self, normed: torch.Tensor, layer: _Layer) -> torch.Tensor:
-        queries, cells = F.linear(normed, layer.cross_in), len(self.prompts.states) * self._width
-        if self._cell is not None:
-            queries = queries.new_zeros(cells, queries.shape[1]).index_copy_(0, self._cell, queries)
-        queries = queries.view(len(self.prompts.states), -1, normed.shape[1])
-        attended = _attend(queries, self.prompts.states, self.prompts.mask).view(cells, -1)
-        return attended if self._cell is None else attended[self._cell]
+    def _self_attention(self, normed: torch.Tensor, layer: _Layer, read: torch.Tensor, end: int) -> torch.Tensor:
+        """[r, n, a * d] of the last tokens `normed` [r, n, d] among those `read` [r, t, d], of which there are `end`."""
+        n_rows, n, width = normed.shape
+        bias = self._bias[:, end - n : end, : read.shape[1]].transpose(0, 1).flatten(0, 1)
+        return _attend(F.linear(normed, layer.self_in).view(n_rows, -1, width), read, bias).view(n_rows, n, -1)
+
+    def _cross_attention(self, normed: torch.Tensor, layer: _Layer, rows: torch.Tensor | None) -> torch.Tensor:
+        """[r, n, a * d] of `normed` [r, n, d] among the tokens of their prompts."""
+        (n_rows, n, width), queries, prompts = normed.shape, F.linear(normed, layer.cross_in), self.prompts
+        if rows is not None:
+            prompts = prompts.select(self._prompt[rows])
+        elif self._cell is not None:
+            cells = queries.new_zeros(len(prompts.states) * self._width, n * queries.shape[2])
+            queries = cells.index_copy_(0, self._cell, queries.flatten(1))
+        attended = _attend(queries.view(len(prompts.states), -1, width), prompts.states, prompts.mask)
+        if rows is None and self._cell is not None:
+            attended = attended.view(-1, n * layer.cross_out.shape[1])[self._cell]
+        return attended.view(n_rows, n, -1)
 
     def keep(self, running: torch.Tensor) -> torch.Tensor:
         """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in their new order.
@@ -145,6 +168,11 @@ def _without_keys(attention: Attention, scale: torch.Tensor, read_scale: torch.T
     into = (keys * read_scale).mT @ (queries * scale)
     out = outputs @ (values * read_scale)
     return into.flatten(0, 1), out.transpose(0, 1).flatten(1)
+
+
+def _with_room(tokens: torch.Tensor, end: int) -> torch.Tensor:
+    """`tokens` [r, t, d] with room for `end` of them."""
+    return F.pad(tokens, (0, 0, 0, max(0, -(-end // ROOM) * ROOM - tokens.shape[1])))
 
 
 def _attend(queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -20,12 +20,17 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch
     return _RMSNorm.apply(x, weight, epsilon, dtype)
 
 
+def inverse_rms(x: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """1 / root mean square [.., 1] of `x` [.., d], `epsilon` being added to the mean."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+
+
 class _RMSNorm(torch.autograd.Function):
     """With 1/rms(x) = s: the gradient of x is s (g w - s^2 x mean(g w x)), that of w the sum of s g x."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        scale = inverse_rms(x, epsilon)
         ctx.save_for_backward(x, weight, scale)
         return torch.mul(x * scale, weight, out=torch.empty_like(x, dtype=dtype))
 

@@ -111,7 +111,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class LevelActions:
-    """The tokens of one level that paths chose, `r` of them; unconstrained, those of all levels.
+    """The tokens of one level that paths chose among two or more, `r` of them; unconstrained, those of all levels.
 
     ids [c]: the vocabulary's ids of that level's choices; source [r]: index of the decoder state that chose, in flat [b * m * s];
     action [r]: index of the action it belongs to, in flat [b * m * (t + 1)]; allowed [r, c]: the choices it had, None for all;
@@ -131,13 +131,14 @@ class Actions:
     among what.
 
     An action at position t is an item or non-item (all its tokens) or the stop (EOS, and the partial group before it). A path of the
-    longest length makes no stop.
+    longest length makes no stop. `n_tokens` [b * m * (t + 1)] are the tokens of each action, those without an alternative too; 0 where
+    none is made.
     """
 
     decoder_tokens: torch.Tensor
     n_read: torch.Tensor
     levels: tuple[LevelActions, ...]
-    n_positions: int
+    n_tokens: torch.Tensor
 
     @classmethod
     def of_paths(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, paths: Paths) -> "Actions":
@@ -156,14 +157,15 @@ class Actions:
         decoder_tokens = torch.cat([tokens.new_zeros(b, m, 1), tokens[..., : n_states - 1].clamp(min=0)], dim=2)
         prompt, rollout, place = emitted.nonzero(as_tuple=True)
         row, n_positions = prompt * m + rollout, n_tokens // catalogue.n_levels + 1
+        action = row * n_positions + place // catalogue.n_levels
         every = LevelActions(
             ids=catalogue.choice_ids(0, tokens.device),
             source=row * n_states + place,
-            action=row * n_positions + place // catalogue.n_levels,
+            action=action,
             allowed=None,
             chosen=tokens[prompt, rollout, place],
         )
-        return cls(decoder_tokens, n_read, (every,), n_positions)
+        return cls(decoder_tokens, n_read, (every,), torch.bincount(action, minlength=b * m * n_positions))
 
     @classmethod
     def _of_items(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor) -> "Actions":
@@ -185,6 +187,8 @@ class Actions:
         if "repeats" in catalogue.decoding.forbid:
             earlier = torch.arange(t_max, device=device) < position[:, None]
             forbidden = torch.cat([forbidden, items[prompt, rollout] * earlier], dim=1)
+        n_tokens = torch.zeros(b * m * (t_max + 1), dtype=torch.int64, device=device)
+        n_tokens[row * (t_max + 1) + position] = torch.where(item != 0, n_levels, 1)
         levels = []
         for level in range(n_levels):
             if level == 1:  # a stop has one token
@@ -194,16 +198,18 @@ class Actions:
             chosen = trie.item_codes[item, level]
             if level == 0:
                 chosen = torch.where(item != 0, chosen, catalogue.vocabulary.codebook_size)
+            allowed = catalogue.allowed(node, level, forbidden, position)
+            several = (allowed.sum(1) > 1).nonzero()[:, 0]
             levels.append(
                 LevelActions(
                     ids=catalogue.choice_ids(level, device),
-                    source=row * n_states + position * n_levels + level,
-                    action=row * (t_max + 1) + position,
-                    allowed=catalogue.allowed(node, level, forbidden, position),
-                    chosen=chosen,
+                    source=(row * n_states + position * n_levels + level)[several],
+                    action=(row * (t_max + 1) + position)[several],
+                    allowed=allowed[several],
+                    chosen=chosen[several],
                 )
             )
-        return cls(decoder_tokens, n_read, tuple(levels), t_max + 1)
+        return cls(decoder_tokens, n_read, tuple(levels), n_tokens)
 
 
 def masked_log_softmax(logits: torch.Tensor, allowed: torch.Tensor | None) -> torch.Tensor:

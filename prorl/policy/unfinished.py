@@ -17,7 +17,7 @@ class Unfinished:
     """The paths of a batch still being decoded.
 
     All [r, ..]: the numbers of `prompt` and `rollout`, the items `forbidden` [r, f], the `node` in the trie within an item, the `item`
-    completed last and the last `token`.
+    completed last and the tokens `unread` [r, u], which the decoder has not been given yet.
     """
 
     prompt: torch.Tensor
@@ -25,7 +25,7 @@ class Unfinished:
     forbidden: torch.Tensor
     node: torch.Tensor
     item: torch.Tensor
-    token: torch.Tensor
+    unread: torch.Tensor
 
     @classmethod
     def at_start(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int) -> "Unfinished":
@@ -38,7 +38,7 @@ class Unfinished:
             forbidden=catalogue.forbidden_at_start(history, target).repeat_interleave(m, dim=0),
             node=torch.full((b * m,), ROOT, dtype=torch.int32, device=device),
             item=nothing,
-            token=nothing,
+            unread=nothing[:, None],
         )
 
     def __getitem__(self, rows: torch.Tensor) -> "Unfinished":
@@ -48,13 +48,24 @@ class Unfinished:
         """Which choices [r, c] of `level` the paths have at position `t`."""
         return catalogue.allowed(self.node, level, self.forbidden, torch.full_like(self.prompt, t))
 
+    def only_token(self, catalogue: Catalogue, level: int) -> torch.Tensor:
+        """The token [r] with which the trie goes on at `level` where there is no other, else 0; at an item's first level a path may stop."""
+        if level == 0 or not catalogue.decoding.constrained:
+            return torch.zeros_like(self.prompt)
+        code = catalogue.trie.only_code[self.node]
+        return torch.where(code >= 0, 1 + catalogue.vocabulary.codebook_size * level + code, 0)
+
+    def read(self) -> "Unfinished":
+        """The same once the decoder has been given all tokens."""
+        return replace(self, unread=self.unread[:, :0])
+
     def after(self, catalogue: Catalogue, level: int, token: torch.Tensor) -> "Unfinished":
         """The same after `token` [r] at `level`: one code further, or with one more `item`, which is forbidden from then on."""
-        node = catalogue.next_node(self.node, level, token)
+        node, unread = catalogue.next_node(self.node, level, token), torch.cat([self.unread, token[:, None]], dim=1)
         if level < catalogue.n_levels - 1:
-            return replace(self, node=node, token=token)
+            return replace(self, node=node, unread=unread)
         item = catalogue.trie.leaf_item[node]
         item = item.masked_fill(item == 0, NON_ITEM)
         repeats = "repeats" in catalogue.decoding.forbid
         forbidden = torch.cat([self.forbidden, item[:, None]], dim=1) if repeats else self.forbidden
-        return replace(self, node=torch.full_like(node, ROOT), item=item, forbidden=forbidden, token=token)
+        return replace(self, node=torch.full_like(node, ROOT), item=item, forbidden=forbidden, unread=unread)

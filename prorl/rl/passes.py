@@ -119,7 +119,7 @@ class _Terms:
 def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states: torch.Tensor) -> _Terms:
     """The log-probabilities of a pass, and what they say of policy and reference, from their decoder states [b * m * s, d]."""
     settings, device = learner.settings, states.device
-    log_prob, reference_log_prob, n_tokens = (torch.zeros(part.to_go.numel(), device=device) for _ in range(3))
+    log_prob, reference_log_prob = (torch.zeros(part.to_go.numel(), device=device) for _ in range(2))
     kl, nats = torch.zeros((), device=device), torch.zeros((), device=device)
     for taken in part.actions.levels:
         counted = part.acts[taken.action].float()
@@ -133,7 +133,7 @@ def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states:
             nats = nats + (entropy(log_probs) * counted).sum()
         log_prob = log_prob.index_add(0, taken.action, log_probs.gather(1, taken.chosen[:, None])[:, 0])
         reference_log_prob = reference_log_prob.index_add(0, taken.action, reference.gather(1, taken.chosen[:, None])[:, 0])
-        n_tokens = n_tokens.index_add(0, taken.action, counted)
+    n_tokens = part.actions.n_tokens * part.acts
     if settings.item_log_prob == "mean":
         log_prob, reference_log_prob = (x / n_tokens.clamp(min=1) for x in (log_prob, reference_log_prob))
     sampled_kl = torch.zeros((), device=device)

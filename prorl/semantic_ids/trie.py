@@ -16,12 +16,14 @@ class Trie:
     """Codes of items as a prefix tree.
 
     next_node [inner nodes, c] int32: the node behind a code, `DEAD` where no item goes on so; the leaves, numbered last, have no row.
+    only_code [inner nodes] int64: the code that leads on from a node where there is no other, else -1.
     n_items_below [nodes] int32: items under a node; 0 under `DEAD`.
     leaf_item [nodes] int64: the item a full code ends at, else 0.
     item_codes [n+1, k] int64 and item_parents [n+1, k] int32: each item's codes, and the node before each of them (-1 for item 0).
     """
 
     next_node: torch.Tensor
+    only_code: torch.Tensor
     n_items_below: torch.Tensor
     leaf_item: torch.Tensor
     item_codes: torch.Tensor
@@ -64,12 +66,16 @@ class Trie:
         next_node = np.zeros((n_nodes - n, codebook_size), dtype=np.int32)  # 1 KiB for each node of 256 codes
         edge = np.concatenate(edges)
         next_node.reshape(-1)[edge] = np.arange(2, n_nodes)
+        n_edges = np.bincount(edge // codebook_size, minlength=len(next_node))
+        only_code = np.full(len(next_node), -1, dtype=np.int64)
+        only_code[edge // codebook_size] = edge % codebook_size
+        only_code[n_edges > 1] = -1
         below = np.bincount(parents[1:].ravel(), minlength=n_nodes).astype(np.int32)
         below[node] = 1
         leaf_item = np.zeros(n_nodes, dtype=np.int64)
         leaf_item[node] = np.arange(1, n + 1)
         item_codes = np.concatenate([np.zeros((1, n_levels), dtype=np.int64), codes])
-        return cls(*(torch.from_numpy(table) for table in (next_node, below, leaf_item, item_codes, parents)))
+        return cls(*(torch.from_numpy(table) for table in (next_node, only_code, below, leaf_item, item_codes, parents)))
 
     def to(self, device: torch.device) -> "Trie":
         """The same tables on `device`."""

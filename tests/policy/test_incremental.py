@@ -22,7 +22,7 @@ def test_steps_equal_one_pass(policy, n_tokens):
     prompt, path = tokens(3, 6), tokens(3, 2, n_tokens, seed=1)
     prompt[1, 4:] = 0
     decoder = IncrementalDecoder(policy, policy.encode(prompt), 2, n_tokens)
-    states = torch.stack([decoder.step(path[..., i].flatten()) for i in range(n_tokens)], dim=1)
+    states = torch.stack([decoder.step(path[..., i].flatten()[:, None]) for i in range(n_tokens)], dim=1)
     torch.testing.assert_close(states, policy(prompt, path).flatten(0, 1), rtol=0, atol=1e-12)
 
 
@@ -32,13 +32,13 @@ def test_rows_that_are_kept_go_on_as_before(policy, left):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
     decoder = IncrementalDecoder(policy, policy.encode(prompt), 3, 5)
     for i in range(4):
-        decoder.step(path[..., i].flatten())
+        decoder.step(path[..., i].flatten()[:, None])
     running = torch.zeros(9, dtype=torch.bool)
     running[left] = True
     rows = decoder.keep(running)
     assert sorted(rows.tolist()) == left
     expected = policy(prompt, path)[:, :, 4].flatten(0, 1)
-    torch.testing.assert_close(decoder.step(path[..., 4].flatten()[rows]), expected[rows], rtol=0, atol=1e-12)
+    torch.testing.assert_close(decoder.step(path[..., 4].flatten()[rows, None]), expected[rows], rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def test_rows_are_kept_again_and_again(policy):
     expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
     decoder, rows = IncrementalDecoder(policy, policy.encode(prompt), 4, 8), torch.arange(16)
     for i in range(8):
-        torch.testing.assert_close(decoder.step(flat[rows, i]), expected[rows, i], rtol=0, atol=1e-12)
+        torch.testing.assert_close(decoder.step(flat[rows, i, None]), expected[rows, i], rtol=0, atol=1e-12)
         rows = rows[decoder.keep((rows * 7 + i) % 11 != 0)]
     assert 0 < len(rows) < 8
 
@@ -58,10 +58,10 @@ def test_rows_selected_in_another_order_go_on_as_before(policy):
     flat = path.flatten(0, 1)
     decoder, rows = IncrementalDecoder(policy, policy.encode(prompt), 3, 5), torch.tensor([4, 3, 4, 8, 6, 7])  # one goes on twice
     for i in range(4):
-        decoder.step(flat[:, i])
+        decoder.step(flat[:, i, None])
     decoder.select(rows)
     expected = policy(prompt, path).flatten(0, 1)[rows, 4]
-    torch.testing.assert_close(decoder.step(flat[rows, 4]), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(decoder.step(flat[rows, 4, None]), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -70,7 +70,7 @@ def test_under_autocast_states_are_near_those_of_full_precision(policy):
     prompt, path = tokens(3, 6), tokens(3, 2, 4, seed=1)
     with torch.autocast("cpu", torch.bfloat16):
         decoder = IncrementalDecoder(single, single.encode(prompt), 2, 4)
-        states = torch.stack([decoder.step(path[..., i].flatten()) for i in range(4)], dim=1)
+        states = torch.stack([decoder.step(path[..., i].flatten()[:, None]) for i in range(4)], dim=1)
     assert decoder.dtype == torch.bfloat16
     assert states.dtype == torch.float32
     expected = policy(prompt, path).flatten(0, 1)

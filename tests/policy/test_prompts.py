@@ -57,10 +57,11 @@ def test_actions_of_paths_written_out():
     assert first.chosen.tolist() == [1, 3, 0, 0]  # code 1, the stop, code 0, code 0
     # A stop is open from the first item on; no code is closed by one repeated item, since each has two items.
     assert first.allowed.tolist() == [[True, True, True, False], [True] * 4, [True, True, True, False], [True] * 4]
-    assert second.source.tolist() == [1, 6, 8]
-    assert second.action.tolist() == [0, 3, 4]
-    assert second.chosen.tolist() == [0, 1, 0]
-    assert second.allowed.tolist() == [[True, False, True], [True, True, False], [True, False, False]]  # item 2 is taken in the last
+    assert second.source.tolist() == [1, 6]
+    assert second.action.tolist() == [0, 3]
+    assert second.chosen.tolist() == [0, 1]
+    assert second.allowed.tolist() == [[True, False, True], [True, True, False]]  # in the last, item 2 is taken and item 1 alone is left
+    assert actions.n_tokens.tolist() == [2, 1, 0, 2, 2, 0]
 
 
 @pytest.mark.parametrize("min_length", [0, 1, 2])

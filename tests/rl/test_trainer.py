@@ -80,7 +80,8 @@ def test_a_step_is_the_loss_of_its_parts(variant):
     actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths)
     inputs = catalogue.prompt_tokens(prompts.history, prompts.target), actions.decoder_tokens
     own_states, reference_states = (p(*inputs).flatten(0, 2) for p in (policy, learner.reference))
-    kl = nats = n_tokens = 0
+    kl = nats = 0
+    n_tokens = actions.n_tokens.sum().item()
     log_probs = defaultdict(list)  # of each action's tokens, under policy and reference
     for taken in actions.levels:
         own = masked_log_softmax(policy.logits(own_states[taken.source], taken.ids), taken.allowed)
@@ -90,10 +91,9 @@ def test_a_step_is_the_loss_of_its_parts(variant):
             p, q = own[row][taken.allowed[row]], other[row][taken.allowed[row]]
             kl += (p.exp() * (p - q)).sum()
             nats -= (p.exp() * p).sum()
-            n_tokens += 1
     gradient_part = sampled_kl = 0
     for action, tokens in log_probs.items():
-        n = len(tokens) if settings.item_log_prob == "mean" else 1
+        n = actions.n_tokens[action].item() if settings.item_log_prob == "mean" else 1
         ours, theirs = (sum(x) / n for x in zip(*tokens, strict=True))
         gradient_part -= advantages.flatten()[action] * ours
         sampled_kl += SAMPLED[settings.kl.estimator](ours, theirs) if settings.kl.estimator != "exact" else 0
