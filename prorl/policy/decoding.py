@@ -23,8 +23,7 @@ from prorl.policy.model import T5Policy
 from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
 
-
-ALL_AT_ONCE = 0.5  # where more than this share of the paths has a choice, the decoder goes on with all of them; else it looks ahead for those
+ALL_AT_ONCE = 0.5  # where more than this share of the paths has a choice, the decoder goes on with all; else it peeks for those
 
 
 @torch.no_grad()
@@ -54,26 +53,18 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
     )
     decoder = IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), m, catalogue.n_tokens)
     running = Unfinished.at_start(catalogue, history, target, m)
-    level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
+    chosen = _Chosen(policy, catalogue, uniforms, temperature)
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
-
-        def chosen(part: Unfinished, states: torch.Tensor, position=position, t=t, level=level) -> tuple[torch.Tensor, torch.Tensor]:
-            logits = policy.logits(states, level_ids[level]).div_(temperature)
-            if rules.constrained:
-                logits.masked_fill_(~part.allowed(catalogue, t, level), -torch.inf)
-            choice, log_prob = choose(logits, None if uniforms is None else uniforms[part.prompt, part.rollout, position])
-            return level_ids[level][choice], log_prob
-
         token = running.only_token(catalogue, level)
-        undecided = (token == 0).nonzero()[:, 0]
         log_prob = paths.log_prob.new_zeros(len(token))
+        undecided = (token == 0).nonzero()[:, 0]
         if len(undecided) > ALL_AT_ONCE * len(token):
             states, running = decoder.step(running.unread), running.read()
-            token, log_prob = chosen(running, states)
+            token, log_prob = chosen.after(states, running, position)
         elif len(undecided):
             part = running[undecided]
-            token[undecided], log_prob[undecided] = chosen(part, decoder.peek(part.unread, undecided))
+            token[undecided], log_prob[undecided] = chosen.after(decoder.peek(part.unread, undecided), part, position)
         paths.tokens[running.prompt, running.rollout, position] = token
         paths.log_prob[running.prompt, running.rollout, t] += log_prob
         if not rules.constrained or (level == 0 and t >= rules.min_length):
@@ -88,6 +79,26 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
             paths.items[running.prompt, running.rollout, t] = running.item
     paths.length.copy_((paths.items != 0).sum(-1))
     return paths
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What paths go on with: drawn with `uniforms` [b, m, t * k], or the likeliest where that is None."""
+
+    policy: T5Policy
+    catalogue: Catalogue
+    uniforms: torch.Tensor | None
+    temperature: float
+
+    def after(self, states: torch.Tensor, part: Unfinished, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token [r] and its log-probability [r] at `position` of the paths `part`, from decoder states [r, d]."""
+        t, level = divmod(position, self.catalogue.n_levels)
+        ids = self.catalogue.choice_ids(level, states.device)
+        logits = self.policy.logits(states, ids).div_(self.temperature)
+        if self.catalogue.decoding.constrained:
+            logits.masked_fill_(~part.allowed(self.catalogue, t, level), -torch.inf)
+        choice, log_prob = choose(logits, None if self.uniforms is None else self.uniforms[part.prompt, part.rollout, position])
+        return ids[choice], log_prob
 
 
 def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -76,14 +76,17 @@ class Attention(nn.Module):
 
     def within(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """[b, t, d] of `x` [b, t, d], every token attending to all of its row."""
-        return self.o(self.attend(self.split(self.q(x)), *self.keys_and_values(x), bias))
+        return self.o(self.attend(*(self.split(y) for y in self._own(x).chunk(3, -1)), bias))
+
+    def _own(self, x: torch.Tensor) -> torch.Tensor:
+        """Queries, keys and values [.., 3 * a * d_kv] of `x` [.., d], side by side, by one product."""
+        return F.linear(x, torch.cat([self.q.weight, self.k.weight, self.v.weight]))
 
     def within_groups(self, x: torch.Tensor, packing: Packing, bias: torch.Tensor) -> torch.Tensor:
         """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of the longest."""
-        parts = zip(*(matrix(x).split(packing.group_sizes) for matrix in (self.q, self.k, self.v)), packing.groups, strict=True)
         attended = []
-        for *group, (count, length) in parts:
-            own = self.attend(*(self.split(y.view(count, length, -1)) for y in group), bias[:, :length, :length])
+        for group, (count, length) in zip(self._own(x).split(packing.group_sizes), packing.groups, strict=True):
+            own = self.attend(*(self.split(y) for y in group.view(count, length, -1).chunk(3, -1)), bias[:, :length, :length])
             attended.append(own.flatten(0, 1))
         return self.o(torch.cat(attended))
 

@@ -49,7 +49,7 @@ class Unfinished:
         return catalogue.allowed(self.node, level, self.forbidden, torch.full_like(self.prompt, t))
 
     def only_token(self, catalogue: Catalogue, level: int) -> torch.Tensor:
-        """The token [r] with which the trie goes on at `level` where there is no other, else 0; at an item's first level a path may stop."""
+        """The token [r] with which paths go on at `level` where the trie has no other, else 0. An item's first is always a choice."""
         if level == 0 or not catalogue.decoding.constrained:
             return torch.zeros_like(self.prompt)
         code = catalogue.trie.only_code[self.node]

@@ -35,6 +35,20 @@ def loss_log_probs(policy, catalogue, history, target, paths, temperature=1.0):
     return log_prob.view_as(paths.log_prob)
 
 
+@pytest.mark.parametrize("all_at_once", [0.0, 0.3, 1.0])
+def test_paths_are_the_same_however_choices_are_read(monkeypatch, all_at_once):
+    """Whether the decoder goes on with all paths, or peeks for those that have a choice, at every code or where few have one."""
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, min_length=1, max_length=4)
+    policy = random_policy(catalogue).double()
+    shares = (catalogue.trie.only_code[catalogue.trie.item_parents[1:, 1:].long()] >= 0).double().mean(0)
+    assert ((shares > 0) & (shares < 1)).any()
+    *_, expected = drawn(catalogue, policy, n_prompts=12)
+    monkeypatch.setattr("prorl.policy.decoding.ALL_AT_ONCE", all_at_once)
+    *_, paths = drawn(catalogue, policy, n_prompts=12)
+    assert torch.equal(paths.tokens, expected.tokens)
+    torch.testing.assert_close(paths.log_prob, expected.log_prob, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("forbid", SUBSETS, ids=lambda rules: "+".join(rules) or "nothing")
 @pytest.mark.parametrize("lengths", [(1, 4), (3, 3), (2, 4), (0, 3)])
 def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):

@@ -26,6 +26,33 @@ def test_steps_equal_one_pass(policy, n_tokens):
     torch.testing.assert_close(states, policy(prompt, path).flatten(0, 1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("sizes", [[3, 1, 14, 2], [20]])  # beyond the room for 16
+@torch.no_grad()
+def test_steps_of_several_tokens_equal_one_pass(policy, sizes):
+    prompt, path = tokens(3, 6), tokens(3, 2, 20, seed=1)
+    expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
+    decoder, end = IncrementalDecoder(policy, policy.encode(prompt), 2, 20), 0
+    for size in sizes:
+        states = decoder.step(flat[:, end : end + size])
+        end += size
+        torch.testing.assert_close(states, expected[:, end - 1], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_peeking_gives_what_a_step_would_and_leaves_no_trace(policy):
+    prompt, path = tokens(3, 6), tokens(3, 3, 20, seed=1)
+    prompt[1, 4:] = 0
+    expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
+    decoder = IncrementalDecoder(policy, policy.encode(prompt), 3, 20)
+    decoder.step(flat[:, :14])
+    rows = decoder.keep(torch.arange(9) % 4 != 0)
+    some = torch.tensor([4, 0, 3])
+    for end in (15, 18):
+        states = decoder.peek(flat[rows[some], 14:end], some)
+        torch.testing.assert_close(states, expected[rows[some], end - 1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(decoder.step(flat[rows, 14:17]), expected[rows, 16], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("left", [[0, 2, 3, 4, 5, 6, 8], [1, 7, 8], [5], list(range(9))])  # of three prompts' three rows each
 @torch.no_grad()
 def test_rows_that_are_kept_go_on_as_before(policy, left):

@@ -68,6 +68,14 @@ def test_every_item_is_the_leaf_of_its_codes_and_nothing_else_is():
     assert all(trie.leaf_item[node_of(trie, prefix)] == 0 for prefix in absent)
 
 
+def test_a_node_with_one_child_names_its_code():
+    trie = Trie.from_codes(np.array([[0, 0], [0, 1], [2, 1]]), 3)
+    assert trie.only_code[ROOT] == -1
+    assert trie.only_code[trie.next_node[ROOT, 0]] == -1
+    assert trie.only_code[trie.next_node[ROOT, 2]] == 1
+    assert trie.only_code[DEAD] == -1
+
+
 def test_two_items_with_the_same_codes_are_an_error_that_names_them():
     codes = random_codes(N_ITEMS, N_LEVELS, SIZE)
     codes[20] = codes[6]
