@@ -1,4 +1,4 @@
-"""How two training steps are held to be the same: their losses and gradients in float32."""
+"""How two training steps are held to be the same: by their losses and gradients."""
 
 import torch
 from torch import nn
@@ -28,4 +28,5 @@ def same_loss_and_gradient(loss: float, other_loss: float, kept: KeptGradient, o
             f"losses {loss:.6f} and {other_loss:.6f}, allowed: {LOSS_TOLERANCE} apart; "
             f"gradients {off:.1e} of their norm apart, allowed: {GRADIENT_TOLERANCE}"
         )
-    return f"in float32 on the same paths, losses within {off_loss:.0e} and gradients within {off:.0e} of their norm"
+    precision = str(kept.gradient.dtype).removeprefix("torch.")
+    return f"in {precision} on the same paths, losses within {off_loss:.0e} and gradients within {off:.0e} of their norm"

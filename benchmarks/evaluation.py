@@ -5,7 +5,7 @@
 As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random weights, and paths of one
 length. The obvious version: Transformers' `generate` with `prefix_allowed_tokens_fn`; every prefix through RecBole's
 `full_sort_predict`; the other metrics path by path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all
-users, and is counted per prompt.
+users, with an eighth of the resamples and of the pairs that diversity compares, so that eight times its time is that of the whole.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ LENGTHS = (2, 4, 10)
 N_PROMPTS, N_ITEMS, N_USERS, N_ATTRIBUTES = 6928, 3043, 602, 18
 EIGHTH = slice(None, None, 8)
 MEAN_TOLERANCE = 1e-2  # of the spread of a metric over prompts
-INTERVAL_TOLERANCE = 0.2  # of an interval's width: the two draw other resamples
+INTERVAL_TOLERANCE = 0.3  # of an interval's width: the two draw other resamples
 DIVERSITY_TOLERANCE = 1.0  # of its interval's width: the two compare other pairs of paths
 SEED = 2026
 
@@ -70,9 +70,9 @@ class Setting:
     batch_size: int
 
     def an_eighth(self) -> "Setting":
-        """The same with every eighth prompt."""
-        prompts = self.prompts
-        return replace(self, prompts=JudgedPrompts(prompts.user[EIGHTH], prompts.history[EIGHTH], prompts.target[EIGHTH]))
+        """The same with every eighth prompt, and an eighth of the resamples and pairs."""
+        prompts = JudgedPrompts(self.prompts.user[EIGHTH], self.prompts.history[EIGHTH], self.prompts.target[EIGHTH])
+        return replace(self, prompts=prompts, n_resamples=self.n_resamples // 8, n_pairs=self.n_pairs // 8)
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -232,15 +232,15 @@ def check(ours: Evaluation, theirs: Evaluation) -> str:
             got, spread = ours.intervals[simulator][metric], theirs.spread[simulator][metric]
             width = max(expected["high"] - expected["low"], 1e-6)
             if metric == "diversity":
-                off_diversity = max(off_diversity, abs(got["mean"] - expected["mean"]) / width)
+                off_diversity = np.max([off_diversity, abs(got["mean"] - expected["mean"]) / width])
             else:
-                off_mean = max(off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6))
-                off_bound = max(off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high")))
+                off_mean = np.max([off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6)])
+                off_bound = np.max([off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high"))])
     found = (
         f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
     )
     found += f", diversity within {off_diversity:.0%} of it"
-    if off_mean > MEAN_TOLERANCE or off_bound > INTERVAL_TOLERANCE or off_diversity > DIVERSITY_TOLERANCE:
+    if not (off_mean <= MEAN_TOLERANCE and off_bound <= INTERVAL_TOLERANCE and off_diversity <= DIVERSITY_TOLERANCE):  # nor for NaN
         raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g}, {INTERVAL_TOLERANCE:.0%} and {DIVERSITY_TOLERANCE:.0%}")
     return found
 

@@ -69,7 +69,7 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
     def check(own: torch.Tensor, others: dict[str, torch.Tensor]) -> str:
         some = batch[torch.arange(min(CHECKED, len(batch)), device=options.device)]
         exact = copy.deepcopy(setting.policy).double()
-        plain, kept = exact.train(), transformers_policy(exact, catalogue).train()
+        plain, kept = exact.eval(), transformers_policy(exact, catalogue).eval()  # two dropouts would differ
         own_gradient, their_gradient = KeptGradient(plain), KeptGradient(kept)
         loss = train_step(accelerator_of("float32"), plain, own_gradient, catalogue, some, 1e9)
         their_loss = obvious_step(kept, their_gradient, setting, some, 1e9)

@@ -82,6 +82,7 @@ recipe() {
 		fi
 		touch "$done/$stage"
 	done
+	rm -f "$RESULTS"/state.tar.gz.*
 	tar --create --gzip .gpu/done $(ls -d .checkpoints data/* models/* "reports/$preset" 2>/dev/null | grep -v '^data/raw$') |
 		split --bytes=15M - "$RESULTS/state.tar.gz."
 	cp "reports/$preset/runtime.json" "$RESULTS/"

@@ -19,8 +19,8 @@ Run every row of an experiment for every seed, one `dvc exp run` after another, 
 as it is. Stages whose code, parameters and inputs have run before are taken from the cache. What has run on the checked-out commit is
 skipped, so after an interruption the same command goes on."""
 TABLE = """\
-Print an experiment's table, ours beside the published figures, and write it to reports/experiments/<dataset>/<name>.md and .json, unless
-it is one of some rows only. Means over seeds with 95% intervals over users; rows are compared prompt by prompt."""
+Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the checked-out commit, is also written to
+reports/experiments/<dataset>/<name>.md and .json. Means over seeds with 95% intervals over users; rows are compared prompt by prompt."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,9 +55,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="training seeds (default: those of the experiment's file)")
         command.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
-    run.add_argument(
-        "--queue", action="store_true", help="put the runs into DVC's queue instead; `dvc queue start` in the worktree starts it"
-    )
+    run.add_argument("--queue", action="store_true", help="put the runs into DVC's queue instead, and say how to start it")
     table.add_argument("--format", choices=["md", "json"], default="md", help="what is printed (default: md)")
     table.add_argument("--commit", default="HEAD", metavar="REV", help="the commit that the experiment ran on (default: HEAD)")
     return top
@@ -92,11 +90,11 @@ def run_experiment(options: argparse.Namespace) -> None:
 
 
 def show_table(options: argparse.Namespace) -> None:
-    """Print and write an experiment's table."""
+    """Print an experiment's table, and write it where it is the whole one of the checked-out commit."""
     from prorl.experiments.comparison import compare, read_results
     from prorl.experiments.definition import read_experiment
     from prorl.experiments.pages import document, markdown, write_page
-    from prorl.experiments.running import base_params
+    from prorl.experiments.running import base_params, head
     from prorl.worktrees import git
 
     root = Path.cwd()
@@ -106,7 +104,7 @@ def show_table(options: argparse.Namespace) -> None:
     dataset, seeds = options.dataset or params["datasets"][0], options.seeds or experiment.contents.seeds
     comparison = compare(experiment, read_results(root, experiment, params, dataset, seeds, commit))
     about = (experiment, comparison, dataset, seeds, commit)
-    if not options.only:
+    if not options.only and seeds == experiment.contents.seeds and commit == head(root):
         write_page(root, *about)
     print(markdown(*about) if options.format == "md" else json.dumps(document(*about), indent=2))
 

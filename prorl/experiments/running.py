@@ -124,6 +124,8 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
                 with atomic_file(worktree / PARAMS_FILE) as temporary:
                     round_trip_yaml().dump(params, temporary)
             _start(root, worktree, commit, run, [f"{stage}@{dataset}" for stage in experiment.contents.targets], queue)
+    if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
+        print(f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD dvc queue start", flush=True)
 
 
 def require_identity(root: Path) -> None:

@@ -7,7 +7,6 @@ few batches, so that at one rate for all they hardly move, and the policy learns
 Stage: `stages/pretrain.py`.
 """
 
-import contextlib
 import math
 from pathlib import Path
 
@@ -144,20 +143,14 @@ def train_step(
 ) -> torch.Tensor:
     """One optimiser step on `batch`, each process taking a share; the mean loss per token over all processes."""
     total = n_tokens(batch, catalogue)
-    order = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]
-    loss = torch.zeros((), device=run.device)
-    # Short and long paths apart, so that little padding is computed.
-    pieces = [piece for piece in order.tensor_split(1) if len(piece)]
-    for i, piece in enumerate(pieces):
-        with run.no_sync(model) if i < len(pieces) - 1 else contextlib.nullcontext():
-            with run.autocast():
-                piece_loss = token_losses(model, catalogue, batch[piece]).sum() / total
-            run.backward(piece_loss * run.num_processes)
-        loss += piece_loss.detach()
+    own = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]  # of all lengths for each process
+    with run.autocast():
+        loss = token_losses(model, catalogue, batch[own]).sum() / total
+    run.backward(loss * run.num_processes)
     run.clip_grad_norm_(model.parameters(), gradient_clip)
     optimizer.step()
     optimizer.zero_grad()
-    return run.reduce(loss, reduction="sum")
+    return run.reduce(loss.detach(), reduction="sum")
 
 
 def concatenated(parts: list[Demonstrations]) -> Demonstrations:

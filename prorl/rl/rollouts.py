@@ -50,6 +50,11 @@ class PromptSource:
         """Steps that one pass over all prompts takes."""
         return -(-len(self.instances) // self.per_step)
 
+    @property
+    def fewest_per_step(self) -> int:
+        """Prompts of the smallest step."""
+        return len(self.instances) // self.steps_per_epoch
+
     def at(self, step: int, device: torch.device) -> Prompts:
         """The prompts of `step` (from 1): `per_step`, or a little fewer, so that an epoch's steps are alike and none is nearly empty."""
         epoch, place = divmod(step - 1, self.steps_per_epoch)

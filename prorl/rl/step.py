@@ -26,7 +26,7 @@ def take_step(learner: Learner, prompts: Prompts, *, centering: bool, seed: int,
     """The updates of one step on `prompts`, each process taking a share; gives the step's curve values.
 
     While `centering`, the rewards' moments are collected, and this batch is already normalised by them. While `critic_alone`, the policy
-    stays as it is. Raises `TrainingError`, before anything has changed, where no path takes part or loss or gradient is not finite.
+    stays as it is. Raises `TrainingError`, before the update in question, where no path takes part or loss or gradient is not finite.
     """
     run, settings = learner.run, learner.settings
     own = prompts[slice(run.process_index, None, run.num_processes)]

@@ -45,7 +45,7 @@ def n_steps_and_centering(settings: Finetune, steps_per_epoch: int) -> tuple[int
         raise ConfigError("params.yaml: finetune.steps and finetune.epochs: give one of them, null for the other")
     n_steps = settings.steps if settings.epochs is None else settings.epochs * steps_per_epoch
     centering = steps_per_epoch if settings.centering_steps is None else settings.centering_steps
-    if centering > max(1, n_steps // 10):
+    if settings.centering != "running" and centering > max(1, n_steps // 10):
         raise ConfigError(
             f"params.yaml: finetune.centering_steps: {centering} of {n_steps} steps "
             f"({'one epoch' if settings.centering_steps is None else 'as set'}); allowed: at most a tenth, {max(1, n_steps // 10)}"
@@ -77,6 +77,11 @@ def finetune(
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
     run = accelerator(settings.precision)
+    if source.fewest_per_step < run.num_processes:
+        raise ConfigError(
+            f"params.yaml: finetune.prompts_per_step: got {settings.prompts_per_step}, {source.fewest_per_step} in the smallest step; "
+            f"allowed: at least one for each of {run.num_processes} processes"
+        )
     learner = Learner.of(run, policy, catalogue, simulator, settings, seed)
     best, state = pack("best", policy), dict(NEW_STATE)
     if (stored := checkpoint.load()) is not None:

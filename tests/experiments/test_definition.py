@@ -9,6 +9,7 @@ from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import check_settings, planned
 from prorl.params import read_params
 from prorl.presets import round_trip_yaml, with_layers
+from prorl.rl.trainer import n_steps_and_centering
 from tests.experiments.files import write
 from tests.stage_dependencies import ROOT
 
@@ -17,12 +18,15 @@ NAMES = experiment_names(ROOT)
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset):
+def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset, tmp_path):
     experiment = read_experiment(ROOT, name)
     params = with_layers(ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"])
     runs = planned(experiment, params, dataset, [1, 2])
     for run in runs:
         check_settings(experiment, run)
+        round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
+        settings = read_params(tmp_path / "params.yaml").section("finetune", dataset)
+        n_steps_and_centering(settings, steps_per_epoch=100)  # raises
     assert len({run.name for run in runs}) == len(runs) == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
     assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
 

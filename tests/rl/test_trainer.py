@@ -4,6 +4,7 @@ import copy
 import math
 from collections import defaultdict
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from tests.tiny_models import FINETUNE, Killed, killed_at
         ({"steps": None, "epochs": 12, "centering_steps": None}, (84, 7)),  # one epoch
         ({"steps": None, "epochs": 3, "centering_steps": 2}, (21, 2)),
         ({"steps": 70, "centering_steps": None}, (70, 7)),
+        ({"steps": 60, "centering_steps": None, "centering": "running"}, (60, 7)),  # running moments have no warm-up to exceed
     ],
 )
 def test_steps_and_warm_up(settings, expected):
@@ -52,6 +54,14 @@ def test_steps_and_warm_up(settings, expected):
 def test_steps_that_contradict_each_other_are_an_error(settings, message):
     with pytest.raises(ConfigError, match=message):
         n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7)
+
+
+def test_fewer_prompts_in_a_step_than_processes_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("prorl.rl.trainer.accelerator", lambda precision: SimpleNamespace(num_processes=1000))
+    with pytest.raises(
+        ConfigError, match=r"prompts_per_step: got \d+, \d+ in the smallest step; allowed: at least one for each of 1000 pro"
+    ):
+        run(tmp_path, FINETUNE)
 
 
 @pytest.mark.parametrize(
