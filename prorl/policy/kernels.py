@@ -5,7 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-VECTOR = 16  # float32 numbers that a CPU handles at once
+VECTOR_BYTES = 64  # that a CPU handles at once
+LOGITS_PER_BLOCK = {"cpu": 2**19, "cuda": 2**26}  # a CPU holds them in its cache
 
 
 def exponential(x: torch.Tensor) -> torch.Tensor:
@@ -32,15 +33,33 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
         scale = inverse_rms(x, epsilon)
         ctx.save_for_backward(x, weight, scale)
-        return torch.mul(x * scale, weight, out=torch.empty_like(x, dtype=dtype))
+        return (x * scale).mul_(weight).to(dtype)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         x, weight, scale = ctx.saved_tensors
+        gradient = gradient.to(x.dtype, copy=True)
         product = (gradient * x).flatten(0, -2)
         of_weight = scale.flatten() @ product
         share = (product @ weight).view(scale.shape).mul_(scale.square()).div_(-x.shape[-1])
-        return (gradient * weight).addcmul_(x, share).mul_(scale), of_weight, None, None
+        return gradient.mul_(weight).addcmul_(x, share).mul_(scale), of_weight, None, None
+
+
+def heads(x: torch.Tensor, n_parts: int, n_heads: int) -> tuple[torch.Tensor, ...]:
+    """The `n_parts` tensors [b, a, t, k] that lie side by side in `x` [b, t, n_parts * a * k], for a = `n_heads`; each contiguous."""
+    return _Heads.apply(x, n_parts, n_heads)
+
+
+class _Heads(torch.autograd.Function):
+    """One copy each way."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, n_parts: int, n_heads: int) -> tuple[torch.Tensor, ...]:
+        return x.unflatten(-1, (n_parts, n_heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+
+    @staticmethod
+    def backward(ctx, *gradients: torch.Tensor):
+        return torch.cat([gradient.transpose(1, 2) for gradient in gradients], dim=2).flatten(2), None, None
 
 
 def attention_weights(scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -53,12 +72,12 @@ class _AttentionWeights(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        weights = scores + bias
-        if weights.device.type == "cpu" and weights.shape[-1] < VECTOR:
+        weights = scores.to(bias.dtype, copy=True).add_(bias)
+        if _fills_a_vector(weights):
+            weights = weights.softmax(-1)
+        else:
             weights = exponential(weights - weights.amax(-1, keepdim=True))
             weights = weights.div_(weights.sum(-1, keepdim=True))
-        else:
-            weights = weights.softmax(-1)
         weights = weights.to(scores.dtype)
         ctx.save_for_backward(weights)
         ctx.bias_shape, ctx.bias_dtype = bias.shape, bias.dtype
@@ -67,10 +86,58 @@ class _AttentionWeights(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         (weights,) = ctx.saved_tensors
-        product = gradient.to(ctx.bias_dtype) * weights
-        of_scores = torch.addcmul(product, weights.to(product.dtype), product.sum(-1, keepdim=True), value=-1)
-        of_bias = of_scores.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[1] else None
-        return of_scores.to(weights.dtype), of_bias
+        dtype = weights.dtype
+        if not _fills_a_vector(weights):
+            gradient, weights = gradient.to(ctx.bias_dtype), weights.to(ctx.bias_dtype)
+        if _fills_a_vector(weights):  # inside it is computed in at least float32
+            of_scores = torch.ops.aten._softmax_backward_data(gradient, weights, -1, weights.dtype)
+        else:
+            product = gradient * weights
+            of_scores = product.addcmul_(weights, product.sum(-1, keepdim=True), value=-1)
+        of_bias = of_scores.to(ctx.bias_dtype).sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[1] else None
+        return of_scores.to(dtype), of_bias
+
+
+def _fills_a_vector(x: torch.Tensor) -> bool:
+    """Whether a row of `x` fills a vector of a CPU; elsewhere it makes no difference."""
+    return x.device.type != "cpu" or x.shape[-1] * x.element_size() >= VECTOR_BYTES
+
+
+def summed_cross_entropy(states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Sum over the rows of `states` [r, d] of the cross-entropy of the logits `states` @ `weight`.T against `labels` [r], `weight` [v, d].
+
+    Block by block, gradients included, so that the logits [r, v] are never there all at once.
+    """
+    return _SummedCrossEntropy.apply(states, weight, labels)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """The gradient of the logits is the softmax, less 1 at the label."""
+
+    @staticmethod
+    def forward(ctx, states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        total = states.new_zeros(())
+        with_gradients = any(ctx.needs_input_grad)
+        of_states, of_weight = torch.empty_like(states), torch.zeros_like(weight)
+        rows = max(1, LOGITS_PER_BLOCK[states.device.type] // len(weight))
+        for own, label, gradient in zip(states.split(rows), labels[:, None].split(rows), of_states.split(rows), strict=True):
+            logits = own @ weight.T
+            logits.sub_(logits.amax(-1, keepdim=True))
+            at_label = logits.gather(-1, label)
+            exponentials = logits.mul_(math.log2(math.e)).exp2_()
+            normaliser = exponentials.sum(-1, keepdim=True)
+            total += (normaliser.log() - at_label).sum()
+            if with_gradients:
+                of_logits = exponentials.div_(normaliser).scatter_add_(-1, label, torch.full_like(at_label, -1))
+                torch.mm(of_logits, weight, out=gradient)
+                of_weight.addmm_(of_logits.T, own)
+        ctx.save_for_backward(of_states, of_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        of_states, of_weight = ctx.saved_tensors
+        return of_states * gradient, of_weight * gradient, None
 
 
 def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prorl.policy.kernels import attention_weights, dropout, rms_norm
+from prorl.policy.kernels import attention_weights, dropout, heads, rms_norm, summed_cross_entropy
 from prorl.policy.packing import Packing
 
 RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
@@ -60,14 +60,6 @@ class Attention(nn.Module):
         if has_relative_bias:
             self.relative_attention_bias = nn.Embedding(RELATIVE_BUCKETS, sizes.n_heads)
 
-    def split(self, x: torch.Tensor) -> torch.Tensor:
-        """[b, t, a * d_kv] as [b, a, t, d_kv]."""
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-
-    def keys_and_values(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values [b, a, t, d_kv] of `x` [b, t, d]."""
-        return self.split(self.k(x)), self.split(self.v(x))
-
     def attend(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """The values [b, a, s, d_kv] that `queries` [b, a, t, d_kv] meet, side by side [b, t, a * d_kv]; `bias` is added to the scores
         [b, a, t, s]."""
@@ -76,25 +68,30 @@ class Attention(nn.Module):
 
     def within(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """[b, t, d] of `x` [b, t, d], every token attending to all of its row."""
-        return self.o(self.attend(*(self.split(y) for y in self._own(x).chunk(3, -1)), bias))
-
-    def _own(self, x: torch.Tensor) -> torch.Tensor:
-        """Queries, keys and values [.., 3 * a * d_kv] of `x` [.., d], side by side, by one product."""
-        return F.linear(x, torch.cat([self.q.weight, self.k.weight, self.v.weight]))
+        return self.o(self.attend(*self._heads(_product(x, self.q, self.k, self.v)), bias))
 
     def within_groups(self, x: torch.Tensor, packing: Packing, bias: torch.Tensor) -> torch.Tensor:
         """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of the longest."""
         attended = []
-        for group, (count, length) in zip(self._own(x).split(packing.group_sizes), packing.groups, strict=True):
-            own = self.attend(*(self.split(y) for y in group.view(count, length, -1).chunk(3, -1)), bias[:, :length, :length])
-            attended.append(own.flatten(0, 1))
-        return self.o(torch.cat(attended))
+        for group, (count, length) in zip(packing.split(_product(x, self.q, self.k, self.v)), packing.groups, strict=True):
+            own = self._heads(group.view(count, length, -1))
+            attended.append(self.attend(*own, bias[:, :length, :length]).flatten(0, 1))
+        return self.o(packing.joined(attended))
 
     def across(self, x: torch.Tensor, packing: Packing, prompts: "Encoded") -> torch.Tensor:
         """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as one longer query."""
         queries = packing.to_rectangle(self.q(x)).unflatten(0, (len(prompts.states), -1))
-        attended = self.attend(self.split(queries), *self.keys_and_values(prompts.states), prompts.mask)
-        return self.o(packing.from_rectangle(attended.flatten(0, 1)))
+        own = *self._heads(queries), *self._heads(_product(prompts.states, self.k, self.v))
+        return self.o(packing.from_rectangle(self.attend(*own, prompts.mask).flatten(0, 1)))
+
+    def _heads(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Those of queries, keys and values that lie side by side in `x`, [b, t, a * d_kv] each, as [b, a, t, d_kv]."""
+        return heads(x, x.shape[-1] // self.o.in_features, self.n_heads)
+
+
+def _product(x: torch.Tensor, *projections: nn.Linear) -> torch.Tensor:
+    """What the `projections` make of `x`, side by side, by one product."""
+    return F.linear(x, torch.cat([projection.weight for projection in projections]))
 
 
 class FeedForward(nn.Module):
@@ -201,8 +198,15 @@ class T5Policy(nn.Module):
     def logits(self, states: torch.Tensor, ids: slice | torch.Tensor) -> torch.Tensor:
         """Logits of the vocabulary's `ids` at decoder `states` [.., d], never below float32."""
         with torch.autocast(states.device.type, enabled=False):
-            states = states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5
-            return states @ self.shared.weight[ids].T
+            return self._scaled(states) @ self.shared.weight[ids].T
+
+    def summed_cross_entropy(self, states: torch.Tensor, labels: torch.Tensor, ids: slice) -> torch.Tensor:
+        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r], counted within `ids`."""
+        with torch.autocast(states.device.type, enabled=False):
+            return summed_cross_entropy(self._scaled(states), self.shared.weight[ids], labels)
+
+    def _scaled(self, states: torch.Tensor) -> torch.Tensor:
+        return states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5
 
     def forward(self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor, n_read: torch.Tensor | None = None) -> torch.Tensor:
         """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t], read up to `n_read` [b, m]; see `decode`."""

@@ -48,10 +48,13 @@ class Packing:
         """Whether all paths are of the longest length: everything then lies where it lay."""
         return len(self.place) == len(self.packed_at_place)
 
-    @property
-    def group_sizes(self) -> list[int]:
-        """Tokens of each group."""
-        return [count * length for count, length in self.groups]
+    def split(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The packed `x` [p, ..] group by group."""
+        return (x,) if len(self.groups) == 1 else x.split([count * length for count, length in self.groups])
+
+    def joined(self, groups: list[torch.Tensor]) -> torch.Tensor:
+        """The groups end to end again."""
+        return groups[0] if len(groups) == 1 else torch.cat(groups)
 
     def to_rectangle(self, x: torch.Tensor) -> torch.Tensor:
         """`x` [p, ..] as the flat rectangle [b * w, ..], 0 in its free cells."""

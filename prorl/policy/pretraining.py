@@ -11,7 +11,6 @@ import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 
 from prorl.config import ConfigError, Pretrain
@@ -29,8 +28,8 @@ def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, n_steps - warmup_steps)))
 
 
-def token_losses(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
-    """Cross-entropy of every token of the paths and their stop over the whole vocabulary, [tokens of the batch]; padding has none.
+def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
+    """Cross-entropy over the whole vocabulary, summed over every token of the paths and their stops; padding has none.
 
     A path of the longest length has no stop.
     """
@@ -44,7 +43,7 @@ def token_losses(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstra
     real = labels != 0
     states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True))[:, 0]
     module = getattr(policy, "module", policy)
-    return F.cross_entropy(module.logits(states[real], slice(0, vocabulary.size)), labels[real], reduction="none")
+    return module.summed_cross_entropy(states[real], labels[real], slice(0, vocabulary.size))
 
 
 def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
@@ -145,7 +144,7 @@ def train_step(
     total = n_tokens(batch, catalogue)
     own = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]  # of all lengths for each process
     with run.autocast():
-        loss = token_losses(model, catalogue, batch[own]).sum() / total
+        loss = summed_loss(model, catalogue, batch[own]) / total
     run.backward(loss * run.num_processes)
     run.clip_grad_norm_(model.parameters(), gradient_clip)
     optimizer.step()
@@ -166,5 +165,5 @@ def _mean_loss(run, model, catalogue: Catalogue, demonstrations: Demonstrations,
     total = torch.zeros((), dtype=torch.float64, device=run.device)
     for rows in order.split(batch_size)[run.process_index :: run.num_processes]:
         with run.autocast():
-            total += token_losses(model, catalogue, demonstrations[rows]).double().sum()
+            total += summed_loss(model, catalogue, demonstrations[rows])
     return (run.reduce(total, reduction="sum") / n_tokens(demonstrations, catalogue)).item()

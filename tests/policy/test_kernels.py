@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from prorl.policy.kernels import VECTOR, attention_weights, dropout, exponential, rms_norm
+from prorl.policy.kernels import (
+    LOGITS_PER_BLOCK,
+    VECTOR_BYTES,
+    attention_weights,
+    dropout,
+    exponential,
+    heads,
+    rms_norm,
+    summed_cross_entropy,
+)
+
+VECTOR = VECTOR_BYTES // 8  # numbers in float64
 
 
 def test_exponential_of_what_underflows():
@@ -33,6 +44,45 @@ def test_attention_weights_of_half_precision_are_those_of_single_rounded():
     weights = attention_weights(scores, bias)
     assert weights.dtype == torch.bfloat16
     assert torch.equal(weights, (scores.float() + bias).softmax(-1).bfloat16())
+
+
+@pytest.mark.parametrize("width", [VECTOR_BYTES // 4 - 1, VECTOR_BYTES // 2 - 1, VECTOR_BYTES // 2])
+def test_the_gradient_of_half_precision_weights_is_computed_in_single(width):
+    scores = torch.randn(5, width).bfloat16().requires_grad_()
+    gradient = torch.randn(5, width).bfloat16()
+    weights = attention_weights(scores, torch.zeros(width))
+    (of_scores,) = torch.autograd.grad(weights, scores, gradient)
+    assert of_scores.dtype == torch.bfloat16
+    a, g = weights.detach().double(), gradient.double()
+    torch.testing.assert_close(of_scores.double(), a * (g - (g * a).sum(-1, keepdim=True)), rtol=2**-8, atol=1e-6)
+
+
+def test_heads():
+    x = torch.randn(2, 5, 3 * 4 * 6, dtype=torch.float64, requires_grad=True)
+    parts = heads(x, 3, 4)
+    assert all(part.is_contiguous() for part in parts)
+    for part, own in zip(parts, x.chunk(3, dim=-1), strict=True):
+        assert torch.equal(part, own.unflatten(-1, (4, 6)).transpose(1, 2))
+    assert torch.autograd.gradcheck(lambda x: heads(x, 3, 4), x)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 11])
+def test_summed_cross_entropy(monkeypatch, rows):
+    """In blocks of 4 rows."""
+    monkeypatch.setitem(LOGITS_PER_BLOCK, "cpu", 4 * 7)
+    generator = torch.Generator().manual_seed(0)
+    states, weight = (torch.randn(n, 5, dtype=torch.float64, generator=generator, requires_grad=True) for n in (rows, 7))
+    labels = torch.randint(0, 7, (rows,), generator=generator)
+    expected = torch.nn.functional.cross_entropy(states @ weight.T, labels, reduction="sum")
+    torch.testing.assert_close(summed_cross_entropy(states, weight, labels), expected, rtol=0, atol=1e-12)
+    own = torch.autograd.grad(3 * summed_cross_entropy(states, weight, labels), (states, weight))
+    for gradient, plain in zip(own, torch.autograd.grad(3 * expected, (states, weight)), strict=True):
+        torch.testing.assert_close(gradient, plain, rtol=0, atol=1e-12)
+
+
+def test_summed_cross_entropy_of_what_is_all_but_impossible():
+    states, weight = torch.tensor([[100.0]]), torch.tensor([[1.0], [-1.0]])
+    assert summed_cross_entropy(states, weight, torch.tensor([1])).item() == 200
 
 
 def test_rms_norm():

@@ -9,7 +9,7 @@ import torch
 from benchmarks.obvious import transformers_policy
 from prorl.policy import pretraining
 from prorl.policy.demonstrations import Demonstrations
-from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, token_losses
+from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
 from prorl.training import Curves
 from tests.tiny_models import PRETRAIN, Killed, checkpoint_at, killed_at, random_catalogue, random_paths, random_policy, random_prompts
 
@@ -28,7 +28,7 @@ def towards_target(n, seed=0):
 
 
 @torch.no_grad()
-def test_token_losses_equal_those_of_transformers():
+def test_the_loss_is_that_of_transformers():
     catalogue = random_catalogue(N_ITEMS)
     policy = random_policy(catalogue).double()
     batch = demonstrations(12)
@@ -40,19 +40,18 @@ def test_token_losses_equal_those_of_transformers():
         if len(written) < 12:  # a path of the longest length has no stop
             written.append(catalogue.vocabulary.eos)
         labels[row, : len(written)] = torch.tensor(written)
-    losses = token_losses(policy, catalogue, batch)
-    assert len(losses) == (labels != -100).sum() == n_tokens(batch, catalogue)
+    assert (labels != -100).sum() == n_tokens(batch, catalogue)
     expected = theirs(input_ids=catalogue.prompt_tokens(batch.history, batch.target), labels=labels).loss
-    torch.testing.assert_close(losses.mean(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(summed_loss(policy, catalogue, batch) / n_tokens(batch, catalogue), expected, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
-def test_token_losses_do_not_depend_on_the_other_paths_of_the_batch():
+def test_the_loss_of_a_path_does_not_depend_on_the_others_of_the_batch():
     catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
     policy = random_policy(catalogue).double()
     batch = demonstrations(6)
-    alone = torch.cat([token_losses(policy, catalogue, batch[torch.tensor([i])]) for i in range(6)])
-    torch.testing.assert_close(token_losses(policy, catalogue, batch), alone, rtol=0, atol=1e-12)
+    alone = sum(summed_loss(policy, catalogue, batch[torch.tensor([i])]) for i in range(6))
+    torch.testing.assert_close(summed_loss(policy, catalogue, batch), alone, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -61,12 +60,14 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
     policy = random_policy(catalogue).double()
     batch = demonstrations(4)
-    inputs = torch.cat([torch.zeros(4, 1, dtype=torch.int64), catalogue.item_tokens(batch.path).flatten(1)], dim=1)
+    batch = Demonstrations(batch.history, batch.target, batch.path[:, :1])
+    catalogue = replace(catalogue, decoding=replace(catalogue.decoding, max_length=1))  # a path of one item, without a stop
+    tokens = catalogue.item_tokens(batch.path).flatten(1)
+    inputs = torch.cat([torch.zeros(4, 1, dtype=torch.int64), tokens[:, :-1]], dim=1)
     states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None])[:, 0]
     log_probs = policy.logits(states, slice(None))[..., : catalogue.vocabulary.size].log_softmax(-1)
-    first = -log_probs[:, 0].gather(1, catalogue.item_tokens(batch.path[:, :1])[:, 0, :1])[:, 0]
-    starts = torch.tensor([n_tokens(batch[torch.arange(i)], catalogue) if i else 0 for i in range(4)])
-    torch.testing.assert_close(token_losses(policy, catalogue, batch)[starts], first, rtol=0, atol=1e-12)
+    expected = -log_probs.gather(2, tokens[..., None]).sum()
+    torch.testing.assert_close(summed_loss(policy, catalogue, batch), expected, rtol=0, atol=1e-12)
 
 
 def test_cosine_with_warmup_by_hand():
@@ -118,7 +119,8 @@ def test_the_best_weights_are_those_given_back(tmp_path):
     assert result["best_step"] < 10
     assert rows[-1]["values"]["validation/loss"] > result["validation_loss"]
     with torch.no_grad():
-        assert token_losses(policy.eval(), catalogue, validation).mean().item() == pytest.approx(result["validation_loss"], abs=1e-5)
+        loss = summed_loss(policy.eval(), catalogue, validation) / n_tokens(validation, catalogue)
+    assert loss.item() == pytest.approx(result["validation_loss"], abs=1e-5)
 
 
 def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch):
