@@ -1,12 +1,16 @@
 """Rows compared prompt by prompt, figures of the training, and the page they make."""
 
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from prorl.cli import main
 from prorl.config import ConfigError
+from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
 from prorl.experiments.pages import document, markdown, write_page
 from prorl.experiments.results import Result
@@ -151,3 +155,31 @@ def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, results):
     comparison = compare(experiment, results)
     assert "It shows." in markdown(experiment, comparison, "ml-100k", [1, 2], "abc")
     assert "Findings" not in markdown(experiment, comparison, "ml-1m", [1, 2], "abc")
+
+
+@pytest.fixture
+def at_repository(repository, results, monkeypatch):
+    """At the root of a repository with an experiment and its results, which the commit before the last holds too."""
+    write(repository)
+    for message in ("Second", "Third"):
+        subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
+        subprocess.run(["git", "commit", "--quiet", "--allow-empty", "--message", message], cwd=repository, check=True)
+    monkeypatch.setattr(comparison, "read_results", lambda root, experiment, params, dataset, seeds, commit: {
+        row: {seed: results[row][seed] for seed in seeds} for row in experiment.contents.rows
+    })  # fmt: skip
+    monkeypatch.chdir(repository)
+    return repository
+
+
+def test_the_whole_table_of_the_checked_out_commit_is_printed_and_written(at_repository, capsys):
+    assert main(["experiments", "table", "own"]) == 0
+    printed = capsys.readouterr().out
+    assert "| Second |" in printed
+    assert (at_repository / "reports/experiments/ml-100k/own.md").read_text(encoding="utf-8") == printed
+
+
+@pytest.mark.parametrize("options", [["--seeds", "1"], ["--only", "first", "second"], ["--commit", "HEAD~1"]])
+def test_a_part_of_a_table_or_one_of_another_commit_is_printed_alone(options, at_repository, capsys):
+    assert main(["experiments", "table", "own", *options]) == 0
+    assert "| Second |" in capsys.readouterr().out
+    assert not (at_repository / "reports").exists()
