@@ -24,7 +24,7 @@ def both(tmp_path):
     launched = subprocess.Popen(
         [sys.executable, *LAUNCH, "--module", "tests.rl.several_processes", str(together)],
         cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
     )
