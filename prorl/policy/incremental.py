@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.policy.kernels import attention_weights, inverse_rms
-from prorl.policy.model import NORM_EPSILON, Attention, Encoded, T5Policy
+from prorl.policy.kernels import attention_weights, inverse_rms, relu
+from prorl.policy.model import NORM_EPSILON, Attention, Encoded, T5Policy, product_dtype
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
 ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vectors, which lie in one piece
@@ -46,7 +46,7 @@ class IncrementalDecoder:
         self.policy, self.length = policy, 0
         weight = policy.shared.weight
         device = weight.device.type
-        self.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        self.dtype = product_dtype(weight)
         self.prompts = Encoded(prompts.states.to(self.dtype), prompts.mask[:, 0])
         self._prompt = torch.arange(len(prompts.states), device=weight.device).repeat_interleave(m)
         self._width, self._cell = m, None  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
@@ -89,7 +89,7 @@ class IncrementalDecoder:
                     x, normed = x[:, -1:].contiguous(), normed[:, -1:].contiguous()
                 x = x + F.linear(self._self_attention(normed, layer, read, self.length + tokens.shape[1]), layer.self_out)
                 x += F.linear(self._cross_attention(self._normed(x), layer, rows), layer.cross_out)
-                x += F.linear(F.linear(self._normed(x), layer.wi).relu_(), layer.wo)
+                x += F.linear(relu(F.linear(self._normed(x), layer.wi)), layer.wo)
             return self.policy.decoder.final_layer_norm(x[:, 0])
 
     def _normed(self, x: torch.Tensor) -> torch.Tensor:

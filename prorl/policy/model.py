@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prorl.policy.kernels import attention_weights, dropout, heads, rms_norm, summed_cross_entropy
+from prorl.policy.kernels import attention_weights, dropout, heads, relu, rms_norm, summed_cross_entropy
 from prorl.policy.packing import Packing
 
 RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
+ENCODED_AT_ONCE = {"cpu": 3000, "cuda": 2**20}  # tokens, where no gradient is asked for: as many as a CPU's cache holds
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Sizes:
     dropout: float
 
 
+def product_dtype(x: torch.Tensor) -> torch.dtype:
+    """The precision in which matrices multiply `x`: that of the surrounding autocast, or its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 class RMSNorm(nn.Module):
     """T5's layer norm: scaled by the root mean square, neither centred nor shifted."""
 
@@ -43,9 +50,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """`x` normed, in `dtype`, or where that is None in the precision that the matrices behind it work in."""
-        device = x.device.type
-        own = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        return rms_norm(x, self.weight, NORM_EPSILON, dtype or own)
+        return rms_norm(x, self.weight, NORM_EPSILON, dtype or product_dtype(x))
 
 
 class Attention(nn.Module):
@@ -104,7 +109,7 @@ class FeedForward(nn.Module):
         self.dropout = sizes.dropout
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.wo(dropout(F.relu(self.wi(x), inplace=True), self.dropout, self.training))
+        return self.wo(dropout(relu(self.wi(x)), self.dropout, self.training))
 
 
 class _Sublayer(nn.Module):
@@ -166,6 +171,12 @@ class T5Policy(nn.Module):
 
     def encode(self, tokens: torch.Tensor) -> "Encoded":
         """What the decoder attends to for `tokens` [b, s]; padding (0) is not attended to."""
+        if torch.is_grad_enabled():
+            return self._encoded(tokens)
+        parts = [self._encoded(part) for part in tokens.split(max(1, ENCODED_AT_ONCE[tokens.device.type] // tokens.shape[1]))]
+        return Encoded(torch.cat([part.states for part in parts]), torch.cat([part.mask for part in parts]))
+
+    def _encoded(self, tokens: torch.Tensor) -> "Encoded":
         x = self._drop(self.shared(tokens))
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = self.encoder.position_bias(positions, positions)
@@ -201,9 +212,13 @@ class T5Policy(nn.Module):
             return self._scaled(states) @ self.shared.weight[ids].T
 
     def summed_cross_entropy(self, states: torch.Tensor, labels: torch.Tensor, ids: slice) -> torch.Tensor:
-        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r], counted within `ids`."""
+        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r], counted within `ids`.
+
+        Only the gradients are made in the precision of the surrounding autocast.
+        """
+        dtype = product_dtype(self.shared.weight)
         with torch.autocast(states.device.type, enabled=False):
-            return summed_cross_entropy(self._scaled(states), self.shared.weight[ids], labels)
+            return summed_cross_entropy(self._scaled(states), self.shared.weight[ids], labels, dtype)
 
     def _scaled(self, states: torch.Tensor) -> torch.Tensor:
         return states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5

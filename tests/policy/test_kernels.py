@@ -10,6 +10,7 @@ from prorl.policy.kernels import (
     dropout,
     exponential,
     heads,
+    relu,
     rms_norm,
     summed_cross_entropy,
 )
@@ -57,6 +58,16 @@ def test_the_gradient_of_half_precision_weights_is_computed_in_single(width):
     torch.testing.assert_close(of_scores.double(), a * (g - (g * a).sum(-1, keepdim=True)), rtol=2**-8, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_relu(dtype):
+    start = torch.tensor([[-torch.inf, -2.5, -1e-30, -0.0], [0.0, 1e-30, 3.25, torch.inf]], dtype=dtype, requires_grad=True)
+    rectified = relu(start * 1)
+    assert rectified.tolist() == torch.relu(start).tolist()
+    gradient = torch.arange(1.0, 9).view(2, 4).to(dtype)
+    (of_start,) = torch.autograd.grad(rectified, start, gradient)
+    assert of_start.tolist() == [[0, 0, 0, 0], [0, 6, 7, 8]]
+
+
 def test_heads():
     x = torch.randn(2, 5, 3 * 4 * 6, dtype=torch.float64, requires_grad=True)
     parts = heads(x, 3, 4)
@@ -74,15 +85,27 @@ def test_summed_cross_entropy(monkeypatch, rows):
     states, weight = (torch.randn(n, 5, dtype=torch.float64, generator=generator, requires_grad=True) for n in (rows, 7))
     labels = torch.randint(0, 7, (rows,), generator=generator)
     expected = torch.nn.functional.cross_entropy(states @ weight.T, labels, reduction="sum")
-    torch.testing.assert_close(summed_cross_entropy(states, weight, labels), expected, rtol=0, atol=1e-12)
-    own = torch.autograd.grad(3 * summed_cross_entropy(states, weight, labels), (states, weight))
+    loss = summed_cross_entropy(states, weight, labels, torch.float64)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+    own = torch.autograd.grad(3 * loss, (states, weight))
     for gradient, plain in zip(own, torch.autograd.grad(3 * expected, (states, weight)), strict=True):
         torch.testing.assert_close(gradient, plain, rtol=0, atol=1e-12)
 
 
+def test_half_precision_of_gradients_leaves_the_cross_entropy_as_it_is():
+    generator = torch.Generator().manual_seed(0)
+    states, weight = (torch.randn(n, 16, generator=generator, requires_grad=True) for n in (50, 30))
+    labels = torch.randint(0, 30, (50,), generator=generator)
+    single, half = (summed_cross_entropy(states, weight, labels, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half.item() == single.item()
+    for own, expected in zip(torch.autograd.grad(half, (states, weight)), torch.autograd.grad(single, (states, weight)), strict=True):
+        assert own.dtype == torch.float32
+        assert 0 < (own - expected).norm() < 2**-8 * expected.norm()
+
+
 def test_summed_cross_entropy_of_what_is_all_but_impossible():
     states, weight = torch.tensor([[100.0]]), torch.tensor([[1.0], [-1.0]])
-    assert summed_cross_entropy(states, weight, torch.tensor([1])).item() == 200
+    assert summed_cross_entropy(states, weight, torch.tensor([1]), torch.float32).item() == 200
 
 
 def test_rms_norm():
