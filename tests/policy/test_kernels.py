@@ -40,6 +40,20 @@ def test_attention_weights(width):
         torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("width", [5, 20])
+def test_attention_weights_of_large_scores_and_one_bias_for_all(width):
+    scores, bias = torch.randn(2, 3, 4, width) * 30, torch.randn(1, 1, 1, width)
+    torch.testing.assert_close(attention_weights(scores, bias), (scores + bias).softmax(-1))
+
+
+@pytest.mark.parametrize("width", [5, 20])
+def test_gradients_of_attention_weights(width):
+    scores, bias = (torch.randn(*shape, width, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 4), (3, 4)))
+    hidden = torch.randn(3, 4, width, dtype=torch.float64).masked_fill(torch.ones(4, width).triu(2).bool(), -torch.inf)
+    assert torch.autograd.gradcheck(attention_weights, (scores, bias))
+    assert torch.autograd.gradcheck(lambda scores: attention_weights(scores, hidden), scores)
+
+
 def test_attention_weights_of_half_precision_are_those_of_single_rounded():
     scores, bias = torch.randn(5, 20).bfloat16(), torch.randn(5, 20)
     weights = attention_weights(scores, bias)
@@ -114,7 +128,9 @@ def test_rms_norm():
     expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
     torch.testing.assert_close(rms_norm(x, weight, 1e-6, torch.float64), expected, rtol=0, atol=1e-14)
     assert torch.autograd.gradcheck(lambda *inputs: rms_norm(*inputs, 1e-6, torch.float64), (x, weight))
-    assert rms_norm(x.float(), weight.float(), 1e-6, torch.bfloat16).dtype == torch.bfloat16
+    single, scale = x.float().detach(), weight.float().detach()
+    torch.testing.assert_close(rms_norm(single, scale, 1e-6, torch.float32), torch.nn.functional.rms_norm(single, (5,), scale, 1e-6))
+    assert rms_norm(single, scale, 1e-6, torch.bfloat16).dtype == torch.bfloat16
 
 
 def test_dropout_keeps_the_mean():
