@@ -1,23 +1,12 @@
-"""Settings: one frozen dataclass per section of `params.yaml`. Nothing here has a default: `params.yaml` states every value.
-
-`prorl.params` reads them.
-"""
+"""Sections of the stages from simulators to the report, and those that all stages share."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prorl.config.fields import ConfigError, Precision, setting
+
 Forbidden = Literal["repeats", "history", "target"]
-Precision = Literal["float32", "bf16"]
 Metric = Literal["ioi", "ior", "ctr", "coherence", "length", "distinct", "diversity"]
-
-
-class ConfigError(ValueError):
-    """A setting that is missing, unknown, of the wrong type or out of range."""
-
-
-def setting(*, above: float | None = None, at_least: float | None = None, at_most: float | None = None, below: float | None = None):
-    """A dataclass field whose number (or each number of a list) must lie within the given bounds."""
-    return field(metadata={"above": above, "at_least": at_least, "at_most": at_most, "below": below})
 
 
 @dataclass(frozen=True)
@@ -43,101 +32,6 @@ class Logging:
 
     every_seconds: float = setting(above=0)
     tensorboard: bool = field()
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """Where the raw files of a data set come from."""
-
-    source: str | None
-    archive: str | None
-
-
-@dataclass(frozen=True)
-class Tabular:
-    """Columns of a user's own tables: canonical name -> name in the file, null where the file has no such column."""
-
-    interactions: dict[str, str]
-    items: dict[str, str | None]
-    separator: str
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """From raw logs to canonical tables."""
-
-    min_user_interactions: int = setting(at_least=1)
-    min_item_interactions: int = setting(at_least=1)
-    split: list[float] = setting(above=0)
-    attributes: list[str] = field()
-    profile: list[str] = field()
-    profiles: str | None = field()
-    tabular: Tabular = field()
-
-
-@dataclass(frozen=True)
-class Mine:
-    """From interactions to instances."""
-
-    import_: str | None
-    history_length: int = setting(at_least=1)
-    min_run: int = setting(at_least=2)
-    max_run: int = setting(at_least=2)
-    ignored_attributes: list[str] = field()
-
-
-@dataclass(frozen=True)
-class EmbeddingImport:
-    """Vectors made elsewhere: a `.npy` matrix, and a JSON list of the raw item id of each of its rows."""
-
-    vectors: str
-    items: str
-
-
-@dataclass(frozen=True)
-class Embed:
-    """From item profile text to vectors."""
-
-    import_: EmbeddingImport | None
-    model: str
-    dimension: int = setting(at_least=1)
-    batch_size: int = setting(at_least=1)
-    max_tokens: int = setting(at_least=1)
-    precision: Precision = field()
-
-
-@dataclass(frozen=True)
-class Reduce:
-    """Principal components of the embeddings."""
-
-    dimension: int = setting(at_least=1)
-    whiten: bool = field()
-
-
-@dataclass(frozen=True)
-class RQVAE:
-    """Sizes and training of the residual-quantised autoencoder."""
-
-    hidden_sizes: list[int] = setting(at_least=1)
-    latent_size: int = setting(at_least=1)
-    commitment: float = setting(at_least=0)
-    steps: int = setting(at_least=1)
-    batch_size: int = setting(at_least=1)
-    learning_rate: float = setting(above=0)
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """From vectors to semantic IDs."""
-
-    import_: str | None
-    method: Literal["rq_kmeans", "rq_vae"]
-    n_codebooks: int = setting(at_least=1)
-    codebook_size: int = setting(at_least=2, at_most=4096)
-    expand_final: bool = field()
-    balanced: bool = field()
-    n_restarts: int = setting(at_least=1)
-    rq_vae: RQVAE = field()
 
 
 @dataclass(frozen=True)
@@ -338,22 +232,3 @@ class Report:
     """The HTML report."""
 
     example_paths: int = setting(at_least=0)
-
-
-SECTIONS: dict[str, type] = {
-    "decoding": Decoding,
-    "logging": Logging,
-    "fetch": Fetch,
-    "prepare": Prepare,
-    "mine": Mine,
-    "embed": Embed,
-    "reduce": Reduce,
-    "quantize": Quantize,
-    "simulator": Simulator,
-    "policy": Policy,
-    "pretrain": Pretrain,
-    "finetune": Finetune,
-    "evaluate": Evaluate,
-    "report": Report,
-}
-GLOBAL_SECTIONS = ("decoding", "logging")  # without entries per data set
