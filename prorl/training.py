@@ -22,6 +22,7 @@ from torch import nn
 import prorl
 from prorl.config import Logging
 from prorl.files import atomic_file, sha256_of
+from prorl.runtime import TrainingError
 
 CHECKPOINTS = Path(".checkpoints")
 TENSORBOARD = Path(".tensorboard")
@@ -94,6 +95,12 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the state, once the run's outputs are written."""
         self.path.unlink(missing_ok=True)
+
+
+def cannot_go_on(cause: object, at: str, checkpoint: Checkpoint) -> TrainingError:
+    """The error that ends a training: its cause, the step or epoch, and where its last good state lies."""
+    good = checkpoint.path if checkpoint.path.exists() else "none yet"
+    return TrainingError(f"{cause}, at {at}; last good checkpoint: {good}")
 
 
 def _files(inputs: Iterable[Path]) -> list[Path]:

@@ -18,7 +18,7 @@ from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.model import T5Policy
 from prorl.policy.prompts import Catalogue
 from prorl.runtime import derived_seed, progress
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, unpack
+from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, scale_learning_rate, unpack
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
@@ -67,7 +67,8 @@ def pretrain(
     """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of `train`.
 
     The validation loss is the sources' mean token losses weighted by `shares`. Gives `{"steps", "best_step", "stopped",
-    "validation_loss"}`, `stopped` being `flattened` or `max_steps`.
+    "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises `TrainingError` naming step, cause and last good checkpoint
+    where a loss is not finite.
     """
     run = accelerator(settings.precision)
     if settings.batch_size < run.num_processes:
@@ -103,6 +104,9 @@ def pretrain(
             continue
         row = {f"validation/loss_{name}": _mean_loss(run, model, catalogue, part) for name, part in validation.items() if shares[name] > 0}
         loss = sum(row[f"validation/loss_{name}"] * share for name, share in shares.items() if share > 0)
+        for at, value in [*zip(range(step - len(losses) + 1, step + 1), torch.stack(losses).tolist(), strict=True), (step, loss)]:
+            if not math.isfinite(value):
+                raise cannot_go_on(f"the loss is {value}", f"step {at}", checkpoint)
         state["step"] = step
         if loss < state["best_loss"] - settings.min_improvement:
             state.update(best_loss=loss, best_step=step)

@@ -21,7 +21,7 @@ from prorl.rl.rollouts import PromptSource
 from prorl.rl.step import take_step
 from prorl.runtime import TrainingError, derived_seed, progress
 from prorl.simulators.scoring import Simulator
-from prorl.training import Checkpoint, Curves, accelerator, pack, scale_learning_rate, unpack
+from prorl.training import Checkpoint, Curves, accelerator, cannot_go_on, pack, scale_learning_rate, unpack
 
 NEW_STATE = {
     "step": 0,
@@ -111,8 +111,7 @@ def finetune(
                 critic_alone=critic_alone,
             )
         except TrainingError as cause:
-            good = checkpoint.path if checkpoint.path.exists() else "none yet"
-            raise TrainingError(f"{cause}, at step {step}; last good checkpoint: {good}") from cause
+            raise cannot_go_on(cause, f"step {step}", checkpoint) from cause
         speed = n_tokens(row, len(prompts) * settings.n_rollouts, catalogue.n_levels) / (time.perf_counter() - started)
         if not critic_alone:
             learner.kl_coefficient = adapted(learner.kl_coefficient, row["train/kl"], settings.kl.target)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from prorl.config import Quantize
-from prorl.runtime import derived_seed
+from prorl.runtime import TrainingError, derived_seed
 from prorl.semantic_ids.residual import Quantised, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
 
@@ -79,7 +79,10 @@ def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
 
 
 def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generator: torch.Generator) -> None:
-    """Train `model` on `inputs` [n, e]; passes are shuffled, and dead codes re-seeded, by `generator`."""
+    """Train `model` on `inputs` [n, e]; passes are shuffled, and dead codes re-seeded, by `generator`.
+
+    Raises `TrainingError` at the first step whose loss is not finite.
+    """
     sizes = settings.rq_vae
     optimizer = torch.optim.AdamW(model.parameters(), lr=sizes.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=sizes.steps)
@@ -91,6 +94,8 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
             order = torch.randperm(len(inputs), generator=generator)
         batch, order = order[: sizes.batch_size], order[sizes.batch_size :]
         loss, residuals, codes = model(inputs[batch], sizes.commitment)
+        if not loss.isfinite():
+            raise TrainingError(f"the RQ-VAE's loss is {loss.item()}, at step {step}; quantize.rq_vae.learning_rate is {sizes.learning_rate}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -4,6 +4,7 @@ RecBole makes one padded row per prefix and takes the loss at its last position;
 window gives the loss of all its prefixes. Early stopping and checkpoint choice by MRR@10 on the last item of validation users.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, unpack
+from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, unpack
 
 
 def last_item_ranks(simulator: InnerProductSimulator, sequences: Sequences, max_length: int, batch_size: int = 512) -> torch.Tensor:
@@ -51,7 +52,10 @@ def train_simulator(
     every_seconds: float,
     tensorboard: Path | None = None,
 ) -> tuple[InnerProductSimulator, dict]:
-    """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`."""
+    """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`.
+
+    Raises `TrainingError` naming epoch, cause and last good checkpoint where the loss or a weight is not finite.
+    """
     run = accelerator("float32")
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
     model = SIMULATORS[name](getattr(settings, name), n_items, settings.max_length).to(run.device)
@@ -71,6 +75,10 @@ def train_simulator(
         if state["epoch"] - state["best_epoch"] >= settings.patience:
             break
         loss = _train_epoch(run, model, optimizer, settings, train, derived_seed(seed, "simulator", name, epoch))
+        if not math.isfinite(loss):
+            raise cannot_go_on(f"the loss is {loss}", f"epoch {epoch}", checkpoint)
+        if not all(weight.isfinite().all() for weight in model.parameters()):  # a rank by NaN would be the best
+            raise cannot_go_on("a weight is not finite", f"epoch {epoch}", checkpoint)
         simulator = InnerProductSimulator(model)
         metrics = ranking_metrics(last_item_ranks(simulator, validation, settings.max_length))
         model.requires_grad_(True)

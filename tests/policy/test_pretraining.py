@@ -10,6 +10,7 @@ from benchmarks.obvious import transformers_policy
 from prorl.policy import pretraining
 from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
+from prorl.runtime import TrainingError
 from prorl.training import Curves
 from tests.tiny_models import PRETRAIN, Killed, checkpoint_at, killed_at, random_catalogue, random_paths, random_policy, random_prompts
 
@@ -121,6 +122,33 @@ def test_the_best_weights_are_those_given_back(tmp_path):
     with torch.no_grad():
         loss = summed_loss(policy.eval(), catalogue, validation) / n_tokens(validation, catalogue)
     assert loss.item() == pytest.approx(result["validation_loss"], abs=1e-5)
+
+
+def spoiling_step(monkeypatch, number):
+    """Let the update of training step `number` leave a weight that is no number."""
+    step, taken = pretraining.train_step, []
+
+    def spoilt(run, model, *arguments):
+        taken.append(1)
+        loss = step(run, model, *arguments)
+        if len(taken) == number:
+            model.shared.weight.data[:] = torch.nan
+        return loss
+
+    monkeypatch.setattr(pretraining, "train_step", spoilt)
+
+
+@pytest.mark.parametrize(("spoilt", "found"), [(12, 13), (15, 15), (3, 4)])  # an evaluation every 5 steps
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, spoilt, found):
+    """The loss of the step behind the spoilt update, or where there is none before the evaluation, the validation loss."""
+    spoiling_step(monkeypatch, spoilt)
+    good = r".*/checkpoint\.safetensors" if spoilt > 5 else "none yet"
+    with pytest.raises(TrainingError, match=f"the loss is nan, at step {found}; last good checkpoint: {good}"):
+        run(tmp_path, replace(PRETRAIN, evaluate_every=5))
+    if spoilt > 5:
+        tensors, state = checkpoint_at(tmp_path / "checkpoint.safetensors").load()
+        assert state["step"] == 10
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
 def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from prorl.config import RQVAE, Embed, EmbeddingImport, Quantize
+from prorl.runtime import TrainingError
 from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
@@ -39,6 +40,12 @@ def clustered(n: int, n_clusters: int, width: int, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def vectors():
     return clustered(500, 12, 10)
+
+
+def test_an_rq_vae_whose_loss_is_not_finite_is_refused(vectors):
+    settings = replace(SETTINGS, method="rq_vae", rq_vae=replace(SETTINGS.rq_vae, learning_rate=1e30))
+    with pytest.raises(TrainingError, match=r"the RQ-VAE's loss is (nan|inf), at step \d+; quantize.rq_vae.learning_rate is 1e\+30"):
+        QUANTISERS["rq_vae"](vectors, settings, 7)
 
 
 @pytest.mark.parametrize("method", QUANTISERS)

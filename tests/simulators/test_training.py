@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from prorl.runtime import TrainingError
 from prorl.simulators import training
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.recbole_models import SIMULATORS
@@ -40,6 +41,29 @@ def test_the_first_epochs_loss_is_that_of_chance(tmp_path):
     """Cross-entropy per position over the items, padding not among them."""
     _, _, curves = train("SASRec", tmp_path, replace(SIMULATOR, epochs=1, learning_rate=1e-9))
     assert curves[0]["values"]["train/loss"] == pytest.approx(torch.tensor(float(N_ITEMS)).log().item(), abs=0.05)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_weights_that_are_no_numbers_end_the_run(name, tmp_path, monkeypatch):
+    """Every rank by NaN is the first, so such a simulator would look perfect."""
+    train_epoch, trained = training._train_epoch, []
+
+    def spoilt(run, model, *arguments):
+        loss = train_epoch(run, model, *arguments)
+        trained.append(1)
+        if len(trained) == 2:
+            model.item_embedding.weight.data[1:] = torch.nan
+        return loss
+
+    monkeypatch.setattr(training, "_train_epoch", spoilt)
+    with pytest.raises(TrainingError, match=r"a weight is not finite, at epoch 2; last good checkpoint: .*/checkpoint\.safetensors"):
+        train(name, tmp_path)
+    assert checkpoint_at(tmp_path / "checkpoint.safetensors").load()[1]["epoch"] == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"):
+        train("GRU4Rec", tmp_path, replace(SIMULATOR, learning_rate=1e38, batch_size=2))
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
