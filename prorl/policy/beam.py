@@ -18,7 +18,7 @@ from prorl.policy.unfinished import Unfinished
 def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> Paths:
     """`n_beams` different paths per prompt, the likeliest first. Where the rules allow fewer, the likeliest fills the places left."""
     b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
-    decoder = IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), n_beams, catalogue.n_tokens)
+    decoder = IncrementalDecoder(policy, catalogue.prompt_tokens(history, target), n_beams, catalogue.n_tokens)
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
     states = Unfinished.at_start(catalogue, history, target, n_beams)
     ended = torch.zeros(b * n_beams, dtype=torch.bool, device=device)

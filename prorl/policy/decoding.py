@@ -51,7 +51,7 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
         tokens=torch.full((b, m, catalogue.n_tokens), NO_TOKEN, device=device),
         log_prob=torch.zeros(b, m, rules.max_length + 1, dtype=policy.shared.weight.dtype, device=device),
     )
-    decoder = IncrementalDecoder(policy, policy.encode(catalogue.prompt_tokens(history, target)), m, catalogue.n_tokens)
+    decoder = IncrementalDecoder(policy, catalogue.prompt_tokens(history, target), m, catalogue.n_tokens)
     running = Unfinished.at_start(catalogue, history, target, m)
     chosen = _Chosen(policy, catalogue, uniforms, temperature)
     for position in range(catalogue.n_tokens):

@@ -1,10 +1,8 @@
 """The decoder of a T5 policy token by token, for all paths of a batch: the function of `T5Policy.decode`, laid out for speed.
 
-Keys and values are never made. A head's score q . k is (W_k^T W_q x) . x', so its two matrices are multiplied once into one that leads from
-a token to what meets the normed tokens themselves, and likewise W_o W_v. All heads then read one vector per token, in self-attention the
-normed earlier tokens and in cross-attention the encoder's states in every layer, where keys and values would be two vectors per head and
-layer. The scales of the norms are part of these matrices, which are cast once to the precision of the surrounding autocast. All paths of
-a prompt attend to its encoding as one longer query. Tests hold it equal to `T5Policy.decode`.
+Its layers are those of `prorl.policy.folded`: all heads read one vector per token, in self-attention the normed earlier tokens and in
+cross-attention the encoder's states in every layer. All paths of a prompt attend to its encoding as one longer query. Tests hold it equal
+to `T5Policy.decode`.
 
 Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for, `s` encoder tokens, `d` model
 width, `a` heads.
@@ -15,8 +13,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.policy.kernels import attention_weights, inverse_rms, relu
-from prorl.policy.model import NORM_EPSILON, Attention, Encoded, T5Policy, product_dtype
+from prorl.policy.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
+from prorl.policy.model import T5Policy, product_dtype
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
 ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vectors, which lie in one piece
@@ -24,31 +22,28 @@ ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vec
 
 @dataclass
 class _Layer:
-    """Matrices of one decoder layer, and the normed tokens [r, t, d] of its self-attention so far."""
+    """One decoder layer, and the normed tokens [r, t, d] of its self-attention so far."""
 
-    self_in: torch.Tensor
-    self_out: torch.Tensor
-    cross_in: torch.Tensor
-    cross_out: torch.Tensor
-    wi: torch.Tensor
-    wo: torch.Tensor
+    self_attention: FoldedAttention
+    cross_attention: FoldedAttention
+    feed_forward: FoldedFeedForward
     earlier: torch.Tensor
 
 
 class IncrementalDecoder:
-    """Decodes rows, at first `m` for each of `prompts`, prompt by prompt; at most `max_tokens` each.
+    """Decodes rows, at first `m` for each of `prompts` [b, s], prompt by prompt; at most `max_tokens` each.
 
     For inference alone: it has no dropout.
     """
 
     @torch.no_grad()
-    def __init__(self, policy: T5Policy, prompts: Encoded, m: int, max_tokens: int):
+    def __init__(self, policy: T5Policy, prompts: torch.Tensor, m: int, max_tokens: int):
         self.policy, self.length = policy, 0
         weight = policy.shared.weight
         device = weight.device.type
         self.dtype = product_dtype(weight)
-        self.prompts = Encoded(prompts.states.to(self.dtype), prompts.mask[:, 0])
-        self._prompt = torch.arange(len(prompts.states), device=weight.device).repeat_interleave(m)
+        self.prompts = encoded(policy, prompts)
+        self._prompt = torch.arange(len(prompts), device=weight.device).repeat_interleave(m)
         self._width, self._cell = m, None  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
         nothing = weight.new_empty(len(self._prompt), 0, policy.sizes.d_model, dtype=self.dtype)
         with torch.autocast(device, enabled=False):
@@ -59,13 +54,12 @@ class IncrementalDecoder:
     def _layer(self, block, earlier: torch.Tensor) -> _Layer:
         self_attention, cross_attention, feed_forward = block.layer
         own_scale, crossed_scale = self_attention.layer_norm.weight, cross_attention.layer_norm.weight
-        matrices = (
-            *_without_keys(self_attention.SelfAttention, own_scale, own_scale),
-            *_without_keys(cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale)),
-            feed_forward.DenseReluDense.wi.weight * feed_forward.layer_norm.weight,
-            feed_forward.DenseReluDense.wo.weight,
+        return _Layer(
+            FoldedAttention.of(self_attention.SelfAttention, own_scale, own_scale, self.dtype),
+            FoldedAttention.of(cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale), self.dtype),
+            FoldedFeedForward.of(feed_forward.DenseReluDense, feed_forward.layer_norm.weight, self.dtype),
+            earlier,
         )
-        return _Layer(*(matrix.to(self.dtype) for matrix in matrices), earlier)
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -83,46 +77,43 @@ class IncrementalDecoder:
         with torch.autocast(tokens.device.type, enabled=False):
             x = self.policy.shared(tokens)
             for layer in self._layers:
-                normed = self._normed(x)
-                read = self._read(layer, normed, rows)
+                asking = normed(x, self.dtype)
+                read = self._read(layer, asking, rows)
                 if layer is self._layers[-1]:  # only the last token's state is asked for
-                    x, normed = x[:, -1:].contiguous(), normed[:, -1:].contiguous()
-                x = x + F.linear(self._self_attention(normed, layer, read, self.length + tokens.shape[1]), layer.self_out)
-                x += F.linear(self._cross_attention(self._normed(x), layer, rows), layer.cross_out)
-                x += F.linear(relu(F.linear(self._normed(x), layer.wi)), layer.wo)
+                    x, asking = x[:, -1:].contiguous(), asking[:, -1:].contiguous()
+                x = x + self._self_attention(asking, layer.self_attention, read, self.length + tokens.shape[1])
+                x += self._cross_attention(normed(x, self.dtype), layer.cross_attention, rows)
+                x += layer.feed_forward(normed(x, self.dtype))
             return self.policy.decoder.final_layer_norm(x[:, 0])
 
-    def _normed(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` over its root mean square; the norm's scale is part of the matrix that follows."""
-        return torch.mul(x, inverse_rms(x, NORM_EPSILON), out=torch.empty_like(x, dtype=self.dtype))
-
-    def _read(self, layer: _Layer, normed: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """The normed tokens [r, t, d] read so far, `normed` [r, n, d] behind the earlier ones; kept where `rows` is None."""
-        end = self.length + normed.shape[1]
+    def _read(self, layer: _Layer, latest: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """The normed tokens [r, t, d] read so far, the `latest` [r, n, d] behind the earlier ones; kept where `rows` is None."""
+        end = self.length + latest.shape[1]
         if rows is None and end > layer.earlier.shape[1]:
-            layer.earlier = _with_room(layer.earlier[: len(normed)], end)
-        read = layer.earlier[: len(normed)] if rows is None else _with_room(layer.earlier[rows], end)
-        read[:, self.length : end] = normed
+            layer.earlier = _with_room(layer.earlier[: len(latest)], end)
+        read = layer.earlier[: len(latest)] if rows is None else _with_room(layer.earlier[rows], end)
+        read[:, self.length : end] = latest
         return read
 
-    def _self_attention(self, normed: torch.Tensor, layer: _Layer, read: torch.Tensor, end: int) -> torch.Tensor:
-        """[r, n, a * d] of the last tokens `normed` [r, n, d] among those `read` [r, t, d], of which there are `end`."""
-        n_rows, n, width = normed.shape
+    def _self_attention(self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, end: int) -> torch.Tensor:
+        """[r, n, d] of the last normed tokens `asking` [r, n, d] among those `read` [r, t, d], of which there are `end`."""
+        n_rows, n, width = asking.shape
         bias = self._bias[:, end - n : end, : read.shape[1]].transpose(0, 1).flatten(0, 1)
-        return _attend(F.linear(normed, layer.self_in).view(n_rows, -1, width), read, bias).view(n_rows, n, -1)
+        met = attend(F.linear(asking, attention.into).view(n_rows, -1, width), read, bias)
+        return F.linear(met.view(n_rows, n, -1), attention.out)
 
-    def _cross_attention(self, normed: torch.Tensor, layer: _Layer, rows: torch.Tensor | None) -> torch.Tensor:
-        """[r, n, a * d] of `normed` [r, n, d] among the tokens of their prompts."""
-        (n_rows, n, width), queries, prompts = normed.shape, F.linear(normed, layer.cross_in), self.prompts
+    def _cross_attention(self, asking: torch.Tensor, attention: FoldedAttention, rows: torch.Tensor | None) -> torch.Tensor:
+        """[r, n, d] of normed tokens `asking` [r, n, d] among the tokens of their prompts."""
+        (n_rows, n, width), queries, prompts = asking.shape, F.linear(asking, attention.into), self.prompts
         if rows is not None:
             prompts = prompts.select(self._prompt[rows])
         elif self._cell is not None:
             cells = queries.new_zeros(len(prompts.states) * self._width, n * queries.shape[2])
             queries = cells.index_copy_(0, self._cell, queries.flatten(1))
-        attended = _attend(queries.view(len(prompts.states), -1, width), prompts.states, prompts.mask)
+        met = attend(queries.view(len(prompts.states), -1, width), prompts.states, prompts.mask[:, 0])
         if rows is None and self._cell is not None:
-            attended = attended.view(-1, n * layer.cross_out.shape[1])[self._cell]
-        return attended.view(n_rows, n, -1)
+            met = met.view(-1, n * attention.out.shape[1])[self._cell]
+        return F.linear(met.view(n_rows, n, -1), attention.out)
 
     def keep(self, running: torch.Tensor) -> torch.Tensor:
         """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in their new order.
@@ -158,23 +149,6 @@ class IncrementalDecoder:
         self._cell = torch.empty_like(prompt).index_copy_(0, order, prompt[order] * self._width + place)
 
 
-def _without_keys(attention: Attention, scale: torch.Tensor, read_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The matrices W_k^T W_q [a * d, d] and W_o W_v [d, a * d] of all heads.
-
-    `scale` [d] is that of the norm before the tokens that ask, `read_scale` [d] of those that are read.
-    """
-    queries, keys, values = (matrix.weight.unflatten(0, (attention.n_heads, -1)) for matrix in (attention.q, attention.k, attention.v))
-    outputs = attention.o.weight.unflatten(1, (attention.n_heads, -1)).transpose(0, 1)
-    into = (keys * read_scale).mT @ (queries * scale)
-    out = outputs @ (values * read_scale)
-    return into.flatten(0, 1), out.transpose(0, 1).flatten(1)
-
-
 def _with_room(tokens: torch.Tensor, end: int) -> torch.Tensor:
     """`tokens` [r, t, d] with room for `end` of them."""
     return F.pad(tokens, (0, 0, 0, max(0, -(-end // ROOM) * ROOM - tokens.shape[1])))
-
-
-def _attend(queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """What `queries` [b, q, d] meet among `tokens` [b, s, d], [b, q, d]; `bias` is added to the scores [b, q, s]."""
-    return attention_weights(queries @ tokens.mT, bias) @ tokens

@@ -1,8 +1,8 @@
 """The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
 
 The same function, written anew for what guidance needs: the encoder and the cross-attention's keys once per prompt, shared by its m
-paths; nothing behind the end of a path; and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Token by
-token it is decoded by `prorl.policy.incremental`.
+paths; nothing behind the end of a path; and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Paths
+are written by faster versions of the same layers: `prorl.policy.folded`, `prorl.policy.incremental`.
 
 Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d` model width, `a` heads,
 `v` vocabulary.
@@ -19,7 +19,6 @@ from prorl.policy.kernels import attention_weights, dropout, heads, relu, rms_no
 from prorl.policy.packing import Packing
 
 RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
-ENCODED_AT_ONCE = {"cpu": 3000, "cuda": 2**20}  # tokens, where no gradient is asked for: as many as a CPU's cache holds
 
 
 @dataclass(frozen=True)
@@ -171,12 +170,6 @@ class T5Policy(nn.Module):
 
     def encode(self, tokens: torch.Tensor) -> "Encoded":
         """What the decoder attends to for `tokens` [b, s]; padding (0) is not attended to."""
-        if torch.is_grad_enabled():
-            return self._encoded(tokens)
-        parts = [self._encoded(part) for part in tokens.split(max(1, ENCODED_AT_ONCE[tokens.device.type] // tokens.shape[1]))]
-        return Encoded(torch.cat([part.states for part in parts]), torch.cat([part.mask for part in parts]))
-
-    def _encoded(self, tokens: torch.Tensor) -> "Encoded":
         x = self._drop(self.shared(tokens))
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = self.encoder.position_bias(positions, positions)

@@ -95,7 +95,9 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
         batch, order = order[: sizes.batch_size], order[sizes.batch_size :]
         loss, residuals, codes = model(inputs[batch], sizes.commitment)
         if not loss.isfinite():
-            raise TrainingError(f"the RQ-VAE's loss is {loss.item()}, at step {step}; quantize.rq_vae.learning_rate is {sizes.learning_rate}")
+            raise TrainingError(
+                f"the RQ-VAE's loss is {loss.item()}, at step {step}; quantize.rq_vae.learning_rate is {sizes.learning_rate}"
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -6,7 +6,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from prorl.policy.kernels import dropout
-from prorl.policy.model import ENCODED_AT_ONCE, RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy, relative_bucket
+from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy, relative_bucket
 
 SIZES = Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
 TIED = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}
@@ -59,17 +59,6 @@ def test_logits_equal_those_of_transformers(policy, transformers_t5, padded, m, 
     ).logits
     torch.testing.assert_close(logits.flatten(0, 1), expected, rtol=0, atol=1e-5)
     assert logits.std() > 0.1
-
-
-@torch.no_grad()
-def test_prompts_encoded_some_at_a_time(monkeypatch, policy):
-    prompts = tokens(5, 9)
-    prompts[3, 4:] = 0
-    whole = policy.encode(prompts)
-    monkeypatch.setitem(ENCODED_AT_ONCE, "cpu", 2 * 9)
-    parts = policy.encode(prompts)
-    torch.testing.assert_close(parts.states, whole.states, rtol=0, atol=1e-12)
-    assert torch.equal(parts.mask, whole.mask)
 
 
 @torch.no_grad()

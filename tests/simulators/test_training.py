@@ -62,7 +62,7 @@ def test_weights_that_are_no_numbers_end_the_run(name, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    with pytest.raises(TrainingError, match="the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"):
         train("GRU4Rec", tmp_path, replace(SIMULATOR, learning_rate=1e38, batch_size=2))
 
 

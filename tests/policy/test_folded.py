@@ -1,0 +1,49 @@
+"""The encoder without keys and values against `T5Policy`'s, in float64 and in bf16."""
+
+import pytest
+import torch
+
+from prorl.policy.folded import ENCODED_AT_ONCE, encoded
+from tests.tiny_models import random_catalogue, random_policy
+
+
+@pytest.fixture(scope="module")
+def policy():
+    """Random scales of the norms, so that one forgotten would show."""
+    policy = random_policy(random_catalogue()).double()
+    generator = torch.Generator().manual_seed(1)
+    for name, weight in policy.named_parameters():
+        if "layer_norm" in name:
+            weight.data.uniform_(0.5, 1.5, generator=generator)
+    return policy
+
+
+@pytest.fixture
+def prompts():
+    """The fourth is padded."""
+    prompts = torch.randint(1, 15, (5, 9), generator=torch.Generator().manual_seed(0))
+    prompts[3, 4:] = 0
+    return prompts
+
+
+@pytest.mark.parametrize("at_once", [2 * 9, 2**20])  # tokens; also with fewer prompts in the last part
+@torch.no_grad()
+def test_the_encoder_is_the_policys(monkeypatch, policy, prompts, at_once):
+    monkeypatch.setitem(ENCODED_AT_ONCE, "cpu", at_once)
+    own, expected = encoded(policy, prompts), policy.encode(prompts)
+    read = prompts != 0  # what padding comes to is of no meaning
+    torch.testing.assert_close(own.states[read], expected.states[read], rtol=0, atol=1e-12)
+    assert torch.equal(own.mask, expected.mask)
+
+
+@torch.no_grad()
+def test_under_autocast_it_is_as_near_to_full_precision_as_the_policys_own(policy, prompts):
+    exact = policy.encode(prompts).states
+    single = random_policy(random_catalogue())
+    single.load_state_dict(policy.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        own, plain = encoded(single, prompts).states, single.encode(prompts).states
+    assert own.dtype == plain.dtype == torch.bfloat16
+    read = prompts != 0
+    off, plain_off = ((states.double() - exact)[read].norm() / exact[read].norm() for states in (own, plain))
+    assert 1e-5 < off < 1.5 * plain_off
