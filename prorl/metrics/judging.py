@@ -18,9 +18,9 @@ def simulated_metrics(
     """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p]; non-items are skipped."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SIMULATED}
     for h, g, path in zip(history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True):
-        scores = simulator.score(h, path, g)
+        scores = simulator.score(h, path, g, ends=True)
         b, m, t = path.shape
-        log_prob, rank = (x.cpu().numpy().reshape(b * m, t + 1) for x in (scores.log_prob.double(), scores.rank))
+        log_prob, rank = (x.cpu().numpy().reshape(b * m, 2) for x in (scores.log_prob.double(), scores.rank))
         acceptance, rows = (x.cpu().numpy().reshape(b * m, t) for x in (scores.acceptance.double(), path))
         parts["ioi"].append(path_metrics.increment_of_interest(log_prob).reshape(b, m))
         parts["ior"].append(path_metrics.increment_of_rank(rank).reshape(b, m).astype(np.float64))

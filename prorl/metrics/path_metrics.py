@@ -13,12 +13,12 @@ NON_ITEM = -1
 
 
 def increment_of_interest(log_prob: np.ndarray) -> np.ndarray:
-    """IoI [p]: log P(target) after the path minus before it, from log_prob [p, t+1]; 0 for an empty path."""
+    """IoI [p]: log P(target) after the path minus before it, from log_prob [p, 2 or t+1]; 0 for an empty path."""
     return log_prob[:, -1] - log_prob[:, 0]
 
 
 def increment_of_rank(rank: np.ndarray) -> np.ndarray:
-    """IoR [p]: the target's rank before the path minus after it, from rank [p, t+1]; 0 for an empty path."""
+    """IoR [p]: the target's rank before the path minus after it, from rank [p, 2 or t+1]; 0 for an empty path."""
     return rank[:, 0] - rank[:, -1]
 
 

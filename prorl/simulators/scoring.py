@@ -9,7 +9,7 @@ also ranks candidates for the next step, which the search for paths needs.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,10 +23,10 @@ from prorl.files import atomic_folder, read_json, write_json
 from prorl.simulators.recbole_models import SIMULATORS, SIZES, Memory
 from prorl.tables import DataError
 
-# States times items whose scores are held at once, and paths read at once. On a CPU as many as its caches hold; else as few
+# States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its caches hold; else as few
 # calls as memory allows.
 SCORES_AT_ONCE = {"cpu": (512, 1024), "cuda": (2**14, 2**13)}
-PATHS_AT_ONCE = {"cpu": 128, "cuda": 2**14}
+READ_AT_ONCE = {"cpu": 1280, "cuda": 2**17}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Scores:
 
     log_prob [b, m, t+1] and rank [b, m, t+1] of the target after 0..t items of the path, from softmax over all items, padding
     excluded; natural log; rank 1 is best. acceptance [b, m, t], the probability that the user takes each item.
-    Beyond the end of a path log_prob and rank keep their last value and acceptance is 0.
+    Beyond the end of a path log_prob and rank keep their last value and acceptance is 0. Where the ends alone were asked for, log_prob
+    and rank are [b, m, 2], before the path and after it.
     """
 
     log_prob: torch.Tensor
@@ -48,10 +49,11 @@ class Simulator(Protocol):
 
     n_items: int
 
-    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
+    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False) -> Scores:
         """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards `target` [b].
 
-        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance is 0.
+        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance is 0. Where `ends`, the
+        target is scored before and after the path alone.
         """
         ...
 
@@ -60,9 +62,9 @@ def _full_precision(method: Callable) -> Callable:
     """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges by."""
 
     @functools.wraps(method)
-    def outside(self, *arguments):
+    def outside(self, *arguments, **options):
         with torch.autocast(self.vectors.device.type, enabled=False):
-            return method(self, *arguments)
+            return method(self, *arguments, **options)
 
     return outside
 
@@ -86,18 +88,18 @@ class InnerProductSimulator:
 
     @torch.no_grad()
     @_full_precision
-    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
+    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False) -> Scores:
         """See `Simulator.score`. The history is encoded once per prompt; what lies behind the end of a path is not scored."""
         order = (path <= 0).to(torch.int8).argsort(dim=-1, stable=True)
-        scores = self._score_items(history, path.gather(-1, order).clamp(min=0), target)
+        scores = self._score_items(history, path.gather(-1, order).clamp(min=0), target, ends)
         n_items = F.pad((path > 0).cumsum(-1), (1, 0))  # before each position, and at the end
         return Scores(
-            log_prob=scores.log_prob.gather(-1, n_items),
-            rank=scores.rank.gather(-1, n_items),
+            log_prob=scores.log_prob if ends else scores.log_prob.gather(-1, n_items),
+            rank=scores.rank if ends else scores.rank.gather(-1, n_items),
             acceptance=scores.acceptance.gather(-1, n_items[..., :-1]) * (path > 0),
         )
 
-    def _score_items(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
+    def _score_items(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, ends: bool) -> Scores:
         """`score` for paths without non-items; of no meaning beyond the end of a path."""
         b, m, t = path.shape
         history_states, memory = self.model.extend(history)
@@ -107,14 +109,20 @@ class InnerProductSimulator:
         row, position = (rows != 0).nonzero(as_tuple=True)
         acceptance = torch.zeros(rows.shape, dtype=start.dtype, device=rows.device)
         acceptance[row, position] = (states[row, position] * self.vectors[rows[row, position]]).sum(-1).sigmoid()
+        if ends:
+            length = (rows != 0).sum(1)
+            row = length.nonzero()[:, 0]
+            after, column, n_columns = length[row], torch.ones_like(row), 2
+        else:
+            after = column = position + 1
+            n_columns = t + 1
         start_log_prob, start_rank = self.target_scores(start, target)
-        log_prob = start_log_prob.repeat_interleave(m)[:, None].repeat(1, t + 1)
-        rank = start_rank.repeat_interleave(m)[:, None].repeat(1, t + 1)
-        after = position + 1
-        log_prob[row, after], rank[row, after] = self.target_scores(states[row, after], target[row // m])
+        log_prob = start_log_prob.repeat_interleave(m)[:, None].repeat(1, n_columns)
+        rank = start_rank.repeat_interleave(m)[:, None].repeat(1, n_columns)
+        log_prob[row, column], rank[row, column] = self.target_scores(states[row, after], target[row // m])
         return Scores(
-            log_prob=log_prob.view(b, m, t + 1),
-            rank=rank.view(b, m, t + 1),
+            log_prob=log_prob.view(b, m, n_columns),
+            rank=rank.view(b, m, n_columns),
             acceptance=acceptance.view(b, m, t),
         )
 
@@ -123,13 +131,10 @@ class InnerProductSimulator:
 
         Paths of like length are read together, each up to the longest of them, so that hardly any padding is computed.
         """
-        length = (rows != 0).sum(1)
         states = start.new_empty(len(rows), rows.shape[1] + 1, start.shape[1])
         states[:, 0] = start.repeat_interleave(m, dim=0)
-        for group in length.argsort(stable=True).split(PATHS_AT_ONCE[rows.device.type]):
-            longest = int(length[group[-1]])
-            if longest > 0:
-                states[group, 1 : longest + 1], _ = self.model.extend(rows[group, :longest], self.model.select(memory, group // m))
+        for group, longest in of_like_length((rows != 0).sum(1), READ_AT_ONCE[rows.device.type]):
+            states[group, 1 : longest + 1], _ = self.model.extend(rows[group, :longest], self.model.select(memory, group // m))
         return states
 
     @torch.no_grad()
@@ -151,6 +156,29 @@ class InnerProductSimulator:
             rows = slice(first, first + n_states)
             log_prob[rows], rank[rows] = _target_scores(states[rows], target[rows], own[rows], vectors, n_items)
         return log_prob, rank
+
+
+def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
+    """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length 0 are left out.
+
+    A group's rows times its longest are at most `at_once`, unless it is a single row.
+    """
+    order = length.argsort(stable=True)
+    lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
+    first = last = longest = 0
+    for own, count in zip(lengths, counts, strict=True):
+        end = last + count
+        if own == 0:
+            first = last = end
+        while last < end:
+            room = max(1, at_once // own) - (last - first)
+            if room <= 0:
+                yield order[first:last], longest
+                first = last
+            else:
+                last, longest = min(end, last + room), own
+    if last > first:
+        yield order[first:last], longest
 
 
 def _target_scores(

@@ -165,8 +165,8 @@ class Fails(LikesEvenItems):
 
     batches = 0
 
-    def score(self, history, path, target):
-        scores = super().score(history, path, target)
+    def score(self, history, path, target, *, ends=False):
+        scores = super().score(history, path, target, ends=ends)
         self.batches += path.shape[1] == FINETUNE.n_rollouts  # not in validation, whose paths are one a prompt
         return scores if self.batches <= 5 else Scores(scores.log_prob * torch.nan, scores.rank, scores.acceptance)
 
@@ -181,8 +181,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_spoilt(tmp_pa
 class Indifferent(LikesEvenItems):
     """Users whom nothing moves."""
 
-    def score(self, history, path, target):
-        scores = super().score(history, path, target)
+    def score(self, history, path, target, *, ends=False):
+        scores = super().score(history, path, target, ends=ends)
         return Scores(torch.full_like(scores.log_prob, -5.0), torch.full_like(scores.rank, 20), scores.acceptance * 0)
 
 

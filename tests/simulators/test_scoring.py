@@ -73,16 +73,45 @@ def test_non_items_are_skipped():
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
-@pytest.mark.parametrize("paths_at_once", [1, 5])
-def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, paths_at_once):
+@pytest.mark.parametrize("read_at_once", [1, 2 * T])
+def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, read_at_once):
     simulator = InnerProductSimulator(recbole_model(name, N_ITEMS, MAX_LENGTH).double())
     history, target = random_prompts(4, N_ITEMS, 6)
     at_once = simulator.score(history, paths_of_all_lengths(), target)
-    monkeypatch.setitem(scoring.PATHS_AT_ONCE, "cpu", paths_at_once)
+    monkeypatch.setitem(scoring.READ_AT_ONCE, "cpu", read_at_once)
     in_groups = simulator.score(history, paths_of_all_lengths(), target)
     assert torch.equal(in_groups.rank, at_once.rank)
     torch.testing.assert_close(in_groups.log_prob, at_once.log_prob, rtol=0, atol=1e-12)
     torch.testing.assert_close(in_groups.acceptance, at_once.acceptance, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "at_once", "expected"),
+    [
+        ([2, 1, 0, 2, 1], 100, [([1, 4, 0, 3], 2)]),
+        ([1, 1, 1, 3, 2], 4, [([0, 1, 2], 1), ([4], 2), ([3], 3)]),  # the group of the first three is full for longer ones
+        ([1, 2, 2, 2], 6, [([0, 1, 2], 2), ([3], 2)]),
+        ([3, 3, 3, 3, 3], 6, [([0, 1], 3), ([2, 3], 3), ([4], 3)]),
+        ([5, 0, 4], 3, [([2], 4), ([0], 5)]),
+        ([0, 0], 3, []),
+        ([], 3, []),
+    ],
+)
+def test_groups_of_like_length(lengths, at_once, expected):
+    found = scoring.of_like_length(torch.tensor(lengths, dtype=torch.int64), at_once)
+    assert [(rows.tolist(), longest) for rows, longest in found] == expected
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_the_ends_alone_are_those_of_all_prefixes(name):
+    simulator = InnerProductSimulator(recbole_model(name, N_ITEMS, MAX_LENGTH).double())
+    history, target = random_prompts(4, N_ITEMS, 6)
+    path = paths_of_all_lengths()
+    path[3, 0] = torch.tensor([-1, 8, -1, 5, -1])
+    every, ends = simulator.score(history, path, target), simulator.score(history, path, target, ends=True)
+    torch.testing.assert_close(ends.log_prob, every.log_prob[..., [0, -1]], rtol=0, atol=1e-12)
+    assert torch.equal(ends.rank, every.rank[..., [0, -1]])
+    assert torch.equal(ends.acceptance, every.acceptance)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
