@@ -262,12 +262,24 @@ def circumstances(options: Options) -> str:
     return f"{datetime.date.today()}, commit {commit()}, Python {python}, {versions}, {torch.get_num_threads()} threads{quick}"
 
 
-def commit() -> str:
-    """The checkout's commit, `-dirty` where files differ from it; `PRORL_COMMIT` names it where there is no git repository."""
+def commit(checkout: Path = ROOT) -> str:
+    """The checkout's commit, `-dirty` where files differ from it, stored results apart, since every benchmark of a run stores its own.
+
+    `PRORL_COMMIT` names it where there is no git repository.
+    """
     if "PRORL_COMMIT" in os.environ:
         return os.environ["PRORL_COMMIT"]
-    described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return described.stdout.strip() if described.returncode == 0 else "unknown (no git repository here)"
+    head = _git(checkout, "rev-parse", "--short", "HEAD")
+    if head is None:
+        return "unknown (no git repository here)"
+    changed = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}")
+    return f"{head}-dirty" if changed else head
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    """What git says, or None where it fails."""
+    done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def hardware(device: torch.device) -> str:

@@ -1,13 +1,14 @@
 """The benchmarks' harness: what it measures, checks and stores; and every benchmark at its smoke size."""
 
 import runpy
+import subprocess
 import sys
 
 import pytest
 import torch
 
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.harness import Case, Claim, Disagreement, Options, compare, measure, publish, with_peak_memory
+from benchmarks.harness import RESULTS, Case, Claim, Disagreement, Options, commit, compare, measure, publish, with_peak_memory
 from tests.stage_dependencies import ROOT
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
@@ -117,3 +118,26 @@ def test_each_runs_at_its_smoke_size_and_its_versions_agree(name, tmp_path, monk
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     (page,) = tmp_path.iterdir()
     assert "smoke size" in page.read_text()
+
+
+def test_a_changed_checkout_is_named_so_but_for_stored_results(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.delenv("PRORL_COMMIT", raising=False)
+    assert commit(tmp_path) == "unknown (no git repository here)"
+    results, code = tmp_path / RESULTS / "a.md", tmp_path / "code.py"
+    results.parent.mkdir(parents=True)
+    for file in (results, code):
+        file.write_text("one")
+    git("init")
+    git("add", ".")
+    git("commit", "--message", "all")
+    head = git("rev-parse", "--short", "HEAD")
+    results.write_text("two")
+    assert commit(tmp_path) == head
+    code.write_text("two")
+    assert commit(tmp_path) == f"{head}-dirty"
+    monkeypatch.setenv("PRORL_COMMIT", "abc1234")
+    assert commit(tmp_path) == "abc1234"
