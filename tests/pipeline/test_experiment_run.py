@@ -85,6 +85,7 @@ def test_an_interrupted_run_leaves_the_checkout_as_it_is_and_goes_on(checkout):
     before = contents(checkout)
     command = [sys.executable, "-m", "prorl.cli", "experiments", "run", "own"]
     options = {"cwd": checkout.root, "env": checkout.environment, "text": True, "start_new_session": True}
+    options |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # it is ignored in what a shell runs in the background
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as run:
         next(line for line in run.stdout if line.startswith("Running stage 'prepare@ml-100k'"))
         os.killpg(run.pid, signal.SIGINT)  # what Ctrl-C in a terminal does

@@ -75,8 +75,8 @@ def attempt(clone: Clone, command: list[str], label: str, kill_after: float | No
 
 
 def checkpoints(clone: Clone) -> list[Path]:
-    """The finished files of the clone's checkpoints."""
-    return [path for path in (clone.root / ".checkpoints").rglob("*") if path.is_file() and path.suffix != ".partial"]
+    """The finished files of the clone's checkpoints; those being written are hidden."""
+    return [path for path in (clone.root / ".checkpoints").rglob("*") if path.is_file() and not path.name.startswith(".")]
 
 
 def hashes(files: dict[str, Path]) -> dict[str, str]:
