@@ -44,7 +44,7 @@ from prorl.runtime import keep_freed_memory
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("benchmarks/results")
 PACKAGES = ("torch", "transformers", "recbole")
-MIN_REPEATS, MAX_REPEATS, SECONDS_PER_CASE = 3, 9, 10
+MIN_REPEATS, MAX_REPEATS, SECONDS_PER_CASE = 3, 9, 15
 FAR_BEHIND = 1.05
 SAMPLE_EVERY_SECONDS = 0.003
 
