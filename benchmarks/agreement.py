@@ -9,7 +9,9 @@ LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # of the loss; of the gradient,
 
 
 class KeptGradient(torch.optim.SGD):
-    """Takes no step, but keeps the gradient of `model` that it would have taken it along, its parameters in the order of their names."""
+    """Takes no step, but keeps the gradient of `model` that it would have taken it along, its parameters in
+    the order of their names.
+    """
 
     def __init__(self, model: nn.Module):
         super().__init__([parameter for _, parameter in sorted(model.named_parameters())])
@@ -19,7 +21,9 @@ class KeptGradient(torch.optim.SGD):
         self.gradient = torch.cat([parameter.grad.flatten() for parameter in self.param_groups[0]["params"]])
 
 
-def same_loss_and_gradient(loss: float, other_loss: float, kept: KeptGradient, other_kept: KeptGradient) -> str:
+def same_loss_and_gradient(
+    loss: float, other_loss: float, kept: KeptGradient, other_kept: KeptGradient
+) -> str:
     """In one line, how close they are. Raises `Disagreement` where they are not."""
     off_loss = abs(loss - other_loss)
     off = ((kept.gradient - other_kept.gradient).norm() / kept.gradient.norm()).item()

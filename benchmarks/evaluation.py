@@ -1,11 +1,14 @@
-"""Evaluation of 6,928 prompts over 3,043 items, greedy, two simulators, against the obvious version of all its parts.
+"""Evaluation of 6,928 prompts over 3,043 items, greedy, two simulators, against the obvious version of all
+its parts.
 
     python -m benchmarks.evaluation [--quick] [--results <folder>]
 
-As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random weights, and paths of one
-length. The obvious version: Transformers' `generate` with `prefix_allowed_tokens_fn`; every prefix through RecBole's
-`full_sort_predict`; the other metrics path by path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all
-users, with an eighth of the resamples and of the pairs that diversity compares, so that eight times its time is that of the whole.
+As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random
+weights, and paths of one length. The obvious version: Transformers' `generate` with
+`prefix_allowed_tokens_fn`; every prefix through RecBole's `full_sort_predict`; the other metrics path by
+path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all users, with an
+eighth of the resamples and of the pairs that diversity compares, so that eight times its time is that of the
+whole.
 """
 
 from collections import Counter
@@ -27,13 +30,13 @@ from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
 from prorl.metrics.intervals import UserBootstrap
 from prorl.params import read_params
 from prorl.paths.mining import attribute_words
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.decoding import PolicyGuide
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
+from prorl.t5.model import T5, T5Sizes
 
 CLAIM = Claim("Evaluation", cpu=10, gpu=10)
 LENGTHS = (2, 4, 10)
@@ -49,7 +52,9 @@ Intervals = dict[str, dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """{simulator: {metric: {mean, low, high}}}, each metric's standard deviation over prompts, and the number of prompts."""
+    """{simulator: {metric: {mean, low, high}}}, each metric's standard deviation over prompts, and the number
+    of prompts.
+    """
 
     intervals: Intervals
     spread: dict[str, dict[str, float]]
@@ -60,7 +65,7 @@ class Evaluation:
 class Setting:
     """What is evaluated: a policy on prompts, two simulators, and each item's attributes."""
 
-    policy: T5Policy
+    policy: T5
     catalogue: Catalogue
     simulators: dict[str, InnerProductSimulator]
     attributes: list[set[str]]
@@ -71,7 +76,9 @@ class Setting:
 
     def an_eighth(self) -> "Setting":
         """The same with every eighth prompt, and an eighth of the resamples and pairs."""
-        prompts = JudgedPrompts(self.prompts.user[EIGHTH], self.prompts.history[EIGHTH], self.prompts.target[EIGHTH])
+        prompts = JudgedPrompts(
+            self.prompts.user[EIGHTH], self.prompts.history[EIGHTH], self.prompts.target[EIGHTH]
+        )
         return replace(self, prompts=prompts, n_resamples=self.n_resamples // 8, n_pairs=self.n_pairs // 8)
 
 
@@ -83,7 +90,9 @@ def cases(options: Options) -> Iterator[Case]:
         whole = replace(everything, catalogue=replace(everything.catalogue, decoding=rules))
         part = whole.an_eighth()
         obvious = {
-            f"Transformers, RecBole and loops in {precision}, {len(part.prompts):,} prompts": partial(evaluate_obviously, part, precision)
+            f"Transformers, RecBole and loops in {precision}, {len(part.prompts):,} prompts": partial(
+                evaluate_obviously, part, precision
+            )
             for precision in ("float32", "bf16")
         }
         yield Case(
@@ -102,22 +111,45 @@ def setting(options: Options) -> Setting:
     params = read_params()
     evaluation, own = params.section("evaluate"), params.section("policy")
     simulator = params.section("simulator")
-    n_prompts, n_items, n_users, codebook_size, batch_size = N_PROMPTS, N_ITEMS, N_USERS, 256, evaluation.batch_size
+    n_prompts, n_items, n_users, codebook_size, batch_size = (
+        N_PROMPTS,
+        N_ITEMS,
+        N_USERS,
+        256,
+        evaluation.batch_size,
+    )
     sasrec = replace(simulator.SASRec, initializer_range=0.3)  # so that it tells items apart
     if options.quick:
         n_prompts, n_items, n_users, codebook_size, batch_size = 48, 60, 12, 8, 16
         sasrec, own = TINY_SASREC, replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2)
     vocabulary = Vocabulary(4, codebook_size)
-    codes = np.stack(np.unravel_index(generator.choice(codebook_size**4, n_items, replace=False), (codebook_size,) * 4), axis=1)
-    decoding = Decoding(constrained=True, forbid=["repeats", "history", "target"], min_length=1, max_length=10)
+    codes = np.stack(
+        np.unravel_index(generator.choice(codebook_size**4, n_items, replace=False), (codebook_size,) * 4),
+        axis=1,
+    )
+    decoding = Decoding(
+        constrained=True, forbid=["repeats", "history", "target"], min_length=1, max_length=10
+    )
     catalogue = Catalogue(vocabulary, Trie.from_codes(codes, codebook_size), decoding, "separate")
     torch.manual_seed(SEED)
-    sizes = Sizes(vocabulary.size_with_target_tokens, own.n_layers, own.d_model, own.d_ff, own.d_kv, own.n_heads, dropout=0.0)
+    sizes = T5Sizes(
+        vocabulary.size_with_target_tokens,
+        own.n_layers,
+        own.d_model,
+        own.d_ff,
+        own.d_kv,
+        own.n_heads,
+        dropout=0.0,
+    )
     settings = {"SASRec": sasrec, "GRU4Rec": simulator.GRU4Rec}
-    simulators = {name: InnerProductSimulator(model(settings[name], n_items, 50)) for name, model in SIMULATORS.items()}
-    drawn = torch.from_numpy(np.stack([1 + generator.permutation(n_items)[:11] for _ in range(n_prompts)])).to(options.device)
+    simulators = {
+        name: InnerProductSimulator(model(settings[name], n_items, 50)) for name, model in SIMULATORS.items()
+    }
+    drawn = torch.from_numpy(
+        np.stack([1 + generator.permutation(n_items)[:11] for _ in range(n_prompts)])
+    ).to(options.device)
     return Setting(
-        T5Policy(sizes).to(options.device).eval(),
+        T5(sizes).to(options.device).eval(),
         catalogue.to(options.device),
         {name: one.to(options.device) for name, one in simulators.items()},
         [set(), *({f"genre {i}" for i in generator.integers(0, N_ATTRIBUTES, 2)} for _ in range(n_items))],
@@ -133,7 +165,9 @@ def evaluate(of: Setting, precision: str) -> Evaluation:
     prompts, max_length = of.prompts, of.catalogue.decoding.max_length
     words = attribute_words(pa.array([sorted(own) for own in of.attributes[1:]]), ignored=[])
     judge = Judge(prompts, of.simulators, words, max_length, of.n_pairs, of.batch_size, SEED)
-    metrics = judge.metrics(greedy_paths(PolicyGuide(of.policy, of.catalogue, precision), prompts, max_length, of.batch_size))
+    metrics = judge.metrics(
+        greedy_paths(PolicyGuide(of.policy, of.catalogue, precision), prompts, max_length, of.batch_size)
+    )
     bootstrap = UserBootstrap.of_users(prompts.user, of.n_resamples, SEED)
     return summarised(metrics, bootstrap.mean)
 
@@ -143,26 +177,45 @@ def evaluate_obviously(of: Setting, precision: str) -> Evaluation:
     with torch.autocast(of.prompts.target.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         items = generated(of)
     shape = shape_metrics(of, items.tolist())
-    metrics = {name: shape | simulated(recbole_model(one), of.prompts, items) for name, one in of.simulators.items()}
+    metrics = {
+        name: shape | simulated(recbole_model(one), of.prompts, items) for name, one in of.simulators.items()
+    }
     return summarised(metrics, lambda values: resampled(values, of.prompts.user, of.n_resamples))
 
 
 def summarised(metrics: dict[str, dict[str, np.ndarray]], interval) -> Evaluation:
     """`interval` of each metric."""
-    intervals = {simulator: {name: interval(values) for name, values in own.items()} for simulator, own in metrics.items()}
-    spread = {simulator: {name: float(np.std(values)) for name, values in own.items()} for simulator, own in metrics.items()}
+    intervals = {
+        simulator: {name: interval(values) for name, values in own.items()}
+        for simulator, own in metrics.items()
+    }
+    spread = {
+        simulator: {name: float(np.std(values)) for name, values in own.items()}
+        for simulator, own in metrics.items()
+    }
     (n_prompts,) = {len(values) for own in metrics.values() for values in own.values()}
     return Evaluation(intervals, spread, n_prompts)
 
 
 def generated(of: Setting) -> torch.Tensor:
     """Greedy paths [p, t] by Transformers, a batch after the other."""
-    model, tree, catalogue = transformers_policy(of.policy, of.catalogue), PrefixTree(of.catalogue), of.catalogue
+    model, tree, catalogue = (
+        transformers_policy(of.policy, of.catalogue),
+        PrefixTree(of.catalogue),
+        of.catalogue,
+    )
     paths = []
-    for history, target in zip(of.prompts.history.split(of.batch_size), of.prompts.target.split(of.batch_size), strict=True):
+    for history, target in zip(
+        of.prompts.history.split(of.batch_size), of.prompts.target.split(of.batch_size), strict=True
+    ):
         allowed = AllowedTokens(tree, catalogue, history, target, 1)
         tokens = catalogue.prompt_tokens(history, target)
-        written = model.generate(input_ids=tokens, do_sample=False, max_new_tokens=catalogue.n_tokens, prefix_allowed_tokens_fn=allowed)
+        written = model.generate(
+            input_ids=tokens,
+            do_sample=False,
+            max_new_tokens=catalogue.n_tokens,
+            prefix_allowed_tokens_fn=allowed,
+        )
         paths.append(items_of_tokens(tree, catalogue, written[:, 1:], 1)[:, 0])
     return torch.cat(paths)
 
@@ -170,9 +223,15 @@ def generated(of: Setting) -> torch.Tensor:
 def simulated(model: torch.nn.Module, prompts: JudgedPrompts, items: torch.Tensor) -> dict[str, np.ndarray]:
     """IoI, IoR and CTR [p] of paths `items` [p, t], every prefix by RecBole."""
     scores = score_prefixes(model, prompts.history, items[:, None], prompts.target)
-    log_prob, rank, acceptance = (x[:, 0].double().cpu().numpy() for x in (scores.log_prob, scores.rank, scores.acceptance))
+    log_prob, rank, acceptance = (
+        x[:, 0].double().cpu().numpy() for x in (scores.log_prob, scores.rank, scores.acceptance)
+    )
     length = (items != 0).sum(1).cpu().numpy()
-    return {"ioi": log_prob[:, -1] - log_prob[:, 0], "ior": rank[:, 0] - rank[:, -1], "ctr": acceptance.sum(1) / np.maximum(length, 1)}
+    return {
+        "ioi": log_prob[:, -1] - log_prob[:, 0],
+        "ior": rank[:, 0] - rank[:, -1],
+        "ctr": acceptance.sum(1) / np.maximum(length, 1),
+    }
 
 
 def shape_metrics(of: Setting, rows: list[list[int]]) -> dict[str, np.ndarray]:
@@ -180,17 +239,25 @@ def shape_metrics(of: Setting, rows: list[list[int]]) -> dict[str, np.ndarray]:
     paths = [[item for item in row if item] for row in rows]
     targets, histories = of.prompts.target.tolist(), of.prompts.history.tolist()
     times = Counter(map(tuple, paths))
-    metrics: dict[str, list[float]] = {name: [] for name in ("coherence", "repeats", "target_in_path", "history_in_path", "distinct")}
+    metrics: dict[str, list[float]] = {
+        name: [] for name in ("coherence", "repeats", "target_in_path", "history_in_path", "distinct")
+    }
     for path, target, history in zip(paths, targets, histories, strict=True):
         pairs = zip(path, [*path[1:], target], strict=True)
-        metrics["coherence"].append(np.mean([bool(of.attributes[one] & of.attributes[other]) for one, other in pairs]))
+        metrics["coherence"].append(
+            np.mean([bool(of.attributes[one] & of.attributes[other]) for one, other in pairs])
+        )
         metrics["repeats"].append(1 - len(set(path)) / len(path))
         metrics["target_in_path"].append(float(target in path))
         metrics["history_in_path"].append(np.mean([item in history for item in path]))
         metrics["distinct"].append(1 / times[tuple(path)])
     found = {name: np.array(values) for name, values in metrics.items()}
     lengths = np.array([len(path) for path in paths], dtype=float)
-    return found | {"length": lengths, "error": np.zeros(len(paths)), "diversity": diversities(of, [set(path) for path in paths])}
+    return found | {
+        "length": lengths,
+        "error": np.zeros(len(paths)),
+        "diversity": diversities(of, [set(path) for path in paths]),
+    }
 
 
 def diversities(of: Setting, paths: list[set[int]]) -> np.ndarray:
@@ -222,7 +289,8 @@ def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[st
 
 
 def check(ours: Evaluation, theirs: Evaluation) -> str:
-    """In float32: means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of the interval's width.
+    """In float32: means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within
+    `INTERVAL_TOLERANCE` of the interval's width.
 
     Diversity is that of other pairs; its mean may be off by `DIVERSITY_TOLERANCE` of its interval's width.
     """
@@ -235,13 +303,19 @@ def check(ours: Evaluation, theirs: Evaluation) -> str:
                 off_diversity = np.max([off_diversity, abs(got["mean"] - expected["mean"]) / width])
             else:
                 off_mean = np.max([off_mean, abs(got["mean"] - expected["mean"]) / max(spread, 1e-6)])
-                off_bound = np.max([off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high"))])
-    found = (
-        f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
-    )
+                off_bound = np.max(
+                    [off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high"))]
+                )
+    found = f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
     found += f", diversity within {off_diversity:.0%} of it"
-    if not (off_mean <= MEAN_TOLERANCE and off_bound <= INTERVAL_TOLERANCE and off_diversity <= DIVERSITY_TOLERANCE):  # nor for NaN
-        raise Disagreement(f"{found}; allowed: {MEAN_TOLERANCE:g}, {INTERVAL_TOLERANCE:.0%} and {DIVERSITY_TOLERANCE:.0%}")
+    if not (
+        off_mean <= MEAN_TOLERANCE
+        and off_bound <= INTERVAL_TOLERANCE
+        and off_diversity <= DIVERSITY_TOLERANCE
+    ):  # nor for NaN
+        raise Disagreement(
+            f"{found}; allowed: {MEAN_TOLERANCE:g}, {INTERVAL_TOLERANCE:.0%} and {DIVERSITY_TOLERANCE:.0%}"
+        )
     return found
 
 

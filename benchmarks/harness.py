@@ -1,6 +1,8 @@
-"""Side-by-side timings: our version of one computation and the obvious ones, on the same inputs, in one process, taking turns.
+"""Side-by-side timings: our version of one computation and the obvious ones, on the same inputs, in one
+process, taking turns.
 
-A benchmark is a module with a `CLAIM`, a function `cases(options)` that yields `Case`s, an entry in `benchmarks/__main__.py`, and
+A benchmark is a module with a `CLAIM`, a function `cases(options)` that yields `Case`s, an entry in
+`benchmarks/__main__.py`, and
 
     if __name__ == "__main__":
         main(CLAIM, cases)
@@ -9,13 +11,15 @@ which gives it the command line
 
     python -m benchmarks.<name> [--quick] [--results <folder>]
 
-`--quick` is a smoke size on tiny models of random weights, to see that it runs and that the versions agree; its times mean nothing. The
-table goes to the terminal and, with `--results`, replaces its own section of `<folder>/<hardware>.md`.
+`--quick` is a smoke size on tiny models of random weights, to see that it runs and that the versions agree;
+its times mean nothing. The table goes to the terminal and, with `--results`, replaces its own section of
+`<folder>/<hardware>.md`.
 
-Every version runs once first: its result is checked, its memory measured, and everything lazy is made. Then the versions take turns,
-in one order and then in the other, so that what else the machine does hits all of them alike; the median counts. An obvious version far
-behind another in its first run takes no turns: its row shows that one run. Freed memory stays with the process for all of them
-(`prorl.runtime.keep_freed_memory`), and autograd's anomaly detection is off.
+Every version runs once first: its result is checked, its memory measured, and everything lazy is made. Then
+the versions take turns, in one order and then in the other, so that what else the machine does hits all of
+them alike; the median counts. An obvious version far behind another in its first run takes no turns: its row
+shows that one run. Freed memory stays with the process for all of them (`prorl.runtime.keep_freed_memory`),
+and autograd's anomaly detection is off.
 """
 
 import argparse
@@ -50,12 +54,16 @@ SAMPLE_EVERY_SECONDS = 0.003
 
 
 class Disagreement(AssertionError):
-    """Two versions that ought to give the same result do not; the message says what, by how much, and what is allowed."""
+    """Two versions that ought to give the same result do not; the message says what, by how much, and what is
+    allowed.
+    """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a benchmark shows: a title, and by what factor ours is meant to be faster on a CPU of 2 cores and on a GPU."""
+    """What a benchmark shows: a title, and by what factor ours is meant to be faster on a CPU of 2 cores and
+    on a GPU.
+    """
 
     title: str
     cpu: float
@@ -70,8 +78,8 @@ class Claim:
 class Case:
     """One comparison: `ours` and the `obvious` versions by name, functions without arguments.
 
-    `check(our result, results of the obvious versions by name)` raises `Disagreement`, or says in one line how well they agree.
-    `count(result)` is the number of `unit`s that went into a result, e.g. tokens.
+    `check(our result, results of the obvious versions by name)` raises `Disagreement`, or says in one line
+    how well they agree. `count(result)` is the number of `unit`s that went into a result, e.g. tokens.
     """
 
     name: str
@@ -84,7 +92,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One version: seconds of its timed runs, and of its first the most memory in bytes beyond what was there, and its result."""
+    """One version: seconds of its timed runs, and of its first the most memory in bytes beyond what was
+    there, and its result.
+    """
 
     seconds: list[float]
     peak_bytes: int
@@ -120,10 +130,16 @@ def main(claim: Claim, cases: Callable[["Options"], Iterable[Case]]) -> None:
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """What every benchmark understands; one that measures something else than versions of a computation may add to it."""
+    """What every benchmark understands; one that measures something else than versions of a computation may
+    add to it.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="a smoke size on tiny models; its times mean nothing")
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help=f"store the table there, e.g. {RESULTS}")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke size on tiny models; its times mean nothing"
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help=f"store the table there, e.g. {RESULTS}"
+    )
     return parser
 
 
@@ -145,16 +161,20 @@ def compare(case: Case, aim: float, options: Options) -> tuple[list[str], str]:
     rows = [Row.of(case, "**ours**", ours, "", "")]
     best = min(measured.values(), key=lambda other: other.median)
     for name, other in measured.items():
-        # Per unit, since results that are drawn at random differ a little in size; the aim is for the fastest of the obvious versions.
+        # Per unit, since results that are drawn at random differ a little in size; the aim is for the fastest
+        # of the obvious versions.
         ratio = (other.median / case.count(other.result)) / (ours.median / case.count(ours.result))
         rows.append(Row.of(case, name, other, f"{ratio:.1f}x", f">= {aim:g}x" if other is best else ""))
     return rows, agreement
 
 
-def measure(versions: dict[str, Callable[[], Any]], options: Options, always: str | None = None) -> dict[str, Measurement]:
+def measure(
+    versions: dict[str, Callable[[], Any]], options: Options, always: str | None = None
+) -> dict[str, Measurement]:
     """Run each version once and then in turns, 3 to 9 times as time allows; once where `options.quick`.
 
-    Where `always` names a version, those of the others that are far behind the best of the others in their first run take no turns.
+    Where `always` names a version, those of the others that are far behind the best of the others in their
+    first run take no turns.
     """
     results, peaks, first = {}, {}, {}
     for name, run in versions.items():
@@ -163,7 +183,9 @@ def measure(versions: dict[str, Callable[[], Any]], options: Options, always: st
         first[name] = time.perf_counter() - started
     best = min(seconds for name, seconds in first.items() if name != always)
     taking_turns = [name for name in versions if always in (None, name) or first[name] <= FAR_BEHIND * best]
-    seconds: dict[str, list[float]] = {name: [] if name in taking_turns else [first[name]] for name in versions}
+    seconds: dict[str, list[float]] = {
+        name: [] if name in taking_turns else [first[name]] for name in versions
+    }
     started = time.perf_counter()
     for repeat in range(1 if options.quick else MAX_REPEATS):
         if repeat >= MIN_REPEATS and time.perf_counter() - started > SECONDS_PER_CASE:
@@ -190,7 +212,8 @@ def synchronise(device: torch.device) -> None:
 
 
 def with_peak_memory(run: Callable[[], Any], device: torch.device) -> tuple[Any, int]:
-    """The result of one run, and the most bytes it held at once beyond those held before: the device's, or the process's resident ones.
+    """The result of one run, and the most bytes it held at once beyond those held before: the device's, or
+    the process's resident ones.
 
     Freed memory that the process had kept is given back first, so that it is not taken for the run's own.
     """
@@ -233,12 +256,23 @@ class Row:
         """One version's line."""
         rate = case.count(measured.result) / measured.median
         memory = f"{measured.peak_bytes / 2**20:,.0f} MiB"
-        cells = [case.name, name, f"{measured.median:.3f} s", len(measured.seconds), f"{rate:,.0f} {case.unit}", memory, ratio, aim]
+        cells = [
+            case.name,
+            name,
+            f"{measured.median:.3f} s",
+            len(measured.seconds),
+            f"{rate:,.0f} {case.unit}",
+            memory,
+            ratio,
+            aim,
+        ]
         return f"| {' | '.join(map(str, cells))} |"
 
 
 def publish(title: str, lines: list[str], options: Options) -> None:
-    """Print what stands under the table; with `--results`, replace the section `title` of the hardware's page."""
+    """Print what stands under the table; with `--results`, replace the section `title` of the hardware's
+    page.
+    """
     print("\n".join(line for line in lines if not line.startswith("|")).strip(), flush=True)
     if options.results is None:
         return
@@ -263,7 +297,8 @@ def circumstances(options: Options) -> str:
 
 
 def commit(checkout: Path = ROOT) -> str:
-    """The checkout's commit, `-dirty` where files differ from it, stored results apart, since every benchmark of a run stores its own.
+    """The checkout's commit, `-dirty` where files differ from it, stored results apart, since every benchmark
+    of a run stores its own.
 
     `PRORL_COMMIT` names it where there is no git repository.
     """
@@ -272,7 +307,9 @@ def commit(checkout: Path = ROOT) -> str:
     head = _git(checkout, "rev-parse", "--short", "HEAD")
     if head is None:
         return "unknown (no git repository here)"
-    changed = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}")
+    changed = _git(
+        checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}"
+    )
     return f"{head}-dirty" if changed else head
 
 
@@ -288,6 +325,8 @@ def hardware(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)):
+    if cpuinfo.exists() and (
+        found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+    ):
         model = re.sub(r"\((R|TM)\)", "", found[1])
     return f"{model}, {len(os.sched_getaffinity(0))} cores"

@@ -1,4 +1,6 @@
-"""What benchmarks run on: the trained policy and simulator of `make repro` with its validation prompts, or tiny random ones."""
+"""What benchmarks run on: the trained policy and simulator of `make repro` with its validation prompts, or
+tiny random ones.
+"""
 
 import copy
 import sys
@@ -12,14 +14,14 @@ from accelerate.state import AcceleratorState
 
 from prorl.config import SASRecSizes
 from prorl.params import read_params
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import keyed_uniforms, rollouts
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
+from prorl.t5.model import T5, T5Sizes
 from prorl.tables import read_instances
 from prorl.training import accelerator
 
@@ -39,9 +41,11 @@ TINY_SASREC = SASRecSizes(
 
 @dataclass(frozen=True)
 class Models:
-    """A policy and its catalogue, a simulator, and prompts: histories [i, h] and targets [i], all on one device."""
+    """A policy and its catalogue, a simulator, and prompts: histories [i, h] and targets [i], all on one
+    device.
+    """
 
-    policy: T5Policy
+    policy: T5
     catalogue: Catalogue
     simulator: InnerProductSimulator
     history: torch.Tensor
@@ -49,27 +53,34 @@ class Models:
 
     def with_rules(self, **rules) -> "Models":
         """The same under other rules of decoding, e.g. `min_length=1`."""
-        return replace(self, catalogue=replace(self.catalogue, decoding=replace(self.catalogue.decoding, **rules)))
+        return replace(
+            self, catalogue=replace(self.catalogue, decoding=replace(self.catalogue.decoding, **rules))
+        )
 
     @torch.no_grad()
     def with_mean_length(self, mean: float) -> "Models":
-        """The same with a policy whose sampled paths have about `mean` items, so that ratios can be given for different lengths.
+        """The same with a policy whose sampled paths have about `mean` items, so that ratios can be given for
+        different lengths.
 
-        It stops with about the same chance after every item, however many there were: the embedding of EOS is replaced by the one whose
-        logit comes nearest to a constant above those of all items together, at decoder states of paths sampled to the longest length.
-        Bisection finds the constant.
+        It stops with about the same chance after every item, however many there were: the embedding of EOS is
+        replaced by the one whose logit comes nearest to a constant above those of all items together, at
+        decoder states of paths sampled to the longest length. Bisection finds the constant.
         """
         history, target = self.prompts(64)
-        uniforms = keyed_uniforms(0, torch.arange(len(target), device=target.device), 4, self.catalogue.n_tokens)
+        uniforms = keyed_uniforms(
+            0, torch.arange(len(target), device=target.device), 4, self.catalogue.n_tokens
+        )
         states = self._states_before_items(history, target, uniforms)
         ids = self.catalogue.choice_ids(0, states.device)
         items = self.policy.logits(states, ids[ids != self.catalogue.vocabulary.eos]).logsumexp(-1)
         n, width = states.shape
         ridge = torch.eye(width, device=states.device) * n * 1e-3
         wanted = torch.stack([items, torch.ones_like(items)], dim=1)
-        of_items, of_constant = (torch.linalg.solve(states.T @ states + ridge, states.T @ wanted) * width**0.5).T
+        of_items, of_constant = (
+            torch.linalg.solve(states.T @ states + ridge, states.T @ wanted) * width**0.5
+        ).T
 
-        def stopping(constant: float) -> T5Policy:
+        def stopping(constant: float) -> T5:
             policy = copy.deepcopy(self.policy)
             policy.shared.weight[self.catalogue.vocabulary.eos] = of_items + constant * of_constant
             return policy
@@ -77,12 +88,18 @@ class Models:
         low, high = -20.0, 20.0
         for _ in range(12):
             middle = (low + high) / 2
-            length = rollouts(stopping(middle), self.catalogue, history, target, uniforms).length.double().mean()
+            length = (
+                rollouts(stopping(middle), self.catalogue, history, target, uniforms).length.double().mean()
+            )
             low, high = (middle, high) if length > mean else (low, middle)
         return replace(self, policy=stopping((low + high) / 2))
 
-    def _states_before_items(self, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-        """Decoder states [s, d] at which sampled paths choose an item or the stop, for histories [b, h] and targets [b]."""
+    def _states_before_items(
+        self, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor
+    ) -> torch.Tensor:
+        """Decoder states [s, d] at which sampled paths choose an item or the stop, for histories [b, h] and
+        targets [b].
+        """
         longest = self.catalogue.decoding.max_length
         catalogue = self.with_rules(constrained=True, min_length=longest).catalogue
         items = rollouts(self.policy, catalogue, history, target, uniforms).items
@@ -93,22 +110,31 @@ class Models:
 
     def prompts(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` prompts drawn at random: histories [n, h] and targets [n]."""
-        rows = torch.randint(len(self.target), (n,), generator=torch.Generator().manual_seed(seed)).to(self.target.device)
+        rows = torch.randint(len(self.target), (n,), generator=torch.Generator().manual_seed(seed)).to(
+            self.target.device
+        )
         return self.history[rows], self.target[rows]
 
 
-def models(quick: bool, device: torch.device, policy: str = "pretrained", simulator: str = "SASRec") -> Models:
+def models(
+    quick: bool, device: torch.device, policy: str = "pretrained", simulator: str = "SASRec"
+) -> Models:
     """The models of `make repro` for MovieLens-100K; tiny ones where `quick`."""
     return tiny_models(device) if quick else trained_models(device, policy, simulator)
 
 
 def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
-    """The policy named `policy` and the simulator named `simulator`. Ends the process where they have not been trained yet."""
+    """The policy named `policy` and the simulator named `simulator`.
+
+    Ends the process where they have not been trained yet.
+    """
     instances = Path("data/instances") / DATASET / "validation.parquet"
     folders = Path("models/policies") / DATASET / policy, Path("models/simulators") / DATASET / simulator
     for path in (instances, *folders):
         if not path.exists():
-            sys.exit(f"{path}: no such file or folder; `make repro` makes the models and data that benchmarks use")
+            sys.exit(
+                f"{path}: no such file or folder; `make repro` makes the models and data that benchmarks use"
+            )
     network, catalogue = load_policy(folders[0], read_params().section("decoding"))
     prompts = read_instances(instances)
     return Models(
@@ -126,15 +152,35 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
     torch.manual_seed(seed)
     codes = np.stack(np.unravel_index(generator.choice(8**3, n_items, replace=False), (8, 8, 8)), axis=1)
     vocabulary = Vocabulary(3, 8)
-    catalogue = Catalogue(vocabulary, Trie.from_codes(codes, 8), read_params().section("decoding"), "separate")
-    policy = T5Policy(Sizes(vocabulary.size_with_target_tokens, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2, dropout=0.0))
+    catalogue = Catalogue(
+        vocabulary, Trie.from_codes(codes, 8), read_params().section("decoding"), "separate"
+    )
+    policy = T5(
+        T5Sizes(
+            vocabulary.size_with_target_tokens,
+            n_layers=1,
+            d_model=16,
+            d_ff=32,
+            d_kv=8,
+            n_heads=2,
+            dropout=0.0,
+        )
+    )
     prompts = torch.from_numpy(np.stack([generator.permutation(n_items)[:11] + 1 for _ in range(16)]))
     simulator = InnerProductSimulator(CausalSASRec(TINY_SASREC, n_items, max_length=50)).to(device)
-    return Models(policy.to(device).eval(), catalogue.to(device), simulator, prompts[:, :10].to(device), prompts[:, 10].to(device))
+    return Models(
+        policy.to(device).eval(),
+        catalogue.to(device),
+        simulator,
+        prompts[:, :10].to(device),
+        prompts[:, 10].to(device),
+    )
 
 
 def accelerator_of(precision: str) -> Accelerator:
-    """What training runs with in `precision`; a process may have had one of another precision, which is forgotten."""
+    """What training runs with in `precision`; a process may have had one of another precision, which is
+    forgotten.
+    """
     AcceleratorState._reset_state(reset_partial_state=True)
     run = accelerator(precision)
     torch.use_deterministic_algorithms(False)  # as the obvious versions run; ours switch it on

@@ -1,6 +1,8 @@
-"""The obvious versions of the parts of a policy step, as a competent user of Transformers and RecBole writes it: batched, no needless work.
+"""The obvious versions of the parts of a policy step, as a competent user of Transformers and RecBole writes
+it: batched, no needless work.
 
-Shape key: `b` prompts, `m` paths per prompt, `r` paths of all prompts, `t` path position, `s` tokens, `v` vocabulary.
+Shape key: `b` prompts, `m` paths per prompt, `r` paths of all prompts, `t` path position, `s` tokens, `v`
+vocabulary.
 """
 
 from collections import Counter
@@ -9,14 +11,16 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from prorl.metrics.path_metrics import NON_ITEM
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.catalogue import Catalogue
+from prorl.t5.model import T5
 
 IMPOSSIBLE = -1e9  # logit of what is not allowed
 
 
-def transformers_policy(policy: T5Policy, catalogue: Catalogue) -> T5ForConditionalGeneration:
-    """A copy of `policy` as Transformers' own T5, on the same device, in the same precision, in evaluation mode."""
+def transformers_policy(policy: T5, catalogue: Catalogue) -> T5ForConditionalGeneration:
+    """A copy of `policy` as Transformers' own T5, on the same device, in the same precision, in evaluation
+    mode.
+    """
     sizes, vocabulary = policy.sizes, catalogue.vocabulary
     config = T5Config(
         vocab_size=sizes.vocabulary,
@@ -38,11 +42,15 @@ def transformers_policy(policy: T5Policy, catalogue: Catalogue) -> T5ForConditio
 
 
 class PrefixTree:
-    """The items of a catalogue as dictionaries: their tokens, the item of given tokens, and what may follow the first tokens of an item."""
+    """The items of a catalogue as dictionaries: their tokens, the item of given tokens, and what may follow
+    the first tokens of an item.
+    """
 
     def __init__(self, catalogue: Catalogue):
         items = torch.arange(1, catalogue.trie.n_items + 1, device=catalogue.trie.item_codes.device)
-        self.tokens = dict(zip(items.tolist(), map(tuple, catalogue.item_tokens(items).tolist()), strict=True))
+        self.tokens = dict(
+            zip(items.tolist(), map(tuple, catalogue.item_tokens(items).tolist()), strict=True)
+        )
         self.item = {tokens: item for item, tokens in self.tokens.items()}
         self.below: dict[tuple, Counter] = {}  # tokens so far -> how many items each next token leads to
         for tokens in self.tokens.values():
@@ -57,10 +65,19 @@ class AllowedTokens:
     What a path may go on with is remembered, since the loss needs it again.
     """
 
-    def __init__(self, tree: PrefixTree, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int):
-        self.tree, self.n_levels, self.eos, self.rules, self.m = tree, catalogue.n_levels, catalogue.vocabulary.eos, catalogue.decoding, m
+    def __init__(
+        self, tree: PrefixTree, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int
+    ):
+        self.tree, self.n_levels, self.eos, self.rules, self.m = (
+            tree,
+            catalogue.n_levels,
+            catalogue.vocabulary.eos,
+            catalogue.decoding,
+            m,
+        )
         self.forbidden = [
-            (set(items) if "history" in self.rules.forbid else set()) | ({goal} if "target" in self.rules.forbid else set())
+            (set(items) if "history" in self.rules.forbid else set())
+            | ({goal} if "target" in self.rules.forbid else set())
             for items, goal in zip(history.tolist(), target.tolist(), strict=True)
         ]
         self.remembered: dict[tuple, list[int]] = {}
@@ -85,14 +102,24 @@ class AllowedTokens:
         forbidden = self.forbidden[row // self.m]
         if "repeats" in self.rules.forbid:
             forbidden = forbidden | {tree.item[written[i : i + k]] for i in range(0, n_items * k, k)}
-        lost = Counter(tokens[level] for tokens in map(tree.tokens.__getitem__, forbidden) if tokens[:level] == prefix)
+        lost = Counter(
+            tokens[level] for tokens in map(tree.tokens.__getitem__, forbidden) if tokens[:level] == prefix
+        )
         counts = tree.below[prefix]
-        allowed = [token for token in tree.after[prefix] if lost[token] < counts[token]] if lost else tree.after[prefix]
+        allowed = (
+            [token for token in tree.after[prefix] if lost[token] < counts[token]]
+            if lost
+            else tree.after[prefix]
+        )
         return [*allowed, self.eos] if level == 0 and n_items >= self.rules.min_length else allowed
 
 
-def sampled_tokens(model, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int, **options) -> torch.Tensor:
-    """`m` sampled paths for each prompt by Transformers' `generate`, as token ids [r, s] without the decoder's start."""
+def sampled_tokens(
+    model, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int, **options
+) -> torch.Tensor:
+    """`m` sampled paths for each prompt by Transformers' `generate`, as token ids [r, s] without the
+    decoder's start.
+    """
     tokens = model.generate(
         input_ids=catalogue.prompt_tokens(history, target),
         do_sample=True,
@@ -116,7 +143,9 @@ def items_of_tokens(tree: PrefixTree, catalogue: Catalogue, tokens: torch.Tensor
 
 
 def written_tokens(catalogue: Catalogue, paths: torch.Tensor) -> torch.Tensor:
-    """Token ids [r, s] of paths [b, m, t] with their EOS, where there is one; -100, which Transformers takes for padding, behind it."""
+    """Token ids [r, s] of paths [b, m, t] with their EOS, where there is one; -100, which Transformers takes
+    for padding, behind it.
+    """
     rows = paths.flatten(0, 1)
     tokens = catalogue.item_tokens(rows).flatten(1)
     tokens = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
@@ -128,7 +157,9 @@ def written_tokens(catalogue: Catalogue, paths: torch.Tensor) -> torch.Tensor:
 
 
 def allowed_mask(allowed: AllowedTokens, labels: torch.Tensor, first_row: int, n_ids: int) -> torch.Tensor:
-    """Which ids [r, s, v] the paths `labels` [r, s] could choose from at each of their tokens; every id behind the end."""
+    """Which ids [r, s, v] the paths `labels` [r, s] could choose from at each of their tokens; every id
+    behind the end.
+    """
     rows, places, ids = [], [], []
     mask = torch.zeros(*labels.shape, n_ids, dtype=torch.bool)
     for row, written in enumerate(labels.tolist()):
@@ -144,14 +175,24 @@ def allowed_mask(allowed: AllowedTokens, labels: torch.Tensor, first_row: int, n
     return mask.to(labels.device)
 
 
-def token_log_probs(model, prompt_tokens: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Log-probabilities [r, s, v] in float32 at each token of `labels` [r, s], of prompts [r, s]; `mask` [r, s, v]: what was possible."""
-    logits = model(input_ids=prompt_tokens, decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels)).logits.float()
+def token_log_probs(
+    model, prompt_tokens: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Log-probabilities [r, s, v] in float32 at each token of `labels` [r, s], of prompts [r, s]; `mask` [r,
+    s, v]: what was possible.
+    """
+    logits = model(
+        input_ids=prompt_tokens, decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels)
+    ).logits.float()
     return (logits if mask is None else logits.masked_fill(~mask, IMPOSSIBLE)).log_softmax(-1)
 
 
-def action_log_probs(log_probs: torch.Tensor, labels: torch.Tensor, n_levels: int, n_actions: int) -> torch.Tensor:
-    """Log-probability [r, a] of each action from those of all tokens [r, s, v]: the sum over an item's tokens, or the stop's own."""
+def action_log_probs(
+    log_probs: torch.Tensor, labels: torch.Tensor, n_levels: int, n_actions: int
+) -> torch.Tensor:
+    """Log-probability [r, a] of each action from those of all tokens [r, s, v]: the sum over an item's
+    tokens, or the stop's own.
+    """
     written = labels != -100
     chosen = log_probs.gather(2, labels.clamp(min=0)[..., None])[..., 0].masked_fill(~written, 0.0)
     action = torch.arange(labels.shape[1], device=labels.device).expand_as(labels) // n_levels

@@ -1,4 +1,5 @@
-"""bf16 autocast against float32: greedy paths of a trained policy on the validation prompts, their IoI, and the time they take.
+"""bf16 autocast against float32: greedy paths of a trained policy on the validation prompts, their IoI, and
+the time they take.
 
 python -m benchmarks.precision [--policy prorl] [--quick] [--results <folder>]
 """
@@ -28,10 +29,15 @@ def main() -> None:
         guide = PolicyGuide(setting.policy, setting.catalogue, precision)
         return greedy_paths(guide, prompts, setting.catalogue.decoding.max_length, BATCH_SIZE)
 
-    measured = measure({precision: lambda precision=precision: decode(precision) for precision in ("float32", "bf16")}, options)
+    measured = measure(
+        {precision: lambda precision=precision: decode(precision) for precision in ("float32", "bf16")},
+        options,
+    )
     lines = ["| precision | mean IoI | greedy paths | median |", "|---|---|---|---|"]
     for name, one in measured.items():
-        ioi = simulated_metrics(setting.simulator, setting.history, setting.target, one.result[:, None], BATCH_SIZE)["ioi"].mean()
+        ioi = simulated_metrics(
+            setting.simulator, setting.history, setting.target, one.result[:, None], BATCH_SIZE
+        )["ioi"].mean()
         lines.append(f"| {name} | {ioi:.4f} | {len(prompts)} | {one.median:.2f} s |")
     print("\n".join(lines))
     same = (measured["float32"].result == measured["bf16"].result).all(1).double().mean().item()

@@ -1,10 +1,12 @@
-"""Time and memory of the stages prepare and mine on synthetic logs with a long tail, against the bounds they must keep.
+"""Time and memory of the stages prepare and mine on synthetic logs with a long tail, against the bounds they
+must keep.
 
-    python -m benchmarks.prepare_scale                      # 3 and 30 million interactions; about 3 GB of disk and 5 minutes
-    python -m benchmarks.prepare_scale --interactions 300000
+python -m benchmarks.prepare_scale                      # 3 and 30 million interactions; about 3 GB of disk
+and 5 minutes python -m benchmarks.prepare_scale --interactions 300000
 
-A log of `e` interactions has e / 12 users and e / 30 items, as the books of Amazon roughly have. Beside each size stands the time that the
-walk through every user, item by item, takes for the mining alone (it does not write its instances).
+A log of `e` interactions has e / 12 users and e / 30 items, as the books of Amazon roughly have. Beside each
+size stands the time that the walk through every user, item by item, takes for the mining alone (it does not
+write its instances).
 """
 
 import resource
@@ -34,7 +36,10 @@ MAX_SECONDS, MAX_GIB = 300, 12
 
 
 def write_log(folder: Path, n_interactions: int) -> None:
-    """A log in random order and its items, as parquet with ids of text. Users and items follow power laws; so do categories."""
+    """A log in random order and its items, as parquet with ids of text.
+
+    Users and items follow power laws; so do categories.
+    """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     n_users, n_items = n_interactions // 12, n_interactions // 30
@@ -45,13 +50,20 @@ def write_log(folder: Path, n_interactions: int) -> None:
             user = (n_users * generator.random(size) ** 2).astype(np.int64)
             item = (n_items * generator.random(size) ** 3).astype(np.int64)
             time_of = generator.integers(0, 500_000_000, size)
-            writer.write_table(pa.table([_ids("A1REUF", user), _ids("B00", item), pa.array(time_of)], schema=schema))
+            writer.write_table(
+                pa.table([_ids("A1REUF", user), _ids("B00", item), pa.array(time_of)], schema=schema)
+            )
     per_item = generator.integers(0, 5, n_items)
     categories = pa.array([f"category {i}" for i in range(N_CATEGORIES)])
     drawn = (N_CATEGORIES * generator.random(per_item.sum()) ** 3).astype(np.int64)
-    attributes = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(per_item)]).astype(np.int32), categories.take(pa.array(drawn)))
+    attributes = pa.ListArray.from_arrays(
+        np.concatenate([[0], np.cumsum(per_item)]).astype(np.int32), categories.take(pa.array(drawn))
+    )
     item = np.arange(n_items)
-    pq.write_table(pa.table({"item": _ids("B00", item), "title": _ids("Item ", item), "attributes": attributes}), folder / "items.parquet")
+    pq.write_table(
+        pa.table({"item": _ids("B00", item), "title": _ids("Item ", item), "attributes": attributes}),
+        folder / "items.parquet",
+    )
 
 
 def _ids(prefix: str, numbers: np.ndarray) -> pa.Array:
@@ -96,7 +108,8 @@ def walk(folder: Path, history_length: int, max_run: int) -> int:
 
 
 def measure(folder: Path, n_interactions: int) -> dict[str, float]:
-    """Run the stages on a log of that size; their seconds, CPU seconds and peak GiB, the walk's seconds, and what was kept.
+    """Run the stages on a log of that size; their seconds, CPU seconds and peak GiB, the walk's seconds, and
+    what was kept.
 
     CPU seconds hardly depend on what else the machine does, so they tell how time grows with size.
     """

@@ -1,10 +1,11 @@
-"""Pre-training throughput: optimiser steps on batches of 256 demonstrations, ours in bf16 autocast as in training.
+"""Pre-training throughput: optimiser steps on batches of 256 demonstrations, ours in bf16 autocast as in
+training.
 
     python -m benchmarks.pretraining [--quick] [--results <folder>]
 
-The obvious version: Transformers' T5 in float32 on labels padded to the longest path there can be. Rows are for demonstrations of a mean
-length of about 2, 3.5 and 10 items; which items they hold makes no difference to the time. The learning rate is 0, so that every run
-starts from the same weights.
+The obvious version: Transformers' T5 in float32 on labels padded to the longest path there can be. Rows are
+for demonstrations of a mean length of about 2, 3.5 and 10 items; which items they hold makes no difference to
+the time. The learning rate is 0, so that every run starts from the same weights.
 """
 
 import copy
@@ -32,11 +33,18 @@ def cases(options: Options) -> Iterator[Case]:
     """One case for each mean length."""
     setting = models(options.quick, options.device)
     for mean in MEAN_LENGTHS:
-        yield _case(setting, demonstrations(setting, 16 if options.quick else 256, mean), f"mean length {mean:g}", options)
+        yield _case(
+            setting,
+            demonstrations(setting, 16 if options.quick else 256, mean),
+            f"mean length {mean:g}",
+            options,
+        )
 
 
 def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
-    """`n` paths of random items that stop with the same chance after each item, so that `mean` are left; all 10 where it is 10."""
+    """`n` paths of random items that stop with the same chance after each item, so that `mean` are left; all
+    10 where it is 10.
+    """
     history, target = setting.prompts(n)
     longest = setting.catalogue.decoding.max_length
     generator = torch.Generator().manual_seed(0)
@@ -53,9 +61,16 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
     )
     run = accelerator_of("bf16")
     policy = copy.deepcopy(setting.policy).train()
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
+    optimizer = adamw(
+        policy,
+        settings.learning_rate,
+        settings.weight_decay,
+        {policy.shared.weight: settings.embedding_learning_rate},
+    )
     theirs = transformers_policy(setting.policy, catalogue).train()
-    their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    their_optimizer = torch.optim.AdamW(
+        theirs.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
 
     def ours() -> torch.Tensor:
         torch.use_deterministic_algorithms(True, warn_only=options.device.type == "cuda")  # as in training
@@ -78,15 +93,22 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
         return f"{batch.lengths.double().mean():.2f} items on average; {agreement}; loss {own:.4f} in bf16, {other:.4f} in float32"
 
     tokens = n_tokens(batch, catalogue)
-    return Case(name, ours, {"Transformers in float32, fixed length": obvious}, check, "tokens", lambda _: tokens)
+    return Case(
+        name, ours, {"Transformers in float32, fixed length": obvious}, check, "tokens", lambda _: tokens
+    )
 
 
-def obvious_step(model, optimizer: torch.optim.Optimizer, setting: Models, batch: Demonstrations, gradient_clip: float) -> torch.Tensor:
+def obvious_step(
+    model, optimizer: torch.optim.Optimizer, setting: Models, batch: Demonstrations, gradient_clip: float
+) -> torch.Tensor:
     """One step of a Transformers model in float32 on labels of fixed length; the mean loss per token."""
     catalogue = setting.catalogue
     labels = written_tokens(catalogue, batch.path[:, None])
     labels = F.pad(labels, (0, catalogue.n_tokens + 1 - labels.shape[1]), value=-100)
-    prompts, inputs = catalogue.prompt_tokens(batch.history, batch.target), model.prepare_decoder_input_ids_from_labels(labels)
+    prompts, inputs = (
+        catalogue.prompt_tokens(batch.history, batch.target),
+        model.prepare_decoder_input_ids_from_labels(labels),
+    )
     # Ids that stand for targets in the encoder's input are never emitted.
     logits = model(input_ids=prompts, decoder_input_ids=inputs).logits[..., : catalogue.vocabulary.size]
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())

@@ -2,10 +2,10 @@
 
     python -m benchmarks.quantize_quality [--items 5000 100000] [--quick] [--results <folder>]
 
-Vectors of 4,096 components, normalised, lie around subclusters of clusters whose sizes fall off as 1 / rank, as the genres of a
-catalogue do. They are reduced and quantised as params.yaml says for every data set, by each quantiser, with the last code by
-nearness alone and balanced. Exit status 1 if the setting of params.yaml misses a target: level-1 perplexity of at least 150 of
-256, distinct codes for at least 99% of items.
+Vectors of 4,096 components, normalised, lie around subclusters of clusters whose sizes fall off as 1 / rank,
+as the genres of a catalogue do. They are reduced and quantised as params.yaml says for every data set, by
+each quantiser, with the last code by nearness alone and balanced. Exit status 1 if the setting of params.yaml
+misses a target: level-1 perplexity of at least 150 of 256, distinct codes for at least 99% of items.
 """
 
 import sys
@@ -27,7 +27,9 @@ MIN_PERPLEXITY, MIN_DISTINCT = 150, 0.99
 
 
 def clustered_vectors(n: int, seed: int) -> np.ndarray:
-    """Normalised vectors [n, WIDTH] in float32: cluster centre + subcluster offset + noise of the item, in a space of 128 directions."""
+    """Normalised vectors [n, WIDTH] in float32: cluster centre + subcluster offset + noise of the item, in a
+    space of 128 directions.
+    """
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(128, WIDTH)).astype(np.float32) / np.sqrt(WIDTH)
     shares = 1 / np.arange(1, CLUSTERS + 1)
@@ -53,7 +55,16 @@ def main() -> None:
     reduce, quantize = (params.section(name, params.datasets[0]) for name in ("reduce", "quantize"))
     missed = False
     levels = range(1, quantize.n_codebooks + 1)
-    heads = ["items", "method", "last code", *(f"perplexity {level}" for level in levels), "distinct", "largest group", "error", "seconds"]
+    heads = [
+        "items",
+        "method",
+        "last code",
+        *(f"perplexity {level}" for level in levels),
+        "distinct",
+        "largest group",
+        "error",
+        "seconds",
+    ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     print("\n".join(lines))
     for n in [300] if options.quick else arguments.items:
@@ -64,7 +75,9 @@ def main() -> None:
             for balanced in (False, True):
                 settings = replace(quantize, balanced=balanced)
                 if options.quick:
-                    settings = replace(settings, n_restarts=1, codebook_size=16, rq_vae=replace(quantize.rq_vae, steps=20))
+                    settings = replace(
+                        settings, n_restarts=1, codebook_size=16, rq_vae=replace(quantize.rq_vae, steps=20)
+                    )
                 started = time.perf_counter()
                 quantised = QUANTISERS[method](reduced, settings, params.seed)
                 seconds = time.perf_counter() - started
@@ -83,7 +96,9 @@ def main() -> None:
                 lines.append(f"| {' | '.join(map(str, cells))} |")
                 print(lines[-1], flush=True)
                 as_configured = (method, balanced) == (quantize.method, quantize.balanced)
-                missed |= as_configured and (perplexities[0] < MIN_PERPLEXITY or statistics["distinct_share"] < MIN_DISTINCT)
+                missed |= as_configured and (
+                    perplexities[0] < MIN_PERPLEXITY or statistics["distinct_share"] < MIN_DISTINCT
+                )
     publish(TITLE, lines, options)
     if missed and not options.quick:
         sys.exit("a target is missed")

@@ -1,4 +1,5 @@
-"""The obvious way to have a simulator's say on paths: every prefix as a padded sequence of its own through RecBole's model.
+"""The obvious way to have a simulator's say on paths: every prefix as a padded sequence of its own through
+RecBole's model.
 
 Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `r` prefixes of all paths.
 """
@@ -9,7 +10,14 @@ import torch
 from torch import nn
 
 from prorl.config import GRU4RecSizes, SASRecSizes
-from prorl.simulators.recbole_models import CausalGRU4Rec, CausalSASRec, GRU4Rec, ItemCount, SASRec, recbole_settings
+from prorl.simulators.recbole_models import (
+    CausalGRU4Rec,
+    CausalSASRec,
+    GRU4Rec,
+    ItemCount,
+    SASRec,
+    recbole_settings,
+)
 from prorl.simulators.scoring import InnerProductSimulator, Scores
 
 RECBOLE = {CausalSASRec: (SASRec, SASRecSizes), CausalGRU4Rec: (GRU4Rec, GRU4RecSizes)}
@@ -20,15 +28,21 @@ def recbole_model(simulator: InnerProductSimulator) -> nn.Module:
     """RecBole's own model with the weights of `simulator`."""
     model = simulator.model
     recbole_class, sizes_class = RECBOLE[type(model)]
-    sizes = sizes_class(**{field.name: getattr(model, field.name) for field in dataclasses.fields(sizes_class)})
+    sizes = sizes_class(
+        **{field.name: getattr(model, field.name) for field in dataclasses.fields(sizes_class)}
+    )
     plain = recbole_class(recbole_settings(sizes, model.max_seq_length), ItemCount(simulator.n_items))
     plain.load_state_dict(model.state_dict())
     return plain.to(simulator.vectors.device).eval()
 
 
 @torch.no_grad()
-def score_prefixes(model: nn.Module, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor) -> Scores:
-    """What `Simulator.score` gives, from `full_sort_predict` on every prefix of `path` [b, m, t], the empty one included."""
+def score_prefixes(
+    model: nn.Module, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor
+) -> Scores:
+    """What `Simulator.score` gives, from `full_sort_predict` on every prefix of `path` [b, m, t], the empty
+    one included.
+    """
     b, m, t = path.shape
     h, device = history.shape[1], path.device
     rows = path.reshape(b * m, t)
@@ -47,6 +61,12 @@ def score_prefixes(model: nn.Module, history: torch.Tensor, path: torch.Tensor, 
         own = scores.gather(1, target[row[batch] // m][:, None])
         log_prob[at] = scores[:, 1:].log_softmax(-1).gather(1, target[row[batch] // m][:, None] - 1)[:, 0]
         rank[at] = 1 + (scores[:, 1:] > own).sum(1)
-        acceptance[at] = torch.sigmoid(scores.gather(1, following[batch][:, None])[:, 0]) * (following[batch] != 0)
+        acceptance[at] = torch.sigmoid(scores.gather(1, following[batch][:, None])[:, 0]) * (
+            following[batch] != 0
+        )
     last = torch.minimum(torch.arange(t + 1, device=device), length[:, None])
-    return Scores(log_prob.gather(1, last).view(b, m, t + 1), rank.gather(1, last).view(b, m, t + 1), acceptance[:, :-1].reshape(b, m, t))
+    return Scores(
+        log_prob.gather(1, last).view(b, m, t + 1),
+        rank.gather(1, last).view(b, m, t + 1),
+        acceptance[:, :-1].reshape(b, m, t),
+    )

@@ -1,4 +1,6 @@
-"""The obvious way to train a simulator: RecBole's own data layer and Trainer, on sequences given as one of its `.inter` files."""
+"""The obvious way to train a simulator: RecBole's own data layer and Trainer, on sequences given as one of
+its `.inter` files.
+"""
 
 import contextlib
 import dataclasses
@@ -19,12 +21,26 @@ from prorl.simulators.recbole_models import CausalSASRec, SASRec
 from prorl.simulators.scoring import InnerProductSimulator
 
 DATASET = "log"
-NUMPY_NAMES = ("bool", "int", "float", "complex", "object", "str", "long", "unicode", "float_", "complex_", "unicode_")  # that RecBole sets
+NUMPY_NAMES = (
+    "bool",
+    "int",
+    "float",
+    "complex",
+    "object",
+    "str",
+    "long",
+    "unicode",
+    "float_",
+    "complex_",
+    "unicode_",
+)  # that RecBole sets
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Seconds of RecBole's training and validations together, validation MRR@10 after each epoch, and the model as a simulator."""
+    """Seconds of RecBole's training and validations together, validation MRR@10 after each epoch, and the
+    model as a simulator.
+    """
 
     seconds: float
     mrr: list[float]
@@ -32,7 +48,8 @@ class Trained:
 
 
 def train(sequences: Sequences, sizes: SASRecSizes, max_length: int, epochs: int) -> Trained:
-    """Train RecBole's SASRec with its default batches and learning rate, leaving the last two items of each user out.
+    """Train RecBole's SASRec with its default batches and learning rate, leaving the last two items of each
+    user out.
 
     The one before the last is what it validates on; reading and preparing the data is not timed.
     """
@@ -62,14 +79,18 @@ def train(sequences: Sequences, sizes: SASRecSizes, max_length: int, epochs: int
         trainer = Trainer(config, model)
         mrr: list[float] = []
         started = time.perf_counter()
-        trainer.fit(train_data, valid_data, show_progress=False, callback_fn=lambda epoch, score: mrr.append(score))
+        trainer.fit(
+            train_data, valid_data, show_progress=False, callback_fn=lambda epoch, score: mrr.append(score)
+        )
         seconds = time.perf_counter() - started
     n_items = int(sequences.items.max())
     order = dataset.token2id(dataset.iid_field, [str(item) for item in range(1, n_items + 1)])
     return Trained(seconds, mrr, _simulator(model, order, sizes, max_length))
 
 
-def _simulator(model: nn.Module, order: np.ndarray, sizes: SASRecSizes, max_length: int) -> InnerProductSimulator:
+def _simulator(
+    model: nn.Module, order: np.ndarray, sizes: SASRecSizes, max_length: int
+) -> InnerProductSimulator:
     """RecBole's `model`, whose row `order[i]` is item i + 1, as a simulator."""
     causal = CausalSASRec(sizes, len(order), max_length)
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
@@ -89,7 +110,9 @@ def _write_log(folder: Path, sequences: Sequences) -> None:
 
 @contextlib.contextmanager
 def _surroundings() -> Iterator[Path]:
-    """What RecBole 1.2.1's data layer needs: NumPy's old names, no arguments of the command line, and a folder to write into."""
+    """What RecBole 1.2.1's data layer needs: NumPy's old names, no arguments of the command line, and a
+    folder to write into.
+    """
     before, arguments = {name: vars(np)[name] for name in NUMPY_NAMES if name in vars(np)}, sys.argv
     np.float_, np.complex_, np.unicode_ = np.float64, np.complex128, np.str_
     sys.argv = arguments[:1]

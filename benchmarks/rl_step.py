@@ -2,9 +2,10 @@
 
     python -m benchmarks.rl_step [--quick] [--results <folder>]
 
-The obvious version: `generate(do_sample, prefix_allowed_tokens_fn)`; every prefix through RecBole's `full_sort_predict`; Transformers'
-forward on inputs repeated for each of the 16 paths of a prompt. Advantages, which cost nothing, are computed by the same functions.
-The learning rate is 0, so that every run starts from the same weights. Rows as in `benchmarks.rollouts`.
+The obvious version: `generate(do_sample, prefix_allowed_tokens_fn)`; every prefix through RecBole's
+`full_sort_predict`; Transformers' forward on inputs repeated for each of the 16 paths of a prompt.
+Advantages, which cost nothing, are computed by the same functions. The learning rate is 0, so that every run
+starts from the same weights. Rows as in `benchmarks.rollouts`.
 """
 
 import copy
@@ -31,13 +32,13 @@ from benchmarks.recbole_scores import recbole_model, score_prefixes
 from benchmarks.rollouts import MEAN_LENGTHS, STANDARD_ERRORS
 from prorl.config import Finetune
 from prorl.params import read_params
-from prorl.policy.model import T5Policy
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.centering import Moments, centered, collected
 from prorl.rl.learner import Learner
 from prorl.rl.rewards import step_rewards
 from prorl.rl.rollouts import Prompts, draw
 from prorl.rl.step import take_step
+from prorl.t5.model import T5
 from prorl.training import adamw
 
 CLAIM = Claim("One RL step: 64 prompts x 16 rollouts", cpu=8, gpu=15)
@@ -48,10 +49,13 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Problem:
-    """The models, prompts, settings and frozen moments of a step. The reference is a little beside the policy, as after some steps."""
+    """The models, prompts, settings and frozen moments of a step.
+
+    The reference is a little beside the policy, as after some steps.
+    """
 
     setting: Models
-    reference: T5Policy
+    reference: T5
     prompts: Prompts
     settings: Finetune
     moments: dict[str, Moments]
@@ -60,16 +64,35 @@ class Problem:
 def cases(options: Options) -> Iterator[Case]:
     """One case for each mean length; the shortest allowed is 1."""
     settings = replace(
-        read_params().section("finetune", DATASET), learning_rate=0.0, embedding_learning_rate=0.0, prompts_per_step=64, n_rollouts=16
+        read_params().section("finetune", DATASET),
+        learning_rate=0.0,
+        embedding_learning_rate=0.0,
+        prompts_per_step=64,
+        n_rollouts=16,
     )
     if options.quick:
         settings = replace(settings, prompts_per_step=6, n_rollouts=4)
     base = models(options.quick, options.device).with_rules(min_length=1)
     for mean in MEAN_LENGTHS:
         setting = base.with_mean_length(mean)
-        prompts = Prompts(torch.arange(settings.prompts_per_step, device=options.device), *setting.prompts(settings.prompts_per_step))
-        _, rewards = draw(setting.policy, setting.catalogue, setting.simulator, prompts, settings.n_rollouts, settings.temperature, SEED)
-        yield _case(Problem(setting, beside(setting.policy), prompts, settings, collected(rewards)), f"mean length {mean:g}", options)
+        prompts = Prompts(
+            torch.arange(settings.prompts_per_step, device=options.device),
+            *setting.prompts(settings.prompts_per_step),
+        )
+        _, rewards = draw(
+            setting.policy,
+            setting.catalogue,
+            setting.simulator,
+            prompts,
+            settings.n_rollouts,
+            settings.temperature,
+            SEED,
+        )
+        yield _case(
+            Problem(setting, beside(setting.policy), prompts, settings, collected(rewards)),
+            f"mean length {mean:g}",
+            options,
+        )
 
 
 def _case(problem: Problem, name: str, options: Options) -> Case:
@@ -86,7 +109,9 @@ def _case(problem: Problem, name: str, options: Options) -> Case:
         allowed = STANDARD_ERRORS * own["length_std"] / len(problem.prompts) ** 0.5 + 1e-9
         for other in others.values():
             if not abs(own["length"] - other["length"]) <= allowed:
-                raise Disagreement(f"paths have {own['length']:.2f} and {other['length']:.2f} items, allowed: {allowed:.2f} apart")
+                raise Disagreement(
+                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, allowed: {allowed:.2f} apart"
+                )
         return f"{own['length']:.2f} items on average; {check_gradients(problem)}"
 
     paths = len(problem.prompts) * problem.settings.n_rollouts
@@ -102,7 +127,7 @@ def _case(problem: Problem, name: str, options: Options) -> Case:
 
 
 @torch.no_grad()
-def beside(policy: T5Policy, share: float = 0.02) -> T5Policy:
+def beside(policy: T5, share: float = 0.02) -> T5:
     """A copy of `policy` with every weight changed at random by about `share` of itself."""
     other = copy.deepcopy(policy).requires_grad_(False)
     torch.manual_seed(SEED)
@@ -115,7 +140,12 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     """A learner on a copy of the policy."""
     run, setting, settings = accelerator_of(precision), problem.setting, problem.settings
     policy = copy.deepcopy(setting.policy)
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
+    optimizer = adamw(
+        policy,
+        settings.learning_rate,
+        settings.weight_decay,
+        {policy.shared.weight: settings.embedding_learning_rate},
+    )
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
         problem.moments, settings.kl.coefficient, critic=None,
@@ -125,14 +155,18 @@ def learner_of(problem: Problem, precision: str) -> Learner:
 def obvious_step(
     problem: Problem, bf16: bool, kept: list[KeptGradient] | None = None, paths: torch.Tensor | None = None
 ) -> Callable[[], dict[str, float]]:
-    """A function that takes the step, on `paths` [b, m, t] where they are given; its gradient goes to `kept`, where that is given."""
+    """A function that takes the step, on `paths` [b, m, t] where they are given; its gradient goes to `kept`,
+    where that is given.
+    """
     setting, settings, catalogue = problem.setting, problem.settings, problem.setting.catalogue
     history, target, m = problem.prompts.history, problem.prompts.target, problem.settings.n_rollouts
     device, max_length = target.device, catalogue.decoding.max_length
     policy = transformers_policy(setting.policy, catalogue)
     reference = transformers_policy(problem.reference, catalogue).requires_grad_(False)
     simulator, tree = recbole_model(setting.simulator), PrefixTree(catalogue)
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     if kept is not None:
         optimizer = KeptGradient(policy)
         kept.append(optimizer)
@@ -143,12 +177,16 @@ def obvious_step(
         items = paths
         if items is None:
             with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                tokens = sampled_tokens(policy, catalogue, history, target, m, prefix_allowed_tokens_fn=allowed)
+                tokens = sampled_tokens(
+                    policy, catalogue, history, target, m, prefix_allowed_tokens_fn=allowed
+                )
             items = items_of_tokens(tree, catalogue, tokens, m)
         length = (items != 0).sum(-1)
         rewards = step_rewards(items, score_prefixes(simulator, history, items, target))
         values = centered(rewards, problem.moments, settings.weights, max_length)
-        advantages = position_specific(reward_to_go(values, settings.gamma), acting(length, max_length)).flatten(0, 1)
+        advantages = position_specific(
+            reward_to_go(values, settings.gamma), acting(length, max_length)
+        ).flatten(0, 1)
         labels = written_tokens(catalogue, items)
         prompt_tokens = catalogue.prompt_tokens(history, target).repeat_interleave(m, dim=0)
         total = 0.0
@@ -160,7 +198,9 @@ def obvious_step(
                     before = token_log_probs(reference, prompt_tokens[rows], labels[rows], mask)
             of_actions = action_log_probs(log_probs, labels[rows], catalogue.n_levels, advantages.shape[1])
             divergence = (log_probs.exp() * (log_probs - before)).sum(-1)[labels[rows] != -100].sum()
-            loss = (settings.kl.coefficient * divergence - (advantages[rows] * of_actions).sum()) / len(labels)
+            loss = (settings.kl.coefficient * divergence - (advantages[rows] * of_actions).sum()) / len(
+                labels
+            )
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
@@ -173,12 +213,23 @@ def obvious_step(
 
 
 def check_gradients(problem: Problem) -> str:
-    """Both steps in float32 on the same paths of some prompts. Raises `Disagreement` where loss or gradient differ."""
-    some = replace(problem, prompts=problem.prompts[:CHECKED], settings=replace(problem.settings, gradient_clip=1e9))
+    """Both steps in float32 on the same paths of some prompts.
+
+    Raises `Disagreement` where loss or gradient differ.
+    """
+    some = replace(
+        problem, prompts=problem.prompts[:CHECKED], settings=replace(problem.settings, gradient_clip=1e9)
+    )
     learner, kept = learner_of(some, "float32"), []
     optimizer = learner.optimizer = KeptGradient(learner.policy)
     paths, _ = draw(
-        learner.policy, learner.catalogue, learner.simulator, some.prompts, some.settings.n_rollouts, some.settings.temperature, SEED
+        learner.policy,
+        learner.catalogue,
+        learner.simulator,
+        some.prompts,
+        some.settings.n_rollouts,
+        some.settings.temperature,
+        SEED,
     )
     row = take_step(learner, some.prompts, centering=False, seed=SEED)
     theirs = obvious_step(some, False, kept, paths.items)()

@@ -1,7 +1,9 @@
-"""What the two benchmarks of rollouts share: 16 paths for each of 128 prompts, ours and by Transformers' `generate`.
+"""What the two benchmarks of rollouts share: 16 paths for each of 128 prompts, ours and by Transformers'
+`generate`.
 
-Both sample from the same policy under the same rules, so that their paths are alike in length; a check holds them to it. Rows are for a
-mean length of about 2, 3.5 and 10 items. Ours runs in bf16 autocast, as training does, `generate` in that and in float32.
+Both sample from the same policy under the same rules, so that their paths are alike in length; a check holds
+them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours runs in bf16 autocast, as training
+does, `generate` in that and in float32.
 """
 
 from collections.abc import Iterator
@@ -20,8 +22,8 @@ from benchmarks.obvious import (
     token_log_probs,
     transformers_policy,
 )
+from prorl.policy.catalogue import NO_TOKEN, Paths
 from prorl.policy.decoding import keyed_uniforms, rollouts
-from prorl.policy.prompts import NO_TOKEN, Paths
 
 MEAN_LENGTHS = (2.0, 3.5, 10.0)
 SIZES = {"prompts": 128, "paths": 16, "checked": 8}
@@ -75,16 +77,26 @@ def _case(setting: Models, name: str, options: Options) -> Case:
         labels = paths.tokens[:checked].flatten(0, 1)
         labels = labels[:, (labels != NO_TOKEN).any(0)]
         labels = labels.masked_fill(labels == NO_TOKEN, -100)
-        mask = (torch.arange(n_ids, device=options.device) < catalogue.vocabulary.size).expand(*labels.shape, n_ids)
+        mask = (torch.arange(n_ids, device=options.device) < catalogue.vocabulary.size).expand(
+            *labels.shape, n_ids
+        )
         if catalogue.decoding.constrained:
-            mask = allowed_mask(AllowedTokens(tree, catalogue, history[:checked], target[:checked], m), labels, 0, n_ids)
-        prompt_tokens = catalogue.prompt_tokens(history[:checked], target[:checked]).repeat_interleave(m, dim=0)
+            mask = allowed_mask(
+                AllowedTokens(tree, catalogue, history[:checked], target[:checked], m), labels, 0, n_ids
+            )
+        prompt_tokens = catalogue.prompt_tokens(history[:checked], target[:checked]).repeat_interleave(
+            m, dim=0
+        )
         with torch.no_grad():
             log_probs = token_log_probs(theirs, prompt_tokens, labels, mask)
-        expected = action_log_probs(log_probs, labels, catalogue.n_levels, paths.log_prob.shape[-1]).view_as(paths.log_prob[:checked])
+        expected = action_log_probs(log_probs, labels, catalogue.n_levels, paths.log_prob.shape[-1]).view_as(
+            paths.log_prob[:checked]
+        )
         off = (paths.log_prob[:checked] - expected).abs().max().item()
         if not off <= TOLERANCE:
-            raise Disagreement(f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', allowed: {TOLERANCE}")
+            raise Disagreement(
+                f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', allowed: {TOLERANCE}"
+            )
         same = (own == paths.items).all(-1).double().mean().item()
         return (
             f"{mean_length(own):.2f} items on average, by `generate` {', '.join(f'{mean_length(x):.2f}' for x in others.values())}; "
@@ -114,9 +126,13 @@ def n_tokens(items: torch.Tensor, n_levels: int) -> int:
 
 
 def check_lengths(own: torch.Tensor, other: torch.Tensor) -> None:
-    """Raises `Disagreement` if paths [b, m, t] drawn by two versions differ in mean length by more than chance explains."""
+    """Raises `Disagreement` if paths [b, m, t] drawn by two versions differ in mean length by more than
+    chance explains.
+    """
     of_prompts = [(paths != 0).sum(-1).double().mean(1) for paths in (own, other)]
     difference = of_prompts[0] - of_prompts[1]  # the same prompts
     allowed = STANDARD_ERRORS * difference.std().item() / len(difference) ** 0.5 + 1e-9
     if not abs(difference.mean().item()) <= allowed:
-        raise Disagreement(f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, allowed: {allowed:.2f} apart")
+        raise Disagreement(
+            f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, allowed: {allowed:.2f} apart"
+        )

@@ -1,4 +1,5 @@
-"""Rollouts under the rules of decoding, against `T5ForConditionalGeneration.generate(do_sample, prefix_allowed_tokens_fn)`.
+"""Rollouts under the rules of decoding, against `T5ForConditionalGeneration.generate(do_sample,
+prefix_allowed_tokens_fn)`.
 
 python -m benchmarks.rollouts_constrained [--quick] [--results <folder>]
 """

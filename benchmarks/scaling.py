@@ -1,10 +1,11 @@
-"""How the time and memory of a policy-gradient step grow with the number of rollouts, the length of paths and the number of items.
+"""How the time and memory of a policy-gradient step grow with the number of rollouts, the length of paths and
+the number of items.
 
     python -m benchmarks.scaling [--quick] [--results <folder>]
 
-A policy and a SASRec of params.yaml's sizes with random weights; paths of one length. Of each quantity the table gives the slope of a
-line through the logarithms: 1 is linear growth, less is better. The scores of all items at all prefixes are never held at once: beside
-the step's peak memory stands what they would take.
+A policy and a SASRec of params.yaml's sizes with random weights; paths of one length. Of each quantity the
+table gives the slope of a line through the logarithms: 1 is linear growth, less is better. The scores of all
+items at all prefixes are never held at once: beside the step's peak memory stands what they would take.
 """
 
 import math
@@ -18,8 +19,7 @@ import torch
 from benchmarks.harness import Measurement, Options, command_line, measure, prepare, publish
 from prorl.config import Decoding
 from prorl.params import read_params
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.catalogue import Catalogue
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import Prompts
 from prorl.rl.step import take_step
@@ -27,6 +27,7 @@ from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator
+from prorl.t5.model import T5, T5Sizes
 from prorl.training import accelerator
 
 TITLE = "Growth of a policy-gradient step"
@@ -67,11 +68,15 @@ def main() -> None:
             measured[size] = measure({"step": step}, options)["step"]
             catalogues.append(f"- {size.n_items:,} items: {described}")
         own = [HEAD.format(quantity), *(row(quantity, size, one) for size, one in measured.items())]
-        slopes = [slope(quantity, {size: value(one) for size, one in measured.items()}) for value in (seconds, peak)]
+        slopes = [
+            slope(quantity, {size: value(one) for size, one in measured.items()}) for value in (seconds, peak)
+        ]
         own += ["", f"Slope of time {slopes[0]:.2f}, of peak memory {slopes[1]:.2f}; aim <= {MAX_SLOPE}."]
         if quantity == "items in the catalogue":
             own += ["", *catalogues]
-        print("\n".join(line for line in own if line.startswith("|")), flush=True)  # the rest is printed at the end
+        print(
+            "\n".join(line for line in own if line.startswith("|")), flush=True
+        )  # the rest is printed at the end
         lines += [*own, ""]
     publish(TITLE, lines, options)
 
@@ -88,13 +93,22 @@ def peak(measured: Measurement) -> float:
 
 def varied(quantity: str, size: Size) -> int:
     """The value of `quantity` in `size`."""
-    return {"rollouts per prompt": size.n_rollouts, "items per path": size.length, "items in the catalogue": size.n_items}[quantity]
+    return {
+        "rollouts per prompt": size.n_rollouts,
+        "items per path": size.length,
+        "items in the catalogue": size.n_items,
+    }[quantity]
 
 
 def row(quantity: str, size: Size, measured: Measurement) -> str:
     """One line of the table."""
     n_scores = N_PROMPTS * (1 + size.n_rollouts * size.length) * size.n_items
-    cells = [f"{varied(quantity, size):,}", f"{measured.median:.3f} s", mebibytes(measured.peak_bytes), mebibytes(4 * n_scores)]
+    cells = [
+        f"{varied(quantity, size):,}",
+        f"{measured.median:.3f} s",
+        mebibytes(measured.peak_bytes),
+        mebibytes(4 * n_scores),
+    ]
     return f"| {' | '.join(cells)} |"
 
 
@@ -115,17 +129,33 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
     settings = replace(params.section("finetune"), n_rollouts=size.n_rollouts, prompts_per_step=N_PROMPTS)
     own, sasrec = params.section("policy"), params.section("simulator").SASRec
     if options.quick:
-        own, sasrec = replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2), replace(sasrec, hidden_size=8, inner_size=16)
+        own, sasrec = (
+            replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2),
+            replace(sasrec, hidden_size=8, inner_size=16),
+        )
     run = accelerator(settings.precision)
     torch.manual_seed(SEED)
     catalogue, described = catalogue_of(size, options)
     vocabulary = catalogue.vocabulary
-    sizes = Sizes(vocabulary.size_with_target_tokens, own.n_layers, own.d_model, own.d_ff, own.d_kv, own.n_heads, dropout=0.0)
-    policy, reference = T5Policy(sizes), T5Policy(sizes).to(run.device).eval().requires_grad_(False)
+    sizes = T5Sizes(
+        vocabulary.size_with_target_tokens,
+        own.n_layers,
+        own.d_model,
+        own.d_ff,
+        own.d_kv,
+        own.n_heads,
+        dropout=0.0,
+    )
+    policy, reference = T5(sizes), T5(sizes).to(run.device).eval().requires_grad_(False)
     simulator = InnerProductSimulator(CausalSASRec(sasrec, size.n_items, max_length=50)).to(run.device)
     learner = Learner.of(run, policy, catalogue, simulator, settings, SEED)
     learner.reference = reference
-    drawn = torch.from_numpy(np.random.default_rng(SEED).choice(size.n_items, (N_PROMPTS, HISTORY + 1))).to(run.device) + 1
+    drawn = (
+        torch.from_numpy(np.random.default_rng(SEED).choice(size.n_items, (N_PROMPTS, HISTORY + 1))).to(
+            run.device
+        )
+        + 1
+    )
     prompts = Prompts(torch.arange(N_PROMPTS, device=run.device), drawn[:, :HISTORY], drawn[:, HISTORY])
     return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
 
@@ -140,7 +170,12 @@ def catalogue_of(size: Size, options: Options) -> tuple[Catalogue, str]:
     trie = Trie.from_codes(codes, codebook_size)
     took = time.perf_counter() - started
     n_bytes = sum(table.nbytes for table in vars(trie).values())
-    rules = Decoding(constrained=True, forbid=["repeats", "history", "target"], min_length=size.length, max_length=size.length)
+    rules = Decoding(
+        constrained=True,
+        forbid=["repeats", "history", "target"],
+        min_length=size.length,
+        max_length=size.length,
+    )
     catalogue = Catalogue(vocabulary, trie, rules, "separate").to(options.device)
     return catalogue, f"the trie of their codes takes {mebibytes(n_bytes)}, made in {took:.1f} s"
 

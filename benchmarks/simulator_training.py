@@ -2,9 +2,9 @@
 
     python -m benchmarks.simulator_training [--quick] [--results <folder>]
 
-Both train on all but the last two items of every user of the raw log and validate on the last but one, after every epoch, over all
-items. RecBole makes a padded row of every prefix; ours takes the loss at every position of windows. Ours is timed until it first
-reaches RecBole's figure, validations included. Each runs once.
+Both train on all but the last two items of every user of the raw log and validate on the last but one, after
+every epoch, over all items. RecBole makes a padded row of every prefix; ours takes the loss at every position
+of windows. Ours is timed until it first reaches RecBole's figure, validations included. Each runs once.
 """
 
 import sys
@@ -38,12 +38,19 @@ def main() -> None:
     options = prepare(CLAIM.title, command_line(CLAIM.title).parse_args())
     sequences, settings, epochs = setting(options)
     recbole = train(sequences, settings.SASRec, settings.max_length, epochs)
-    print(f"RecBole: MRR@10 {', '.join(f'{mrr:.4f}' for mrr in recbole.mrr)}, {recbole.seconds:.1f} s", flush=True)
+    print(
+        f"RecBole: MRR@10 {', '.join(f'{mrr:.4f}' for mrr in recbole.mrr)}, {recbole.seconds:.1f} s",
+        flush=True,
+    )
     validation = without_last(sequences, 1)
     same = ranking_metrics(last_item_ranks(recbole.simulator, validation, settings.max_length))["mrr@10"]
     if not abs(same - recbole.mrr[-1]) <= TOLERANCE:
-        raise Disagreement(f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, allowed {TOLERANCE:g} apart")
-    time_to(0.0, of_users(sequences, np.arange(1, 9)), settings)  # an untimed run of one epoch makes everything lazy
+        raise Disagreement(
+            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, allowed {TOLERANCE:g} apart"
+        )
+    time_to(
+        0.0, of_users(sequences, np.arange(1, 9)), settings
+    )  # an untimed run of one epoch makes everything lazy
     seconds, n_epochs, mrr = time_to(recbole.mrr[-1], sequences, settings)
     ratio, aim = f"{recbole.seconds / seconds:.1f}x", f">= {CLAIM.aim(options.device):g}x"
     lines = [
@@ -55,7 +62,11 @@ def main() -> None:
     print("\n".join(lines))
     n_rows = len(sequences.items) - 3 * len(sequences)
     note = f"{len(sequences)} users, {int(sequences.items.max())} items; RecBole trains on {n_rows:,} rows of {settings.max_length} items"
-    publish(CLAIM.title, [*lines, "", f"{note}. Both validations give RecBole's weights the same MRR@10."], options)
+    publish(
+        CLAIM.title,
+        [*lines, "", f"{note}. Both validations give RecBole's weights the same MRR@10."],
+        options,
+    )
 
 
 def setting(options: Options) -> tuple[Sequences, Simulator, int]:
@@ -64,12 +75,20 @@ def setting(options: Options) -> tuple[Sequences, Simulator, int]:
     if options.quick:
         generator = np.random.default_rng(0)
         items = np.cumsum(generator.integers(1, 3, 40 * 12)) % 30
-        return sequences_of(np.repeat(np.arange(40), 12), items), replace(settings, max_length=8, SASRec=TINY_SASREC), 1
+        return (
+            sequences_of(np.repeat(np.arange(40), 12), items),
+            replace(settings, max_length=8, SASRec=TINY_SASREC),
+            1,
+        )
     path = Path("data/raw") / DATASET / "ml-100k.inter"
     if not path.exists():
         sys.exit(f"{path}: no such file; `make repro` makes the data that benchmarks use")
     log = pd.read_csv(path, sep="\t").sort_values(["user_id:token", "timestamp:float"], kind="stable")
-    return sequences_of(log["user_id:token"].to_numpy(), log["item_id:token"].to_numpy()), settings, RECBOLE_EPOCHS
+    return (
+        sequences_of(log["user_id:token"].to_numpy(), log["item_id:token"].to_numpy()),
+        settings,
+        RECBOLE_EPOCHS,
+    )
 
 
 def sequences_of(user: np.ndarray, item: np.ndarray) -> Sequences:
@@ -107,13 +126,17 @@ class Until(Checkpoint):
 
 
 def time_to(mrr: float, sequences: Sequences, settings: Simulator) -> tuple[float, int, float]:
-    """Seconds and epochs that our training takes to a validation MRR@10 of at least `mrr`, and the one it has then."""
+    """Seconds and epochs that our training takes to a validation MRR@10 of at least `mrr`, and the one it has
+    then.
+    """
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Until(Path(folder), mrr)
         data = without_last(sequences, 2), without_last(sequences, 1), int(sequences.items.max())
         started = time.perf_counter()
         try:
-            train_simulator("SASRec", settings, *data, SEED, checkpoint, Path(folder) / "curves", every_seconds=15)
+            train_simulator(
+                "SASRec", settings, *data, SEED, checkpoint, Path(folder) / "curves", every_seconds=15
+            )
         except Reached as end:
             return time.perf_counter() - started, end.epoch, end.mrr
     raise Disagreement(f"ours stopped without an MRR@10 of {mrr:.4f}, which RecBole reaches")

@@ -1,8 +1,10 @@
-"""Step rewards of rollouts, against every prefix as a padded sequence of 50 through RecBole's `full_sort_predict`.
+"""Step rewards of rollouts, against every prefix as a padded sequence of 50 through RecBole's
+`full_sort_predict`.
 
     python -m benchmarks.step_rewards [--quick] [--results <folder>]
 
-The paths are rollouts of the trained policy, cut to lengths drawn at random, so that the simulator reads real paths of every mean length.
+The paths are rollouts of the trained policy, cut to lengths drawn at random, so that the simulator reads real
+paths of every mean length.
 """
 
 from collections.abc import Iterator
@@ -34,7 +36,11 @@ def cases(options: Options) -> Iterator[Case]:
         yield Case(
             f"{n_prompts} x {n_rollouts} paths of mean length {(items != 0).sum(-1).double().mean():.1f}",
             lambda items=items: step_rewards(items, setting.simulator.score(history, items, target)),
-            {"RecBole, prefix by prefix": lambda items=items: step_rewards(items, score_prefixes(recbole, history, items, target))},
+            {
+                "RecBole, prefix by prefix": lambda items=items: step_rewards(
+                    items, score_prefixes(recbole, history, items, target)
+                )
+            },
             check,
             "steps",
             lambda rewards: int(rewards.real.sum()),
@@ -43,16 +49,22 @@ def cases(options: Options) -> Iterator[Case]:
 
 def full_paths(setting: Models, history: torch.Tensor, target: torch.Tensor, n_rollouts: int) -> torch.Tensor:
     """`n_rollouts` paths [b, m, t] of the longest length for each prompt."""
-    uniforms = keyed_uniforms(0, torch.arange(len(history), device=history.device), n_rollouts, setting.catalogue.n_tokens)
+    uniforms = keyed_uniforms(
+        0, torch.arange(len(history), device=history.device), n_rollouts, setting.catalogue.n_tokens
+    )
     return rollouts(setting.policy, setting.catalogue, history, target, uniforms).items
 
 
 def cut(items: torch.Tensor, mean: float) -> torch.Tensor:
-    """Paths [b, m, t] ended as one would be that stops with the same chance after each item, so that `mean` are left; all where it is t."""
+    """Paths [b, m, t] ended as one would be that stops with the same chance after each item, so that `mean`
+    are left; all where it is t.
+    """
     b, m, t = items.shape
     if mean == t:
         return items
-    length = torch.empty(b, m, 1).geometric_(1 / mean, generator=torch.Generator().manual_seed(0)).to(items.device)
+    length = (
+        torch.empty(b, m, 1).geometric_(1 / mean, generator=torch.Generator().manual_seed(0)).to(items.device)
+    )
     return items * (torch.arange(t, device=items.device) < length)
 
 
@@ -62,7 +74,9 @@ def check(ours: StepRewards, others: dict[str, StepRewards]) -> str:
     worst = max((getattr(ours, name) - getattr(theirs, name)).abs().max().item() for name in ("ioi", "ctr"))
     moved = ((ours.ior != theirs.ior).sum() / ours.real.sum()).item()
     if not (worst <= TOLERANCE and moved <= MOVED):
-        raise Disagreement(f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; IoR at {moved:.2%} of steps, allowed {MOVED:.2%}")
+        raise Disagreement(
+            f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; IoR at {moved:.2%} of steps, allowed {MOVED:.2%}"
+        )
     return f"IoI and CTR agree within {worst:.1g}, IoR is the same at {1 - moved:.3%} of the steps"
 
 

@@ -24,7 +24,10 @@ reports/experiments/<dataset>/<name>.md and .json. Means over seeds with 95% int
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; gives the exit status. Errors of use, settings and data are one line on standard error."""
+    """Run one command; gives the exit status.
+
+    Errors of use, settings and data are one line on standard error.
+    """
     options = parser().parse_args(arguments)
     try:
         options.command(options)
@@ -42,27 +45,58 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="prorl", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    experiments = top.add_subparsers(required=True, metavar="command").add_parser("experiments", help="the tables of the paper, and ours")
+    top = argparse.ArgumentParser(
+        prog="prorl", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    experiments = top.add_subparsers(required=True, metavar="command").add_parser(
+        "experiments", help="the tables of the paper, and ours"
+    )
     commands = experiments.add_subparsers(required=True, metavar="command")
-    _command(commands, "list", list_experiments, "the experiments there are", "List the experiments there are, with their rows.")
+    _command(
+        commands,
+        "list",
+        list_experiments,
+        "the experiments there are",
+        "List the experiments there are, with their rows.",
+    )
     run = _command(commands, "run", run_experiment, "run an experiment's rows over seeds", RUN)
-    table = _command(commands, "table", show_table, "an experiment's table beside the published figures", TABLE)
+    table = _command(
+        commands, "table", show_table, "an experiment's table beside the published figures", TABLE
+    )
     for command in (run, table):
         command.add_argument("name", help="a file of experiments/, without .yaml")
         command.add_argument(
-            "--dataset", metavar="D", help="a data set of params.yaml, or the name of a preset (default: the first of params.yaml)"
+            "--dataset",
+            metavar="D",
+            help="a data set of params.yaml, or the name of a preset (default: the first of params.yaml)",
         )
-        command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="training seeds (default: those of the experiment's file)")
+        command.add_argument(
+            "--seeds",
+            type=int,
+            nargs="+",
+            metavar="N",
+            help="training seeds (default: those of the experiment's file)",
+        )
         command.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
-    run.add_argument("--queue", action="store_true", help="put the runs into DVC's queue instead, and say how to start it")
+    run.add_argument(
+        "--queue", action="store_true", help="put the runs into DVC's queue instead, and say how to start it"
+    )
     table.add_argument("--format", choices=["md", "json"], default="md", help="what is printed (default: md)")
-    table.add_argument("--commit", default="HEAD", metavar="REV", help="the commit that the experiment ran on (default: HEAD)")
+    table.add_argument(
+        "--commit",
+        default="HEAD",
+        metavar="REV",
+        help="the commit that the experiment ran on (default: HEAD)",
+    )
     return top
 
 
-def _command(commands, name: str, function: Callable, summary: str, description: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _command(
+    commands, name: str, function: Callable, summary: str, description: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     command.set_defaults(command=function)
     return command
 
@@ -86,7 +120,9 @@ def run_experiment(options: argparse.Namespace) -> None:
     from prorl.experiments.running import run_all
 
     experiment = read_experiment(Path.cwd(), options.name).only(options.only)
-    run_all(Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.queue)
+    run_all(
+        Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.queue
+    )
 
 
 def show_table(options: argparse.Namespace) -> None:

@@ -9,15 +9,21 @@ class Guide(Protocol):
     """Writes guidance paths."""
 
     def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """One path [b, t] for each history [b, h] and target [b]: items, -1 for emitted tokens that are no item, 0 behind its end."""
+        """One path [b, t] for each history [b, h] and target [b]: items, -1 for emitted tokens that are no
+        item, 0 behind its end.
+        """
         ...
 
 
 class SamplingGuide(Guide, Protocol):
     """A guide that can also write several different paths."""
 
-    def samples(self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int) -> torch.Tensor:
-        """Paths [b, m, t] drawn independently; those of prompt number `prompt` [b] depend on that number and `seed` alone."""
+    def samples(
+        self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int
+    ) -> torch.Tensor:
+        """Paths [b, m, t] drawn independently; those of prompt number `prompt` [b] depend on that number and
+        `seed` alone.
+        """
         ...
 
 

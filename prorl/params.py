@@ -1,7 +1,8 @@
 """Reading `params.yaml`, strictly.
 
-A section's keys hold for all data sets, and its entry named after a data set (`finetune.ml-100k`) overrides them for that one alone. A
-missing key, an unknown key, a wrong type or a value out of range is a `ConfigError` that names file, key, value and what is allowed.
+A section's keys hold for all data sets, and its entry named after a data set (`finetune.ml-100k`) overrides
+them for that one alone. A missing key, an unknown key, a wrong type or a value out of range is a
+`ConfigError` that names file, key, value and what is allowed.
 """
 
 import dataclasses
@@ -41,7 +42,9 @@ class Params:
             overrides = {key: values.pop(key) for key in self.datasets}
             if dataset is not None:
                 if dataset not in overrides:
-                    raise ConfigError(f"{self.source}: data set {dataset!r} is not in `datasets`, which holds {self.datasets}")
+                    raise ConfigError(
+                        f"{self.source}: data set {dataset!r} is not in `datasets`, which holds {self.datasets}"
+                    )
                 values = _merged(values, overrides[dataset])
         return build(SECTIONS[name], values, name, self.source)
 
@@ -60,7 +63,13 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         raise ConfigError(f"{source}: no such file; run from the root of the repository") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}: expected a mapping of sections, found {type(raw).__name__}")
-    heads = {"seed": int, "training_seed": int | None, "launch": str, "datasets": list[str], "simulators": list[str]}
+    heads = {
+        "seed": int,
+        "training_seed": int | None,
+        "launch": str,
+        "datasets": list[str],
+        "simulators": list[str],
+    }
     _check_keys(raw, [*heads, *SECTIONS], "", source)
     head = {key: _convert(kind, raw[key], key, {}, source) for key, kind in heads.items()}
     if head["training_seed"] is None:
@@ -96,10 +105,14 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def _check_simulator(params: Params, name: str) -> None:
-    """The simulator of section `name` is one of `simulators`, and one for all data sets: dvc.yaml names its folder as a dependency."""
+    """The simulator of section `name` is one of `simulators`, and one for all data sets: dvc.yaml names its
+    folder as a dependency.
+    """
     for dataset in params.datasets:
         if "simulator" in params.raw[name][dataset]:
-            raise ConfigError(f"{params.source}: {name}.{dataset}.simulator: allowed only as {name}.simulator, for all data sets")
+            raise ConfigError(
+                f"{params.source}: {name}.{dataset}.simulator: allowed only as {name}.simulator, for all data sets"
+            )
     if params.raw[name]["simulator"] not in params.simulators:
         raise ConfigError(
             f"{params.source}: {name}.simulator: got {params.raw[name]['simulator']!r}, allowed: one of `simulators`, {params.simulators}"
@@ -131,7 +144,9 @@ def _merged(general: dict, specific: dict) -> dict:
     return merged
 
 
-def _check_keys(values: dict, allowed: list[str], prefix: str, source: str, optional: typing.Collection[str] = ()) -> None:
+def _check_keys(
+    values: dict, allowed: list[str], prefix: str, source: str, optional: typing.Collection[str] = ()
+) -> None:
     for key in values:
         if key not in allowed:
             close = difflib.get_close_matches(str(key), allowed, n=1)
@@ -143,17 +158,25 @@ def _check_keys(values: dict, allowed: list[str], prefix: str, source: str, opti
 
 
 def build(cls: type, values: dict, name: str, source: str) -> Any:
-    """`values`, the mapping `name` of the file `source`, as the dataclass `cls`; fields with a default may be missing.
+    """`values`, the mapping `name` of the file `source`, as the dataclass `cls`; fields with a default may be
+    missing.
 
     Raises `ConfigError`.
     """
     hints = typing.get_type_hints(cls)
-    fields = {f.name.removesuffix("_"): f for f in dataclasses.fields(cls)}  # `import` is a Python keyword: its field is `import_`
+    fields = {
+        f.name.removesuffix("_"): f for f in dataclasses.fields(cls)
+    }  # `import` is a Python keyword: its field is `import_`
     prefix = f"{name}." if name else ""
     optional = [key for key, f in fields.items() if {f.default, f.default_factory} != {dataclasses.MISSING}]
     _check_keys(values, list(fields), prefix, source, optional)
     given = {key: f for key, f in fields.items() if key in values}
-    return cls(**{f.name: _convert(hints[f.name], values[key], f"{prefix}{key}", f.metadata, source) for key, f in given.items()})
+    return cls(
+        **{
+            f.name: _convert(hints[f.name], values[key], f"{prefix}{key}", f.metadata, source)
+            for key, f in given.items()
+        }
+    )
 
 
 def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: str) -> Any:
@@ -183,7 +206,9 @@ def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: st
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             refuse("a mapping of names")
         return {
-            _convert(arguments[0], name, key, {}, source): _convert(arguments[1], entry, f"{key}.{name}", bounds, source)
+            _convert(arguments[0], name, key, {}, source): _convert(
+                arguments[1], entry, f"{key}.{name}", bounds, source
+            )
             for name, entry in value.items()
         }
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -192,7 +217,9 @@ def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: st
         refuse({int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind])
     if kind in (int, float):
         words = {"above": "above", "at_least": "at least", "at_most": "at most", "below": "below"}
-        allowed = " and ".join(f"{words[name]} {bound}" for name, bound in bounds.items() if bound is not None)
+        allowed = " and ".join(
+            f"{words[name]} {bound}" for name, bound in bounds.items() if bound is not None
+        )
         inside = (
             (bounds.get("above") is None or value > bounds["above"])
             and (bounds.get("at_least") is None or value >= bounds["at_least"])

@@ -34,7 +34,9 @@ def with_layers(params_file: Path, layers: list[Path]) -> dict:
             try:
                 read_params(laid_over)
             except ConfigError as error:
-                raise ConfigError(str(error).replace(str(laid_over), f"{os.path.relpath(layer)} over params.yaml")) from None
+                raise ConfigError(
+                    str(error).replace(str(laid_over), f"{os.path.relpath(layer)} over params.yaml")
+                ) from None
     return params
 
 
@@ -53,7 +55,9 @@ def settings_of(layer: Path) -> dict:
 
 
 def lay_over(values: dict, changes: dict) -> None:
-    """Put `changes` into `values`, in place: a mapping is merged key by key, anything else replaces what was there."""
+    """Put `changes` into `values`, in place: a mapping is merged key by key, anything else replaces what was
+    there.
+    """
     for key, change in changes.items():
         if isinstance(change, dict) and isinstance(values.get(key), dict):
             lay_over(values[key], change)
@@ -62,7 +66,9 @@ def lay_over(values: dict, changes: dict) -> None:
 
 
 def drop_other_data_sets(params: dict, before: list[str]) -> None:
-    """Drop from every section, in place, the entries of those data sets of `before` that are no longer among `datasets`."""
+    """Drop from every section, in place, the entries of those data sets of `before` that are no longer among
+    `datasets`.
+    """
     kept = params["datasets"] if isinstance(params["datasets"], list) else before
     dropped = [dataset for dataset in before if dataset not in kept]
     for section in SECTIONS.keys() - set(GLOBAL_SECTIONS):

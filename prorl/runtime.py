@@ -1,4 +1,6 @@
-"""What a stage needs from the process it runs in: arguments and errors, seeds, memory settings, progress, and time and memory used."""
+"""What a stage needs from the process it runs in: arguments and errors, seeds, memory settings, progress, and
+time and memory used.
+"""
 
 import ctypes
 import hashlib
@@ -26,8 +28,8 @@ class TrainingError(RuntimeError):
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:
     """Run `body(params, *arguments)` with the command line's arguments as stage `name`.
 
-    A `ConfigError`, `DataError` or `TrainingError` ends the process with one line on standard error and exit status 1.
-    Seconds and peak memory go into `reports/<dataset>/runtime.json`, which git ignores.
+    A `ConfigError`, `DataError` or `TrainingError` ends the process with one line on standard error and exit
+    status 1. Seconds and peak memory go into `reports/<dataset>/runtime.json`, which git ignores.
     """
     if len(sys.argv) != len(arguments) + 1:
         sys.exit(f"usage: {Path(sys.argv[0]).name} {' '.join(f'<{a}>' for a in arguments)}")
@@ -38,7 +40,9 @@ def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] =
     try:
         params = read_params()
         if values[0] not in params.datasets:
-            raise ConfigError(f"{params.source}: data set {values[0]!r} is not in `datasets`, which holds {params.datasets}")
+            raise ConfigError(
+                f"{params.source}: data set {values[0]!r} is not in `datasets`, which holds {params.datasets}"
+            )
         body(params, *values)
     except (ConfigError, DataError, TrainingError) as error:
         sys.exit(f"{label}: {error}")
@@ -60,7 +64,8 @@ def _record_runtime(path: Path, label: str, seconds: float) -> None:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory instead of returning every large tensor to the kernel.
 
-    Mapping and unmapping large tensors costs PyTorch on the CPU about half its time. Other C libraries are left as they are.
+    Mapping and unmapping large tensors costs PyTorch on the CPU about half its time. Other C libraries are
+    left as they are.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -77,8 +82,18 @@ def derived_seed(seed: int, *purpose: Any) -> int:
     return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
 
 
-def progress(steps: Iterable, *, description: str, unit: str, every_seconds: float, total: int | None = None, initial: int = 0) -> Iterator:
-    """Iterate over `steps` with a bar showing the rate; where standard error is no terminal, print a line every `every_seconds` instead."""
+def progress(
+    steps: Iterable,
+    *,
+    description: str,
+    unit: str,
+    every_seconds: float,
+    total: int | None = None,
+    initial: int = 0,
+) -> Iterator:
+    """Iterate over `steps` with a bar showing the rate; where standard error is no terminal, print a line
+    every `every_seconds` instead.
+    """
     interactive = sys.stderr.isatty()
     return tqdm(
         steps,

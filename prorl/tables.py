@@ -17,17 +17,29 @@ from prorl.files import atomic_file
 SPLITS = ("train", "validation", "test")
 
 ITEMS = pa.schema(
-    [("item", pa.int32()), ("raw_id", pa.string()), ("title", pa.string()), ("attributes", pa.list_(pa.string())), ("text", pa.string())]
+    [
+        ("item", pa.int32()),
+        ("raw_id", pa.string()),
+        ("title", pa.string()),
+        ("attributes", pa.list_(pa.string())),
+        ("text", pa.string()),
+    ]
 )
 INTERACTIONS = pa.schema([("user", pa.int32()), ("item", pa.int32()), ("timestamp", pa.int64())])
 USER_SPLITS = pa.schema([("user", pa.int32()), ("raw_id", pa.string()), ("split", pa.string())])
-INSTANCES = pa.schema([("user", pa.int32()), ("history", pa.list_(pa.int32())), ("run", pa.list_(pa.int32()))])
+INSTANCES = pa.schema(
+    [("user", pa.int32()), ("history", pa.list_(pa.int32())), ("run", pa.list_(pa.int32()))]
+)
 PROMPTED_INSTANCES = INSTANCES.append(pa.field("random_target", pa.int32()))
-SEMANTIC_IDS = pa.schema([("item", pa.int32()), ("codes", pa.list_(pa.int32())), ("tokens", pa.list_(pa.int32()))])
+SEMANTIC_IDS = pa.schema(
+    [("item", pa.int32()), ("codes", pa.list_(pa.int32())), ("tokens", pa.list_(pa.int32()))]
+)
 
 
 class DataError(ValueError):
-    """Input data that break a rule; the message names file, row or column, what was found and what is allowed."""
+    """Input data that break a rule; the message names file, row or column, what was found and what is
+    allowed.
+    """
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -> None:
@@ -39,14 +51,19 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read the columns of `schema` from `path`. Raises `DataError` naming a missing column or one of another type."""
+    """Read the columns of `schema` from `path`.
+
+    Raises `DataError` naming a missing column or one of another type.
+    """
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise DataError(f"{path}: column {missing[0]!r} is missing; found {table.column_names}, needed {schema.names}")
+        raise DataError(
+            f"{path}: column {missing[0]!r} is missing; found {table.column_names}, needed {schema.names}"
+        )
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -89,7 +106,9 @@ def read_instances(path: Path) -> Instances:
     history = table["history"].combine_chunks()
     widths = np.unique(np.diff(history.offsets.to_numpy()))
     if len(widths) > 1:
-        raise DataError(f"{path}: histories of {widths[0]} and {widths[-1]} items; all must have the same length")
+        raise DataError(
+            f"{path}: histories of {widths[0]} and {widths[-1]} items; all must have the same length"
+        )
     runs = table["run"].combine_chunks()
     length = np.diff(runs.offsets.to_numpy()).astype(np.int64)
     run = np.zeros((n, length.max(initial=0)), dtype=np.int32)

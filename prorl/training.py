@@ -1,7 +1,8 @@
-"""What every training loop shares: device and precision, optimiser, checkpoints an interrupted run continues from, and curves.
+"""What every training loop shares: device and precision, optimiser, checkpoints an interrupted run continues
+from, and curves.
 
-Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a continued run draws
-what an unbroken one would have drawn.
+Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a
+continued run draws what an unbroken one would have drawn.
 """
 
 import hashlib
@@ -29,33 +30,48 @@ TENSORBOARD = Path(".tensorboard")
 
 
 def accelerator(precision: str) -> Accelerator:
-    """One process on CPU or GPU, or one of several under `accelerate launch`; `precision` is float32 or bf16 (autocast).
+    """One process on CPU or GPU, or one of several under `accelerate launch`; `precision` is float32 or bf16
+    (autocast).
 
     PyTorch's deterministic algorithms are switched on; on CUDA those without one warn.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer is written before it is read
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available())
+    return Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
+    )
 
 
 def process() -> PartialState:
-    """This process among those that `accelerate launch` started, or the only one: its device, and whether it is the one that writes."""
+    """This process among those that `accelerate launch` started, or the only one: its device, and whether it
+    is the one that writes.
+    """
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def adamw(
-    model: nn.Module, learning_rate: float, weight_decay: float, own_rates: dict[nn.Parameter, float] | None = None
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    own_rates: dict[nn.Parameter, float] | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices alone, not on norms, biases and the parameters with a learning rate of their own."""
+    """AdamW with weight decay on matrices alone, not on norms, biases and the parameters with a learning rate
+    of their own.
+    """
     own_rates = own_rates or {}
     general = [parameter for parameter in model.parameters() if parameter not in own_rates]
     groups = [
         {"params": [p for p in general if p.ndim > 1], "peak": learning_rate, "weight_decay": weight_decay},
         {"params": [p for p in general if p.ndim <= 1], "peak": learning_rate, "weight_decay": 0.0},
-        *({"params": [parameter], "peak": rate, "weight_decay": 0.0} for parameter, rate in own_rates.items()),
+        *(
+            {"params": [parameter], "peak": rate, "weight_decay": 0.0}
+            for parameter, rate in own_rates.items()
+        ),
     ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=learning_rate, fused=True
+    )
     scale_learning_rate(optimizer, 1.0)
     return optimizer
 
@@ -90,7 +106,9 @@ class Checkpoint:
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as stored:
-            return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(stored.metadata()["state"])  # noqa: SIM118
+            return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(
+                stored.metadata()["state"]
+            )
 
     def remove(self) -> None:
         """Forget the state, once the run's outputs are written."""
@@ -115,12 +133,18 @@ def pack(name: str, module: nn.Module | torch.optim.Optimizer) -> dict[str, torc
     if isinstance(module, nn.Module):
         return {f"{name}/{key}": value.clone() for key, value in module.state_dict().items()}
     state = module.state_dict()["state"]
-    return {f"{name}/{index}/{key}": value.clone() for index, entry in state.items() for key, value in entry.items()}
+    return {
+        f"{name}/{index}/{key}": value.clone()
+        for index, entry in state.items()
+        for key, value in entry.items()
+    }
 
 
 def unpack(name: str, module: nn.Module | torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Put what `pack` named `name/...` back into `module`."""
-    own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+    own = {
+        key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")
+    }
     if isinstance(module, nn.Module):
         module.load_state_dict(own)
         return
@@ -137,20 +161,33 @@ def tensorboard_folder(logging: Logging, stage: str) -> Path | None:
 
 
 class Curves:
-    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again; and as TensorBoard event files.
+    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again; and as
+    TensorBoard event files.
 
     DVC clears a stage's outputs before it runs, so a continued run must rewrite the rows of its first part.
     """
 
-    def __init__(self, folder: Path, rows: list[dict] | None = None, *, enabled: bool = True, tensorboard: Path | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        rows: list[dict] | None = None,
+        *,
+        enabled: bool = True,
+        tensorboard: Path | None = None,
+    ):
         self.rows: list[dict] = []
-        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        self._live = (
+            Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        )
         self._events = _event_writer(tensorboard) if enabled and tensorboard is not None else None
         for row in rows or []:
             self.log(**row)
 
     def log(self, step: int, values: dict[str, float], untracked: dict[str, float] | None = None) -> None:
-        """Add one row at `step`. What depends on the machine, such as speed, is `untracked`: TensorBoard alone shows it."""
+        """Add one row at `step`.
+
+        What depends on the machine, such as speed, is `untracked`: TensorBoard alone shows it.
+        """
         self.rows.append({"step": step, "values": values})
         if self._live is not None:
             self._live.step = step
@@ -169,7 +206,9 @@ class Curves:
 
 
 def _event_writer(folder: Path) -> Any:
-    """A writer of event files into `folder`, which is emptied: a continued run writes the rows of its first part again."""
+    """A writer of event files into `folder`, which is emptied: a continued run writes the rows of its first
+    part again.
+    """
     from torch.utils.tensorboard import SummaryWriter  # takes seconds to import, and few runs need it
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -14,15 +14,21 @@ class WorktreeError(Exception):
 
 def refuse_uncommitted_changes(root: Path) -> None:
     """Raises `WorktreeError` if what stages read differs from the last commit, which is what a worktree runs."""
-    status = git(root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *READ_BY_STAGES)
+    status = git(
+        root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *READ_BY_STAGES
+    )
     changed = [line[3:] for line in status.splitlines()]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise WorktreeError(f"uncommitted changes in {', '.join(changed[:3])}{more}; what runs is the last commit: commit them first")
+        raise WorktreeError(
+            f"uncommitted changes in {', '.join(changed[:3])}{more}; what runs is the last commit: commit them first"
+        )
 
 
 def environment(worktree: Path) -> dict[str, str]:
-    """This process's environment, with this Python's programs first and the worktree's own library instead of the checkout's."""
+    """This process's environment, with this Python's programs first and the worktree's own library instead of
+    the checkout's.
+    """
     variables = dict(os.environ)
     variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
     variables["PYTHONPATH"] = str(worktree)

@@ -15,7 +15,14 @@ def body(params: Params, dataset: str) -> None:
     items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
     texts, raw_ids = items["text"].to_pylist(), items["raw_id"].to_pylist()
     checkpoints = Path(".checkpoints") / f"embed-{dataset}"
-    vectors = embed(texts, raw_ids, params.section("embed", dataset), params.seed, checkpoints, params.section("logging").every_seconds)
+    vectors = embed(
+        texts,
+        raw_ids,
+        params.section("embed", dataset),
+        params.seed,
+        checkpoints,
+        params.section("logging").every_seconds,
+    )
     if vectors is not None:
         write_matrix(Path("data/embeddings") / dataset / "embeddings.npy", vectors)
         shutil.rmtree(checkpoints, ignore_errors=True)

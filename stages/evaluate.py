@@ -1,4 +1,7 @@
-"""Policies times simulators on the test prompts, towards random and harder targets. The only stage that reads the test split."""
+"""Policies times simulators on the test prompts, towards random and harder targets.
+
+The only stage that reads the test split.
+"""
 
 from pathlib import Path
 
@@ -24,24 +27,48 @@ def body(params: Params, dataset: str) -> None:
     reports, device = Path("reports") / dataset, PartialState().device
     own = {name: f"models/policies/{dataset}/{name}" for name in ("pretrained", "prorl")}
     if taken := own.keys() & settings.policies.keys():
-        raise ConfigError(f"{params.source}: evaluate.policies: the name {min(taken)!r} is that of a policy of the pipeline")
-    simulators = {name: load_simulator(Path("models/simulators") / dataset / name).to(device) for name in params.simulators}
+        raise ConfigError(
+            f"{params.source}: evaluate.policies: the name {min(taken)!r} is that of a policy of the pipeline"
+        )
+    simulators = {
+        name: load_simulator(Path("models/simulators") / dataset / name).to(device)
+        for name in params.simulators
+    }
     guides = {}
     for name, folder in (own | settings.policies).items():
         policy, catalogue = load_policy(Path(folder), decoding)
         for simulator, users in simulators.items():
             if catalogue.trie.n_items != users.n_items:
-                raise DataError(f"{folder}: a policy over {catalogue.trie.n_items} items; simulator {simulator} has {users.n_items}")
+                raise DataError(
+                    f"{folder}: a policy over {catalogue.trie.n_items} items; simulator {simulator} has {users.n_items}"
+                )
         guides[name] = PolicyGuide(policy.to(device).eval(), catalogue.to(device), settings.precision)
-    words = attribute_words(read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)["attributes"], ignored=[])
+    words = attribute_words(
+        read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)["attributes"], ignored=[]
+    )
     prompts = JudgedPrompts.of(read_instances(Path("data/instances") / dataset / "test.parquet"), device)
     harder = {}
     if settings.target_percentiles:
-        sequences = user_sequences(read_table(Path("data/prepared") / dataset / "interactions.parquet", INTERACTIONS))
+        sequences = user_sequences(
+            read_table(Path("data/prepared") / dataset / "interactions.parquet", INTERACTIONS)
+        )
         ranking = simulators[params.simulators[0]]
-        targets = percentile_targets(ranking, prompts.history, prompts.user, sequences, settings.target_percentiles)
-        harder = {f"target@{percentile}": target for percentile, target in zip(settings.target_percentiles, targets, strict=True)}
-    judge = Judge(prompts, simulators, words, decoding.max_length, settings.diversity_pairs, settings.batch_size, params.seed)
+        targets = percentile_targets(
+            ranking, prompts.history, prompts.user, sequences, settings.target_percentiles
+        )
+        harder = {
+            f"target@{percentile}": target
+            for percentile, target in zip(settings.target_percentiles, targets, strict=True)
+        }
+    judge = Judge(
+        prompts,
+        simulators,
+        words,
+        decoding.max_length,
+        settings.diversity_pairs,
+        settings.batch_size,
+        params.seed,
+    )
     evaluation = evaluate(guides, judge, harder, settings, params.section("logging").every_seconds)
     with atomic_file(Path("data/evaluation") / dataset / "per_prompt.parquet") as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)

@@ -20,9 +20,20 @@ from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str) -> None:
-    settings, decoding, logging = params.section("finetune", dataset), params.section("decoding"), params.section("logging")
-    prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
-    policies, simulator_folder = Path("models/policies") / dataset, Path("models/simulators") / dataset / settings.simulator
+    settings, decoding, logging = (
+        params.section("finetune", dataset),
+        params.section("decoding"),
+        params.section("logging"),
+    )
+    prepared, instances, reports = (
+        Path("data/prepared") / dataset,
+        Path("data/instances") / dataset,
+        Path("reports") / dataset,
+    )
+    policies, simulator_folder = (
+        Path("models/policies") / dataset,
+        Path("models/simulators") / dataset / settings.simulator,
+    )
     start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
     if start.suffix == ".pth":
         semantic_ids = Path("data/semantic_ids") / dataset / IDS_FILE
@@ -31,24 +42,52 @@ def body(params: Params, dataset: str) -> None:
         semantic_ids = start / IDS_FILE
         policy, catalogue = load_policy(start, decoding)
     train, validation = (read_instances(instances / f"{split}.parquet") for split in ("train", "validation"))
-    inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", simulator_folder, start, semantic_ids]
-    checkpoint = Checkpoint(f"finetune-{dataset}", inputs, settings, decoding, params.seed, params.training_seed)
+    inputs = [
+        prepared,
+        instances / "train.parquet",
+        instances / "validation.parquet",
+        simulator_folder,
+        start,
+        semantic_ids,
+    ]
+    checkpoint = Checkpoint(
+        f"finetune-{dataset}", inputs, settings, decoding, params.seed, params.training_seed
+    )
 
     device = process().device
     simulator = load_simulator(simulator_folder).to(device)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
-    prompts = JudgedPrompts.of(validation, device).sample(settings.validation_prompts, derived_seed(params.seed, "validation prompts"))
+    prompts = JudgedPrompts.of(validation, device).sample(
+        settings.validation_prompts, derived_seed(params.seed, "validation prompts")
+    )
     batch_size = settings.prompts_per_step * settings.n_rollouts
-    judge = Judge(prompts, {settings.simulator: simulator}, words, decoding.max_length, len(prompts), batch_size, params.seed)
+    judge = Judge(
+        prompts,
+        {settings.simulator: simulator},
+        words,
+        decoding.max_length,
+        len(prompts),
+        batch_size,
+        params.seed,
+    )
     on_device = catalogue.to(device)
     training = finetune(
         policy,
         catalogue,
         simulator,
-        PromptSource(train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed),
+        PromptSource(
+            train,
+            sequences,
+            simulator.n_items,
+            settings.targets,
+            settings.prompts_per_step,
+            params.training_seed,
+        ),
         settings,
-        lambda current: judge.greedy_means(PolicyGuide(current, on_device, settings.precision))[settings.simulator],
+        lambda current: judge.greedy_means(PolicyGuide(current, on_device, settings.precision))[
+            settings.simulator
+        ],
         params.training_seed,
         checkpoint,
         reports / "curves/finetune",

@@ -1,4 +1,6 @@
-"""Instances of one data set: mined runs with the history before them, and random targets for validation and test."""
+"""Instances of one data set: mined runs with the history before them, and random targets for validation and
+test.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,15 @@ from prorl.files import write_json
 from prorl.params import Params
 from prorl.paths.instances import mine
 from prorl.runtime import run_stage
-from prorl.tables import INSTANCES, INTERACTIONS, ITEMS, PROMPTED_INSTANCES, USER_SPLITS, read_table, write_table
+from prorl.tables import (
+    INSTANCES,
+    INTERACTIONS,
+    ITEMS,
+    PROMPTED_INSTANCES,
+    USER_SPLITS,
+    read_table,
+    write_table,
+)
 
 
 def body(params: Params, dataset: str) -> None:
@@ -19,7 +29,11 @@ def body(params: Params, dataset: str) -> None:
         (params.seed, "mine", dataset),
     )
     for split, table in tables.items():
-        write_table(Path("data/instances") / dataset / f"{split}.parquet", table, INSTANCES if split == "train" else PROMPTED_INSTANCES)
+        write_table(
+            Path("data/instances") / dataset / f"{split}.parquet",
+            table,
+            INSTANCES if split == "train" else PROMPTED_INSTANCES,
+        )
     write_json(Path("reports") / dataset / "mine.json", statistics)
 
 

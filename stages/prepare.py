@@ -1,4 +1,6 @@
-"""Canonical tables of one data set: interactions, items and the split of users, and statistics of what was dropped and why."""
+"""Canonical tables of one data set: interactions, items and the split of users, and statistics of what was
+dropped and why.
+"""
 
 from pathlib import Path
 

@@ -13,35 +13,60 @@ from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, save_policy
 from prorl.policy.decoding import PolicyGuide
 from prorl.policy.demonstrations import Search, mined, random_prompts
-from prorl.policy.model import Sizes, T5Policy
 from prorl.policy.pretraining import pretrain
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
+from prorl.t5.model import T5, T5Sizes
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str) -> None:
-    settings, sizes, decoding = params.section("pretrain", dataset), params.section("policy", dataset), params.section("decoding")
+    settings, sizes, decoding = (
+        params.section("pretrain", dataset),
+        params.section("policy", dataset),
+        params.section("decoding"),
+    )
     logging = params.section("logging")
     every_seconds = logging.every_seconds
-    prepared, instances, reports = Path("data/prepared") / dataset, Path("data/instances") / dataset, Path("reports") / dataset
+    prepared, instances, reports = (
+        Path("data/prepared") / dataset,
+        Path("data/instances") / dataset,
+        Path("reports") / dataset,
+    )
     semantic_ids, simulator_folder = (
         Path("data/semantic_ids") / dataset / IDS_FILE,
         Path("models/simulators") / dataset / settings.simulator,
     )
-    inputs = [prepared, instances / "train.parquet", instances / "validation.parquet", semantic_ids, simulator_folder]
-    checkpoint = Checkpoint(f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed, params.training_seed)
+    inputs = [
+        prepared,
+        instances / "train.parquet",
+        instances / "validation.parquet",
+        semantic_ids,
+        simulator_folder,
+    ]
+    checkpoint = Checkpoint(
+        f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed, params.training_seed
+    )
 
     simulator = load_simulator(simulator_folder)
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
     search = Search(simulator, decoding, settings.search_candidates, settings.search_weights, words)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     mined_from = {split: read_instances(instances / f"{split}.parquet") for split in ("train", "validation")}
-    demonstrations = {split: {"mined": mined(part, decoding.max_length)} for split, part in mined_from.items()}
-    shares = {"mined": 1 - settings.search_share, "search": settings.search_share} if settings.search_paths else {"mined": 1.0}
+    demonstrations = {
+        split: {"mined": mined(part, decoding.max_length)} for split, part in mined_from.items()
+    }
+    shares = (
+        {"mined": 1 - settings.search_share, "search": settings.search_share}
+        if settings.search_paths
+        else {"mined": 1.0}
+    )
     if settings.search_paths:
-        for split, n_paths in (("train", settings.search_paths), ("validation", -(-settings.search_paths // 10))):
+        for split, n_paths in (
+            ("train", settings.search_paths),
+            ("validation", -(-settings.search_paths // 10)),
+        ):
             seed = derived_seed(params.training_seed, "search", split)
             prompts = random_prompts(mined_from[split], sequences, simulator.n_items, n_paths, seed)
             demonstrations[split]["search"] = search.paths(*prompts, every_seconds)
@@ -50,7 +75,9 @@ def body(params: Params, dataset: str) -> None:
     torch.manual_seed(derived_seed(params.training_seed, "pretrain", "weights"))
     vocabulary = catalogue.vocabulary
     n_ids = vocabulary.size_with_target_tokens if sizes.target_tokens == "separate" else vocabulary.size
-    policy = T5Policy(Sizes(n_ids, sizes.n_layers, sizes.d_model, sizes.d_ff, sizes.d_kv, sizes.n_heads, sizes.dropout))
+    policy = T5(
+        T5Sizes(n_ids, sizes.n_layers, sizes.d_model, sizes.d_ff, sizes.d_kv, sizes.n_heads, sizes.dropout)
+    )
     training = pretrain(
         policy,
         catalogue,
@@ -67,9 +94,17 @@ def body(params: Params, dataset: str) -> None:
     device = next(policy.parameters()).device
     prompts = JudgedPrompts.of(mined_from["validation"], device)
     judge = Judge(
-        prompts, {settings.simulator: simulator.to(device)}, words, decoding.max_length, len(prompts), settings.batch_size, params.seed
+        prompts,
+        {settings.simulator: simulator.to(device)},
+        words,
+        decoding.max_length,
+        len(prompts),
+        settings.batch_size,
+        params.seed,
     )
-    validation = judge.greedy_means(PolicyGuide(policy.eval(), catalogue.to(device), settings.precision))[settings.simulator]
+    validation = judge.greedy_means(PolicyGuide(policy.eval(), catalogue.to(device), settings.precision))[
+        settings.simulator
+    ]
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(Path("models/policies") / dataset / "pretrained", policy, catalogue, semantic_ids)

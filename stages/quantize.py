@@ -21,10 +21,14 @@ def body(params: Params, dataset: str) -> None:
     items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
     vectors = read_matrix(Path("data/reduced") / dataset / "reduced.npy")
     codes, quantised = semantic_ids(vectors, items["raw_id"].to_pylist(), settings, params.seed)
-    report = semantic_id_statistics(codes[:, : settings.n_codebooks], items["attributes"].to_pylist(), vectors, quantised, params.seed)
+    report = semantic_id_statistics(
+        codes[:, : settings.n_codebooks], items["attributes"].to_pylist(), vectors, quantised, params.seed
+    )
     report |= provenance(embedding, settings)
     with atomic_folder(Path("data/semantic_ids") / dataset) as folder:
-        write_semantic_ids(folder / "semantic_ids.parquet", codes, Vocabulary(codes.shape[1], settings.codebook_size))
+        write_semantic_ids(
+            folder / "semantic_ids.parquet", codes, Vocabulary(codes.shape[1], settings.codebook_size)
+        )
         if quantised is not None:
             save_file(quantised.tensors, folder / "codebooks.safetensors")
     write_json(Path("reports") / dataset / "quantize.json", report)

@@ -13,7 +13,10 @@ def body(params: Params, dataset: str) -> None:
     """Write the page."""
     reports = Path("reports") / dataset
     inputs = read_inputs(
-        dataset, reports, Path("data/evaluation") / dataset / "per_prompt.parquet", Path("data/prepared") / dataset / "items.parquet"
+        dataset,
+        reports,
+        Path("data/evaluation") / dataset / "per_prompt.parquet",
+        Path("data/prepared") / dataset / "items.parquet",
     )
     with atomic_file(reports / "index.html") as temporary:
         temporary.write_text(render(inputs, params.section("report", dataset)), encoding="utf-8")

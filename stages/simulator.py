@@ -1,4 +1,6 @@
-"""One simulator of one data set: trained on the full histories of training users, chosen on validation users, reported on test users."""
+"""One simulator of one data set: trained on the full histories of training users, chosen on validation users,
+reported on test users.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -44,7 +46,9 @@ def body(params: Params, dataset: str, name: str) -> None:
     if not process().is_main_process:  # of several that train, one writes
         return
     sizes = dataclasses.asdict(getattr(settings, name))
-    save_simulator(Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length)
+    save_simulator(
+        Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length
+    )
     counts = np.bincount(split["train"].items, minlength=n_items + 1)
     judged = ("validation", "test")
     write_json(

@@ -1,8 +1,10 @@
-"""What each stage of dvc.yaml depends on, read from the code: the prorl modules it imports, directly or not, and its params.
+"""What each stage of dvc.yaml depends on, read from the code: the prorl modules it imports, directly or not,
+and its params.
 
-`python -m tests.stage_dependencies --write` rewrites both in dvc.yaml and leaves everything else there as it is. Modules are found
-in the syntax tree of a script and of what it imports. Params are the fields of every section that the script reads with
-`params.section(name, dataset)`, one by one, and the data set's own entry, so that another data set's entry re-runs nothing.
+`python -m tests.stage_dependencies --write` rewrites both in dvc.yaml and leaves everything else there as it
+is. Modules are found in the syntax tree of a script and of what it imports. Params are the fields of every
+section that the script reads with `params.section(name, dataset)`, one by one, and the data set's own entry,
+so that another data set's entry re-runs nothing.
 """
 
 import ast
@@ -36,13 +38,17 @@ def is_module(dep: str) -> bool:
 
 
 def module_file(name: str) -> Path | None:
-    """The file of module or package `name` in the repository, or None where `name` is something inside a module."""
+    """The file of module or package `name` in the repository, or None where `name` is something inside a
+    module.
+    """
     path = ROOT.joinpath(*name.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
 
 
 def imported_names(file: Path) -> set[str]:
-    """Names of prorl's modules in the import statements of `file`; `from a import b` gives both `a` and `a.b`."""
+    """Names of prorl's modules in the import statements of `file`; `from a import b` gives both `a` and
+    `a.b`.
+    """
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -55,13 +61,17 @@ def imported_names(file: Path) -> set[str]:
 
 
 def modules_of(script: Path) -> list[str]:
-    """Paths of all prorl modules that `script` imports, directly or not, and of the packages that hold them, sorted."""
+    """Paths of all prorl modules that `script` imports, directly or not, and of the packages that hold them,
+    sorted.
+    """
     found: set[Path] = set()
     waiting = [script]
     while waiting:
         for name in imported_names(waiting.pop()):
             parts = name.split(".")
-            files = {module_file(".".join(parts[:depth])) for depth in range(1, len(parts) + 1)} - {None} - found
+            files = (
+                {module_file(".".join(parts[:depth])) for depth in range(1, len(parts) + 1)} - {None} - found
+            )
             found |= files
             waiting += files
     return sorted(str(file.relative_to(ROOT)) for file in found)
@@ -71,7 +81,12 @@ def settings_read(script: Path) -> tuple[set[str], list[str]]:
     """Settings outside sections, and sections, that `script` reads from `params`."""
     heads, sections = set(), []
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params" and node.attr in HEADS:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "params"
+            and node.attr in HEADS
+        ):
             heads.add(node.attr)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.section":
             sections.append(ast.literal_eval(node.args[0]))
@@ -81,7 +96,8 @@ def settings_read(script: Path) -> tuple[set[str], list[str]]:
 def params_of(script: Path, axes: list[str]) -> list[str]:
     """Params of the stage that runs `script` over the matrix `axes`.
 
-    Where simulators are an axis, the groups of settings named after simulators give way to that of the one at hand.
+    Where simulators are an axis, the groups of settings named after simulators give way to that of the one at
+    hand.
     """
     heads, sections = settings_read(script)
     params = [head for head in HEADS if head in heads]
@@ -98,7 +114,9 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
 
 
 def with_dependencies(stages: dict) -> dict:
-    """`stages` of dvc.yaml with modules among deps and params put right, in place; a stage's script is its first dep."""
+    """`stages` of dvc.yaml with modules among deps and params put right, in place; a stage's script is its
+    first dep.
+    """
     for stage in stages.values():
         script, *inputs = [dep for dep in stage["deps"] if not is_module(dep)]
         stage["deps"][:] = [script, *modules_of(ROOT / script), *inputs]

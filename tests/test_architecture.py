@@ -4,12 +4,21 @@ import ast
 
 import pytest
 
-from tests.stage_dependencies import DVC_FILE, ROOT, imported_names, is_module, modules_of, params_of, round_trip_yaml, settings_read
+from tests.stage_dependencies import (
+    DVC_FILE,
+    ROOT,
+    imported_names,
+    is_module,
+    modules_of,
+    params_of,
+    round_trip_yaml,
+    settings_read,
+)
 
 FLOORS = [
-    *("config", "params", "files", "presets", "worktrees", "tables", "runtime", "training"),
-    *("datasets", "paths", "items", "semantic_ids", "simulators", "metrics", "guide", "policy", "rl", "baselines", "evaluation"),
-    *("reports", "experiments", "cli"),
+    *("config", "params", "layout", "files", "presets", "worktrees", "tables", "runtime", "training"),
+    *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
+    *("t5", "policy", "guides", "rl", "evaluation", "reports", "experiments", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
@@ -40,12 +49,17 @@ def test_the_library_never_imports_stages_and_never_reads_the_data_sets_override
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not any(name.split(".")[0] == "stages" for name in imported)
-    if path.name not in ("params.py", "cli.py"):  # stages read sections, so that their params can be read from the scripts
+    if path.name not in (
+        "params.py",
+        "cli.py",
+    ):  # stages read sections, so that their params can be read from the scripts
         assert "params.section" not in path.read_text(encoding="utf-8")
 
 
 def test_every_script_is_the_script_of_one_stage_with_its_name():
-    assert {name: stage["deps"][0] for name, stage in STAGES.items()} == {path.stem: f"stages/{path.name}" for path in SCRIPTS}
+    assert {name: stage["deps"][0] for name, stage in STAGES.items()} == {
+        path.stem: f"stages/{path.name}" for path in SCRIPTS
+    }
     for name, stage in STAGES.items():
         assert f" stages/{name}.py " in stage["cmd"]
         assert stage["matrix"]["dataset"] == "${datasets}"
@@ -54,7 +68,9 @@ def test_every_script_is_the_script_of_one_stage_with_its_name():
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_depends_on_exactly_the_modules_its_script_imports(name):
     modules = [dep for dep in STAGES[name]["deps"] if is_module(dep)]
-    assert modules == modules_of(ROOT / STAGES[name]["deps"][0]), "run `python -m tests.stage_dependencies --write`"
+    assert modules == modules_of(ROOT / STAGES[name]["deps"][0]), (
+        "run `python -m tests.stage_dependencies --write`"
+    )
 
 
 def test_a_template_is_a_dependency_of_the_stages_that_import_the_package_it_lies_in():
@@ -75,13 +91,18 @@ def test_stage_depends_on_exactly_the_params_its_script_reads(name):
 def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(name):
     _, sections = settings_read(ROOT / STAGES[name]["deps"][0])
     assert name in sections
-    assert not any(param in sections for param in STAGES[name]["params"]), "a section as a whole holds all data sets' entries"
+    assert not any(param in sections for param in STAGES[name]["params"]), (
+        "a section as a whole holds all data sets' entries"
+    )
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])
 
 
 def test_pretraining_and_finetuning_do_not_read_the_test_split():
     for name in ("simulator", "pretrain", "finetune"):
-        assert not any("test.parquet" in dep or dep.rstrip("/").endswith("instances/${item.dataset}") for dep in STAGES[name]["deps"])
+        assert not any(
+            "test.parquet" in dep or dep.rstrip("/").endswith("instances/${item.dataset}")
+            for dep in STAGES[name]["deps"]
+        )
     readers = [name for name, stage in STAGES.items() if any("test.parquet" in dep for dep in stage["deps"])]
     assert readers == ["evaluate"]
 

@@ -9,7 +9,9 @@ from prorl.cli import main
 from tests.experiments.files import write
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["experiments", "--help"], ["experiments", "run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["experiments", "--help"], ["experiments", "run", "--help"]]
+)
 def test_help_says_what_there_is(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -41,5 +43,11 @@ def test_elsewhere_than_at_the_root_is_one_line_that_says_so(tmp_path, monkeypat
 def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
     write(tmp_path)
     command = f"{sys.executable} -m prorl.cli experiments list | true"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")

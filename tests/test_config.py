@@ -98,23 +98,50 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
         (put("datasets", "ml-100k"), "datasets: got 'ml-100k' (str), allowed: a list"),
         (put("finetune.steps", 1.5), "finetune.steps: got 1.5 (float), allowed: a whole number"),
         (put("finetune.steps", 0), "finetune.steps: got 0 (int), allowed: a number at least 1"),
-        (put("finetune.gamma", 1.01), "finetune.gamma: got 1.01 (float), allowed: a number above 0 and at most 1"),
+        (
+            put("finetune.gamma", 1.01),
+            "finetune.gamma: got 1.01 (float), allowed: a number above 0 and at most 1",
+        ),
         (put("finetune.gamma", float("nan")), "finetune.gamma: got nan"),
-        (put("finetune.learning_rate", "1e-4x"), "finetune.learning_rate: got '1e-4x' (str), allowed: a number"),
-        (put("finetune.targets", "hard"), "finetune.targets: got 'hard' (str), allowed: mined, random, mixed"),
-        (put("finetune.targets", ["mined"]), "finetune.targets: got ['mined'] (list), allowed: mined, random, mixed"),
-        (put("finetune.weights.ctr", -1), "finetune.weights.ctr: got -1.0 (float), allowed: a number at least 0"),
+        (
+            put("finetune.learning_rate", "1e-4x"),
+            "finetune.learning_rate: got '1e-4x' (str), allowed: a number",
+        ),
+        (
+            put("finetune.targets", "hard"),
+            "finetune.targets: got 'hard' (str), allowed: mined, random, mixed",
+        ),
+        (
+            put("finetune.targets", ["mined"]),
+            "finetune.targets: got ['mined'] (list), allowed: mined, random, mixed",
+        ),
+        (
+            put("finetune.weights.ctr", -1),
+            "finetune.weights.ctr: got -1.0 (float), allowed: a number at least 0",
+        ),
         (put("finetune.weights", 1), "finetune.weights: got 1 (int), allowed: a mapping"),
-        (put("finetune.learning_rat", 1e-4), "finetune.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        (
+            put("finetune.learning_rat", 1e-4),
+            "finetune.learning_rat: unknown key; did you mean 'learning_rate'?",
+        ),
         (put("finetune.kl.zzz", 1), "finetune.kl.zzz: unknown key; allowed: estimator, coefficient, target"),
         (put("finetun", {}), "finetun: unknown key; did you mean 'finetune'?"),
         (
             put("finetune.estimator", "ppo"),
             "finetune.estimator: got 'ppo' (str), allowed: reinforce, reward_to_go, grpo, a2c, position_specific",
         ),
-        (put("finetune.reference_reset", {"evry": 3}), "finetune.reference_reset: got 'evry' (str), allowed: every, stalled"),
-        (put("finetune.reference_reset", {"every": 0}), "finetune.reference_reset.every: got 0 (int), allowed: a number at least 1"),
-        (put("finetune.empty_paths", "act"), "finetune.empty_paths: got act, allowed: forbid where decoding.min_length is 8"),
+        (
+            put("finetune.reference_reset", {"evry": 3}),
+            "finetune.reference_reset: got 'evry' (str), allowed: every, stalled",
+        ),
+        (
+            put("finetune.reference_reset", {"every": 0}),
+            "finetune.reference_reset.every: got 0 (int), allowed: a number at least 1",
+        ),
+        (
+            put("finetune.empty_paths", "act"),
+            "finetune.empty_paths: got act, allowed: forbid where decoding.min_length is 8",
+        ),
         (
             put("finetune.stop_on_errors", {"min_valid_share": 0.5, "patience": 3}),
             "finetune.stop_on_errors: got a mapping, allowed: null where decoding.constrained is true, since there are no errors",
@@ -122,10 +149,22 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
         (drop("finetune.kl"), "finetune.kl: missing"),
         (drop("finetune"), "finetune: missing"),
         (put("finetune", None), "finetune: got None, allowed: a mapping"),
-        (drop("finetune.ml-100k"), "finetune.ml-100k: got None, allowed: a mapping, `{}` where nothing differs"),
-        (put("datasets", ["ml-100k", "own"]), "fetch.own: got None, allowed: a mapping, `{}` where nothing differs"),
-        (put("finetune.ml-100k", {"steps": "many"}), "finetune.steps: got 'many' (str), allowed: a whole number"),
-        (put("decoding.forbid", ["repeat"]), "decoding.forbid[0]: got 'repeat' (str), allowed: repeats, history, target"),
+        (
+            drop("finetune.ml-100k"),
+            "finetune.ml-100k: got None, allowed: a mapping, `{}` where nothing differs",
+        ),
+        (
+            put("datasets", ["ml-100k", "own"]),
+            "fetch.own: got None, allowed: a mapping, `{}` where nothing differs",
+        ),
+        (
+            put("finetune.ml-100k", {"steps": "many"}),
+            "finetune.steps: got 'many' (str), allowed: a whole number",
+        ),
+        (
+            put("decoding.forbid", ["repeat"]),
+            "decoding.forbid[0]: got 'repeat' (str), allowed: repeats, history, target",
+        ),
         (put("reduce.whiten", 1), "reduce.whiten: got 1 (int), allowed: true or false"),
         (put("evaluate.rollouts", [1, 0]), "evaluate.rollouts[1]: got 0 (int), allowed: a number at least 1"),
         (
@@ -167,7 +206,10 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("finetune.offset", 1.0), "finetune.offset: got 1.0, allowed: null where finetune.centering is warmup"),
+        (
+            put("finetune.offset", 1.0),
+            "finetune.offset: got 1.0, allowed: null where finetune.centering is warmup",
+        ),
         (
             put("finetune.centering", "fixed_offset"),
             "finetune.offset: got None, allowed: a number where finetune.centering is fixed_offset",
@@ -176,8 +218,14 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
             put("finetune.kl", {"estimator": "exact", "coefficient": 0.0, "target": 1.0}),
             "finetune.kl.coefficient: got 0.0, allowed: a number",
         ),
-        (put("finetune.reference_reset", {"every": 3, "stalled": 2}), "allowed: null, or one of `every` and `stalled`"),
-        (put("finetune.reference_reset", {}), "finetune.reference_reset: got {}, allowed: null, or one of `every` and `stalled`"),
+        (
+            put("finetune.reference_reset", {"every": 3, "stalled": 2}),
+            "allowed: null, or one of `every` and `stalled`",
+        ),
+        (
+            put("finetune.reference_reset", {}),
+            "finetune.reference_reset: got {}, allowed: null, or one of `every` and `stalled`",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -192,7 +240,10 @@ def test_an_unknown_data_set_is_an_error_that_names_the_known_ones():
         read_params(PARAMS).section("mine", "ml-10m")
 
 
-@pytest.mark.parametrize(("text", "message"), [("seed: [", "not readable as YAML"), ("- 1", "expected a mapping of sections, found list")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("seed: [", "not readable as YAML"), ("- 1", "expected a mapping of sections, found list")],
+)
 def test_a_file_that_is_no_mapping_is_an_error_that_names_it(tmp_path, text, message):
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
@@ -208,8 +259,12 @@ def test_a_missing_file_is_an_error_that_says_where_to_run(tmp_path):
 def test_every_bound_allows_some_number():
     for name, section in SECTIONS.items():
         for field in dataclasses.fields(section):
-            low = [field.metadata[key] for key in ("above", "at_least") if field.metadata.get(key) is not None]
-            high = [field.metadata[key] for key in ("below", "at_most") if field.metadata.get(key) is not None]
+            low = [
+                field.metadata[key] for key in ("above", "at_least") if field.metadata.get(key) is not None
+            ]
+            high = [
+                field.metadata[key] for key in ("below", "at_most") if field.metadata.get(key) is not None
+            ]
             assert not low or not high or max(low) < min(high), f"{name}.{field.name}"
             assert field.default is dataclasses.MISSING, "params.yaml states every value"
             assert field.name in typing.get_type_hints(section)

@@ -17,7 +17,9 @@ PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 RELEASED = ROOT / "presets" / "released.yaml"
 GENERAL = {"datasets": ["other"]} | {
-    section: {"other": {}} for section, values in round_trip_yaml().load(PARAMS).items() if isinstance(values, dict) and "ml-100k" in values
+    section: {"other": {}}
+    for section, values in round_trip_yaml().load(PARAMS).items()
+    if isinstance(values, dict) and "ml-100k" in values
 }
 
 
@@ -50,7 +52,9 @@ def repository(tmp_path):
 
     def git(*arguments):
         own = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        return subprocess.run(["git", *own, *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", *own, *arguments], cwd=root, capture_output=True, text=True, check=True
+        ).stdout
 
     git.root = root
     git("init", "--quiet")
@@ -71,7 +75,10 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_pa
     (dataset,) = params["datasets"]
     assert dataset in DATASETS
     assert preset.stem in (dataset, f"{dataset}-paper")
-    default, sections = round_trip_yaml().load(PARAMS), [name for name, values in params.items() if isinstance(values, dict)]
+    default, sections = (
+        round_trip_yaml().load(PARAMS),
+        [name for name, values in params.items() if isinstance(values, dict)],
+    )
     for name in sections:
         own = {dataset} if dataset in params[name] else set()
         assert params[name].keys() - own == default[name].keys() - {"ml-100k"}
@@ -88,7 +95,12 @@ def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
     assert released.datasets == ["ml-100k"]
     decoding, finetune = released.section("decoding"), released.section("finetune", "ml-100k")
     assert (decoding.constrained, decoding.forbid, decoding.min_length) == (False, [], 0)
-    assert (finetune.item_log_prob, finetune.kl.estimator, finetune.empty_paths, finetune.targets) == ("mean", "k1", "drop", "mined")
+    assert (finetune.item_log_prob, finetune.kl.estimator, finetune.empty_paths, finetune.targets) == (
+        "mean",
+        "k1",
+        "drop",
+        "mined",
+    )
     for name in ("pretrain", "finetune"):
         section = released.section(name, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
@@ -99,7 +111,9 @@ def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
     own = layer({"finetune": {"other": {"steps": 77}}, "seed": 5}, "more")
-    params = with_layers(PARAMS, [layer(GENERAL | {"finetune": {"other": {"steps": 50, "centering_steps": 5}}}), own])
+    params = with_layers(
+        PARAMS, [layer(GENERAL | {"finetune": {"other": {"steps": 50, "centering_steps": 5}}}), own]
+    )
     assert params["finetune"]["other"] == {"steps": 77, "centering_steps": 5}
     assert params["seed"] == 5
     round_trip_yaml().dump(params, tmp_path / "params.yaml")
@@ -114,7 +128,10 @@ def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer,
         ({"finetune": 3}, "finetune: got 3, allowed: a mapping"),
         ({"datasets": "ml-1m"}, "datasets: got 'ml-1m' (str), allowed: a list"),
         ({"datasets": ["ml-1m"]}, "fetch.ml-1m: got None, allowed: a mapping, `{}` where nothing differs"),
-        ({"prepare": {"other": {"split": [8, 0, 1]}}}, "prepare.split[1]: got 0.0 (float), allowed: a number above 0"),
+        (
+            {"prepare": {"other": {"split": [8, 0, 1]}}},
+            "prepare.split[1]: got 0.0 (float), allowed: a number above 0",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -132,7 +149,10 @@ def lay_together(values, changes):
     return both
 
 
-@pytest.mark.parametrize(("text", "message"), [("seed: [", "not readable as YAML"), ("", "expected a mapping of sections, found NoneType")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("seed: [", "not readable as YAML"), ("", "expected a mapping of sections, found NoneType")],
+)
 def test_a_file_that_is_no_mapping_is_an_error_that_names_it(tmp_path, text, message):
     (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=f"own.yaml: {message}"):
@@ -145,7 +165,9 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
 
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, released, steam"):
+    with pytest.raises(
+        ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, released, steam"
+    ):
         preset_file(ROOT, "ml-10m")
 
 
@@ -157,7 +179,10 @@ def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(
     refuse_uncommitted_changes(root)
     (root / "stages/mine.py").write_text("changed\n", encoding="utf-8")
     (root / "stages/new.py").write_text("new\n", encoding="utf-8")
-    with pytest.raises(WorktreeError, match=r"uncommitted changes in stages/mine\.py, stages/new\.py; what runs is the last commit"):
+    with pytest.raises(
+        WorktreeError,
+        match=r"uncommitted changes in stages/mine\.py, stages/new\.py; what runs is the last commit",
+    ):
         refuse_uncommitted_changes(root)
 
 

@@ -11,8 +11,17 @@ from torch import nn
 
 import prorl
 from prorl.config import Logging
-from prorl.training import Checkpoint, Curves, accelerator, adamw, pack, scale_learning_rate, tensorboard_folder, unpack
-from tests.tiny_models import fresh_accelerator  # noqa: F401
+from prorl.training import (
+    Checkpoint,
+    Curves,
+    accelerator,
+    adamw,
+    pack,
+    scale_learning_rate,
+    tensorboard_folder,
+    unpack,
+)
+from tests.tiny_models import fresh_accelerator
 
 
 @pytest.fixture
@@ -43,7 +52,9 @@ def test_weights_of_matrices_decay_and_those_of_norms_and_biases_do_not():
     optimizer.step()
     for name, parameter in model.named_parameters():
         decayed = name in ("0.weight", "2.weight")
-        torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.1 * 0.5) if decayed else before[name])
+        torch.testing.assert_close(
+            parameter.detach(), before[name] * (1 - 0.1 * 0.5) if decayed else before[name]
+        )
 
 
 def test_parameters_may_have_a_learning_rate_of_their_own_and_all_rates_scale_together():
@@ -173,5 +184,7 @@ def test_event_files_hold_the_rows_once_and_what_is_not_tracked(tmp_path):
 
 
 def test_event_files_are_written_by_request():
-    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=True), "mine@a") == Path(".tensorboard/mine@a")
+    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=True), "mine@a") == Path(
+        ".tensorboard/mine@a"
+    )
     assert tensorboard_folder(Logging(every_seconds=15, tensorboard=False), "mine@a") is None

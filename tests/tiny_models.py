@@ -12,12 +12,12 @@ from torch import nn
 from prorl.config import A2C, KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
+from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
+from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
 from prorl.training import Checkpoint
 from tests.stage_dependencies import ROOT
@@ -38,7 +38,14 @@ GRU4REC = GRU4RecSizes(embedding_size=6, hidden_size=10, num_layers=2, dropout_p
 PARAMS = read_params(ROOT / "params.yaml")  # for settings that do not matter here
 
 SIMULATOR = replace(
-    PARAMS.section("simulator"), max_length=8, epochs=4, patience=9, batch_size=16, learning_rate=1e-2, SASRec=SASREC, GRU4Rec=GRU4REC
+    PARAMS.section("simulator"),
+    max_length=8,
+    epochs=4,
+    patience=9,
+    batch_size=16,
+    learning_rate=1e-2,
+    SASRec=SASREC,
+    GRU4Rec=GRU4REC,
 )
 
 PRETRAIN = replace(
@@ -101,7 +108,9 @@ def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn
     return model.eval()
 
 
-def random_simulator(n_items: int, name: str = "SASRec", max_length: int = 20, seed: int = 0) -> InnerProductSimulator:
+def random_simulator(
+    n_items: int, name: str = "SASRec", max_length: int = 20, seed: int = 0
+) -> InnerProductSimulator:
     return InnerProductSimulator(recbole_model(name, n_items, max_length, seed))
 
 
@@ -131,22 +140,26 @@ def random_catalogue(
     )
 
 
-def random_policy(catalogue: Catalogue, *, seed: int = 0, dropout: float = 0.0, d_model: int = 16) -> T5Policy:
+def random_policy(catalogue: Catalogue, *, seed: int = 0, dropout: float = 0.0, d_model: int = 16) -> T5:
     """A policy in evaluation mode with T5's own initialisation."""
     vocabulary = catalogue.vocabulary
     n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
     torch.manual_seed(seed)
-    return T5Policy(Sizes(n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)).eval()
+    return T5(T5Sizes(n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)).eval()
 
 
-def random_prompts(n_prompts: int, n_items: int, history_length: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def random_prompts(
+    n_prompts: int, n_items: int, history_length: int = 5, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Histories [b, h] and targets [b]; a history may hold an item twice."""
     generator = torch.Generator().manual_seed(seed)
     items = torch.randint(1, n_items + 1, (n_prompts, history_length + 1), generator=generator)
     return items[:, :-1], items[:, -1]
 
 
-def random_paths(n_prompts: int, m: int, max_length: int, n_items: int, *, min_length: int = 0, seed: int = 0) -> torch.Tensor:
+def random_paths(
+    n_prompts: int, m: int, max_length: int, n_items: int, *, min_length: int = 0, seed: int = 0
+) -> torch.Tensor:
     """Paths [b, m, t] of random lengths, 0 behind their end."""
     generator = torch.Generator().manual_seed(seed)
     length = torch.randint(min_length, max_length + 1, (n_prompts, m, 1), generator=generator)
@@ -155,7 +168,9 @@ def random_paths(n_prompts: int, m: int, max_length: int, n_items: int, *, min_l
 
 
 def written(catalogue: Catalogue, items: torch.Tensor) -> Paths:
-    """Paths `items` [b, m, t] (0 behind the end) as decoding writes them; their log-probabilities are not a policy's."""
+    """Paths `items` [b, m, t] (0 behind the end) as decoding writes them; their log-probabilities are not a
+    policy's.
+    """
     b, m, t = items.shape
     length = (items != 0).sum(-1)
     tokens = catalogue.item_tokens(items).flatten(2)
@@ -167,13 +182,18 @@ def written(catalogue: Catalogue, items: torch.Tensor) -> Paths:
 def sequences_of(*users: list[int]) -> Sequences:
     """Sequences of users written out item by item."""
     lengths = [len(items) for items in users]
-    return Sequences(np.array([item for items in users for item in items], dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    return Sequences(
+        np.array([item for items in users for item in items], dtype=np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]),
+    )
 
 
 def random_instances(
     n_users: int, n_items: int, *, history_length: int = 5, per_user: int = 2, seed: int = 0
 ) -> tuple[Instances, Sequences]:
-    """Instances of runs of 2 to 5 items, and the sequences they come from: each user knows at most half of the items."""
+    """Instances of runs of 2 to 5 items, and the sequences they come from: each user knows at most half of
+    the items.
+    """
     rng = np.random.default_rng(seed)
     users, histories, runs, sequences, targets = [], [], [], [], []
     for user in range(1, n_users + 1):
@@ -187,7 +207,9 @@ def random_instances(
             targets.append(rng.choice(np.setdiff1d(np.arange(1, n_items + 1), sequence)))
     length = rng.integers(2, 6, len(runs))
     run = np.stack(runs) * (np.arange(5) < length[:, None])
-    return Instances(np.array(users), np.stack(histories), run, length, np.array(targets)), sequences_of(*sequences)
+    return Instances(np.array(users), np.stack(histories), run, length, np.array(targets)), sequences_of(
+        *sequences
+    )
 
 
 def checkpoint_at(path: Path) -> Checkpoint:

@@ -1,9 +1,11 @@
-"""A run of the pipeline with a preset's settings, in a git worktree of its own: `python tools/preset.py ml-1m`.
+"""A run of the pipeline with a preset's settings, in a git worktree of its own: `python tools/preset.py
+ml-1m`.
 
-`presets/<name>.yaml` is laid over params.yaml of the last commit: a mapping is merged key by key, anything else is replaced. Entries of
-data sets that `datasets` then no longer names are left out. The worktree `.presets/<name>` has its own params.yaml, dvc.lock, reports,
-models and DVC cache, so the checkout's stay as they are; it is kept, and the next run brings it to the commit then checked out and
-goes on from what is there.
+`presets/<name>.yaml` is laid over params.yaml of the last commit: a mapping is merged key by key, anything
+else is replaced. Entries of data sets that `datasets` then no longer names are left out. The worktree
+`.presets/<name>` has its own params.yaml, dvc.lock, reports, models and DVC cache, so the checkout's stay as
+they are; it is kept, and the next run brings it to the commit then checked out and goes on from what is
+there.
 """
 
 import argparse
@@ -18,15 +20,25 @@ from prorl.worktrees import WorktreeError, environment, git, refuse_uncommitted_
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKTREES = Path(".presets")
-KEPT = ("params.yaml", "dvc.lock", "reports")  # the worktree's own, beside data/ and models/, which git ignores
+KEPT = (
+    "params.yaml",
+    "dvc.lock",
+    "reports",
+)  # the worktree's own, beside data/ and models/, which git ignores
 
 
 def main(arguments: list[str]) -> int:
     """Run `dvc repro` for a preset; gives its exit status."""
-    parser = argparse.ArgumentParser(prog="preset", description="Run the pipeline with a preset's settings, in a worktree of its own.")
+    parser = argparse.ArgumentParser(
+        prog="preset", description="Run the pipeline with a preset's settings, in a worktree of its own."
+    )
     parser.add_argument("preset", help="the name of a file of presets/, without .yaml")
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="settings of your own, laid over the preset's")
-    parser.add_argument("repro", nargs=argparse.REMAINDER, metavar="...", help="arguments of `dvc repro`, such as a stage")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="settings of your own, laid over the preset's"
+    )
+    parser.add_argument(
+        "repro", nargs=argparse.REMAINDER, metavar="...", help="arguments of `dvc repro`, such as a stage"
+    )
     options = parser.parse_args(arguments)
     layers = [preset_file(ROOT, options.preset), *([options.settings] if options.settings else [])]
     worktree = ROOT / WORKTREES / options.preset
@@ -36,11 +48,15 @@ def main(arguments: list[str]) -> int:
     with atomic_file(worktree / "params.yaml") as temporary:
         round_trip_yaml().dump(params, temporary)
     print(f"preset {options.preset}: in {worktree.relative_to(ROOT)}", flush=True)
-    return subprocess.run(["dvc", "repro", *options.repro], cwd=worktree, env=environment(worktree), check=False).returncode
+    return subprocess.run(
+        ["dvc", "repro", *options.repro], cwd=worktree, env=environment(worktree), check=False
+    ).returncode
 
 
 def update(root: Path, worktree: Path) -> None:
-    """Bring `worktree` to the commit that is checked out in `root`, but for its settings and results; make it if need be."""
+    """Bring `worktree` to the commit that is checked out in `root`, but for its settings and results; make it
+    if need be.
+    """
     commit = git(root, "rev-parse", "HEAD").strip()
     if not (worktree / ".git").exists():
         git(root, "worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(worktree), commit)

@@ -1,4 +1,5 @@
-"""Settings: one frozen dataclass per section of `params.yaml`. Nothing here has a default: `params.yaml` states every value.
+"""Settings: one frozen dataclass per section of `params.yaml`. Nothing here has a default: `params.yaml`
+states every value.
 
 `prorl.params` reads them.
 """

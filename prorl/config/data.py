@@ -16,7 +16,9 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Tabular:
-    """Columns of a user's own tables: canonical name -> name in the file, null where the file has no such column."""
+    """Columns of a user's own tables: canonical name -> name in the file, null where the file has no such
+    column.
+    """
 
     interactions: dict[str, str]
     items: dict[str, str | None]

@@ -20,10 +20,16 @@ class Decoding:
 
     def __post_init__(self) -> None:
         if self.min_length > self.max_length:
-            raise ConfigError(f"decoding.min_length: got {self.min_length}, allowed: at most decoding.max_length, {self.max_length}")
+            raise ConfigError(
+                f"decoding.min_length: got {self.min_length}, allowed: at most decoding.max_length, {self.max_length}"
+            )
         if not self.constrained and (self.forbid or self.min_length):
-            name, found, allowed = ("forbid", self.forbid, "[]") if self.forbid else ("min_length", self.min_length, "0")
-            raise ConfigError(f"decoding.{name}: got {found}, allowed with `constrained: false`: {allowed}, since any token may follow any")
+            name, found, allowed = (
+                ("forbid", self.forbid, "[]") if self.forbid else ("min_length", self.min_length, "0")
+            )
+            raise ConfigError(
+                f"decoding.{name}: got {found}, allowed with `constrained: false`: {allowed}, since any token may follow any"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class SearchWeights:
-    """What an item's acceptance, and an attribute in common with the item before it, weigh against its gain in interest."""
+    """What an item's acceptance, and an attribute in common with the item before it, weigh against its gain
+    in interest.
+    """
 
     ctr: float = setting(at_least=0)
     coherence: float = setting(at_least=0)
@@ -135,7 +143,9 @@ class KL:
 
     def __post_init__(self) -> None:
         if self.target is not None and self.coefficient == 0:
-            raise ConfigError("finetune.kl.coefficient: got 0.0, allowed: a number above 0 where finetune.kl.target is given")
+            raise ConfigError(
+                "finetune.kl.coefficient: got 0.0, allowed: a number above 0 where finetune.kl.target is given"
+            )
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class StopOnErrors:
-    """The end of a training whose rollouts are no paths: fewer than this share of items, in so many steps on end."""
+    """The end of a training whose rollouts are no paths: fewer than this share of items, in so many steps on
+    end.
+    """
 
     min_valid_share: float = setting(above=0, at_most=1)
     patience: int = setting(at_least=1)
@@ -204,9 +216,13 @@ class Finetune:
     def __post_init__(self) -> None:
         if (self.offset is not None) != (self.centering == "fixed_offset"):
             allowed = "a number" if self.centering == "fixed_offset" else "null"
-            raise ConfigError(f"finetune.offset: got {self.offset}, allowed: {allowed} where finetune.centering is {self.centering}")
+            raise ConfigError(
+                f"finetune.offset: got {self.offset}, allowed: {allowed} where finetune.centering is {self.centering}"
+            )
         if self.reference_reset is not None and len(self.reference_reset) != 1:
-            raise ConfigError(f"finetune.reference_reset: got {self.reference_reset}, allowed: null, or one of `every` and `stalled`")
+            raise ConfigError(
+                f"finetune.reference_reset: got {self.reference_reset}, allowed: null, or one of `every` and `stalled`"
+            )
 
 
 @dataclass(frozen=True)

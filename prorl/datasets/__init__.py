@@ -1,4 +1,7 @@
-"""Raw interaction logs: where they come from and how they are read. To add a source, write one module and one entry."""
+"""Raw interaction logs: where they come from and how they are read.
+
+To add a source, write one module and one entry.
+"""
 
 from prorl.datasets.amazon_books import AMAZON_BOOKS
 from prorl.datasets.movielens import ML_1M, ML_100K

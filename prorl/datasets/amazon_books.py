@@ -1,7 +1,8 @@
-"""Books of the Amazon Review Data (2018): reviews of users and books with at least five, and the books' metadata.
+"""Books of the Amazon Review Data (2018): reviews of users and books with at least five, and the books'
+metadata.
 
-Jianmo Ni, Jiacheng Li and Julian McAuley: Justifying recommendations using distantly-labeled reviews and fine-grained aspects,
-EMNLP 2019. One JSON object per line.
+Jianmo Ni, Jiacheng Li and Julian McAuley: Justifying recommendations using distantly-labeled reviews and
+fine-grained aspects, EMNLP 2019. One JSON object per line.
 """
 
 import re
@@ -32,7 +33,9 @@ def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
         reviews = pyarrow.json.read_json(
             path,
             read_options=pyarrow.json.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=pyarrow.json.ParseOptions(explicit_schema=REVIEW, unexpected_field_behavior="ignore"),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=REVIEW, unexpected_field_behavior="ignore"
+            ),
         )
     except (pa.ArrowInvalid, OSError) as error:
         _name_malformed_line(path)
@@ -46,7 +49,10 @@ def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
 
 
 def _name_malformed_line(path: Path) -> None:
-    """Read line by line what the columnar reader refused. Raises `DataError` naming the first line that breaks the format."""
+    """Read line by line what the columnar reader refused.
+
+    Raises `DataError` naming the first line that breaks the format.
+    """
     for number, review in json_records(path):
         for field, kind in (("reviewerID", str), ("asin", str), ("unixReviewTime", int)):
             required(review, field, kind, path, number)
@@ -87,7 +93,10 @@ AMAZON_BOOKS = Source(
     files=((REVIEWS,), (BOOKS,)),
     read=read_amazon_books,
     remotes=(
-        Remote(f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/{REVIEWS}", sha256=None),
+        Remote(
+            f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/{REVIEWS}",
+            sha256=None,
+        ),
         Remote(f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/metaFiles2/{BOOKS}", sha256=None),
     ),
 )

@@ -13,7 +13,8 @@ FileNames = tuple[tuple[str, ...], ...]  # for each raw file, the names it may h
 
 
 def find_archive(dataset: str, files: FileNames, folder: Path) -> Path | None:
-    """What `folder` holds of `dataset`: one `<dataset>*.zip`, in it or in its folder `<dataset>`, or else that folder with raw files.
+    """What `folder` holds of `dataset`: one `<dataset>*.zip`, in it or in its folder `<dataset>`, or else
+    that folder with raw files.
 
     None if it holds nothing of the data set. Raises `DataError` if it holds several zips, or does not exist.
     """
@@ -22,7 +23,9 @@ def find_archive(dataset: str, files: FileNames, folder: Path) -> Path | None:
     own = folder / dataset
     zips = sorted([*folder.glob(f"{dataset}*.zip"), *own.glob(f"{dataset}*.zip")])
     if len(zips) > 1:
-        raise DataError(f"{folder}: {len(zips)} archives of {dataset}: {', '.join(map(str, zips))}; allowed: exactly one")
+        raise DataError(
+            f"{folder}: {len(zips)} archives of {dataset}: {', '.join(map(str, zips))}; allowed: exactly one"
+        )
     if zips:
         return zips[0]
     return own if any((own / name).is_file() for names in files for name in names) else None
@@ -31,8 +34,8 @@ def find_archive(dataset: str, files: FileNames, folder: Path) -> Path | None:
 def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> None:
     """Put the raw `files` of a folder or zip into `folder`, whatever folder they have inside the zip.
 
-    Raises `DataError` if one is missing or there twice, or if the zip is damaged or unsafe: a path that is absolute or has `..`,
-    a member that is neither file nor folder, or more than `max_bytes` in all.
+    Raises `DataError` if one is missing or there twice, or if the zip is damaged or unsafe: a path that is
+    absolute or has `..`, a member that is neither file nor folder, or more than `max_bytes` in all.
     """
     if archive.is_dir():
         present = [path.name for path in archive.iterdir() if path.is_file()]
@@ -48,7 +51,11 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
                 _unpack(zipped, members[names.index(name)], folder / name, archive)
     except FileNotFoundError:
         raise DataError(f"{archive}: no such file or folder") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, compressed in an unknown way, encrypted
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # damaged, compressed in an unknown way, encrypted
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
 
 
@@ -59,7 +66,9 @@ def _chosen(present: list[str], files: FileNames, archive: Path) -> list[str]:
         found = [name for name in present if name in names]
         if len(found) != 1:
             wanted = " or ".join(names)
-            raise DataError(f"{archive}: {len(found)} files named {wanted}, allowed: exactly one; the archive holds {sorted(present)[:20]}")
+            raise DataError(
+                f"{archive}: {len(found)} files named {wanted}, allowed: exactly one; the archive holds {sorted(present)[:20]}"
+            )
         chosen.append(found[0])
     return chosen
 
@@ -71,7 +80,9 @@ def _refuse_unsafe(members: list[zipfile.ZipInfo], archive: Path, max_bytes: int
             raise DataError(f"{archive}: member {member.filename!r}: allowed: relative paths without '..'")
         kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the zip was not made on Unix
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DataError(f"{archive}: member {member.filename!r} is a link or device, allowed: files and folders")
+            raise DataError(
+                f"{archive}: member {member.filename!r} is a link or device, allowed: files and folders"
+            )
     size = sum(member.file_size for member in members)
     if size > max_bytes:
         raise DataError(f"{archive}: {size} bytes when unpacked, allowed: at most {max_bytes}")
@@ -84,5 +95,7 @@ def _unpack(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, archiv
         while block := packed.read(1 << 20):
             left -= len(block)
             if left < 0:
-                raise DataError(f"{archive}: member {member.filename!r} is longer than the {member.file_size} bytes it declares")
+                raise DataError(
+                    f"{archive}: member {member.filename!r} is longer than the {member.file_size} bytes it declares"
+                )
             unpacked.write(block)

@@ -13,11 +13,14 @@ from prorl.tables import DataError
 BLOCK_BYTES = 1 << 24  # the longest line that can be read
 
 
-def read_delimited(path: Path, separator: str, columns: list[str] | None, encoding: str, quoted: bool) -> pa.Table:
+def read_delimited(
+    path: Path, separator: str, columns: list[str] | None, encoding: str, quoted: bool
+) -> pa.Table:
     """The file as text columns named `columns`, or after its first line where that is None.
 
-    A separator of several characters may stand for a tab. With `quoted`, values may stand in double quotes and then hold separators
-    and line ends. Raises `DataError` naming the line that has too many or too few values.
+    A separator of several characters may stand for a tab. With `quoted`, values may stand in double quotes
+    and then hold separators and line ends. Raises `DataError` naming the line that has too many or too few
+    values.
     """
     malformed: list[csv.InvalidRow] = []
 
@@ -36,10 +39,14 @@ def read_delimited(path: Path, separator: str, columns: list[str] | None, encodi
         invalid_row_handler=stop,
     )
     # One thread: only then does pyarrow number the rows.
-    reading = csv.ReadOptions(use_threads=False, column_names=columns, encoding=encoding, block_size=BLOCK_BYTES)
+    reading = csv.ReadOptions(
+        use_threads=False, column_names=columns, encoding=encoding, block_size=BLOCK_BYTES
+    )
     try:
         names = columns if columns is not None else _header(path, separator, encoding, quoted)
-        converting = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+        converting = csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        )
         return csv.read_csv(source, read_options=reading, parse_options=parsing, convert_options=converting)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if not malformed:
@@ -55,7 +62,9 @@ def _header(path: Path, separator: str, encoding: str, quoted: bool) -> list[str
     with open(path, "rb") as stream:
         line = stream.readline()
     parsing = csv.ParseOptions(delimiter=separator, quote_char='"' if quoted else False)
-    return csv.read_csv(BytesIO(line), read_options=csv.ReadOptions(encoding=encoding), parse_options=parsing).column_names
+    return csv.read_csv(
+        BytesIO(line), read_options=csv.ReadOptions(encoding=encoding), parse_options=parsing
+    ).column_names
 
 
 def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
@@ -66,7 +75,10 @@ def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 
 def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> pa.ChunkedArray:
-    """Raw ids as they stand. Raises `DataError` for the first that is empty or null; row 0 stands on line `first_line`."""
+    """Raw ids as they stand.
+
+    Raises `DataError` for the first that is empty or null; row 0 stands on line `first_line`.
+    """
     present = pc.fill_null(pc.not_equal(values, ""), False)
     if not all_true(present):
         raise DataError(f"{path}: line {first_false(present) + first_line}: {name} is empty, allowed: an id")
@@ -74,11 +86,16 @@ def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int)
 
 
 def whole_numbers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> np.ndarray:
-    """Texts as int64. Raises `DataError` for the first that is no whole number; row 0 stands on line `first_line`."""
+    """Texts as int64.
+
+    Raises `DataError` for the first that is no whole number; row 0 stands on line `first_line`.
+    """
     whole = are_whole(values)
     if not all_true(whole):
         row = first_false(whole)
-        raise DataError(f"{path}: line {row + first_line}: {name} is {values[row].as_py()!r}, allowed: a whole number")
+        raise DataError(
+            f"{path}: line {row + first_line}: {name} is {values[row].as_py()!r}, allowed: a whole number"
+        )
     return pc.cast(values, pa.int64()).to_numpy()
 
 

@@ -14,9 +14,11 @@ TIMEOUT_SECONDS = 60
 
 
 def download(url: str, path: Path, every_seconds: float) -> None:
-    """Download `url` to `path`, continuing `<path>.partial` if an earlier attempt left one that the server can still continue.
+    """Download `url` to `path`, continuing `<path>.partial` if an earlier attempt left one that the server
+    can still continue.
 
-    Raises `DataError` if the server refuses or the connection ends early; what has arrived then stays for the next attempt.
+    Raises `DataError` if the server refuses or the connection ends early; what has arrived then stays for the
+    next attempt.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, version = path.with_name(path.name + ".partial"), path.with_name(path.name + ".version")
@@ -34,7 +36,9 @@ def download(url: str, path: Path, every_seconds: float) -> None:
             _receive(response, partial, done, every_seconds)
     except HTTPError as error:
         total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or total != str(done):  # else the earlier attempt had all of it
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or total != str(
+            done
+        ):  # else the earlier attempt had all of it
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 partial.unlink()
             raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
@@ -46,7 +50,9 @@ def download(url: str, path: Path, every_seconds: float) -> None:
 
 
 def _note_version(response: http.client.HTTPResponse, path: Path) -> None:
-    """Keep what identifies the file's version on the server; weak tags do not, and may not be sent with a range."""
+    """Keep what identifies the file's version on the server; weak tags do not, and may not be sent with a
+    range.
+    """
     tag = response.headers.get("ETag") or ""
     text = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     if text:
@@ -56,7 +62,10 @@ def _note_version(response: http.client.HTTPResponse, path: Path) -> None:
 
 
 def _receive(response: http.client.HTTPResponse, partial: Path, done: int, every_seconds: float) -> None:
-    """Append the response to `partial` after its first `done` bytes. Raises `OSError` if fewer bytes arrive than announced."""
+    """Append the response to `partial` after its first `done` bytes.
+
+    Raises `OSError` if fewer bytes arrive than announced.
+    """
     announced = response.headers.get("Content-Length")
     total = done + int(announced) if announced is not None else None
     blocks = progress(

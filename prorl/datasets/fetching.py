@@ -1,4 +1,6 @@
-"""Raw files into one folder per data set: from an installed package, a local archive or the publisher, each checked."""
+"""Raw files into one folder per data set: from an installed package, a local archive or the publisher, each
+checked.
+"""
 
 import importlib.util
 import shutil
@@ -17,38 +19,61 @@ RECORD = "fetched.json"  # beside the raw files: their source, and where they ca
 
 
 def source_name(dataset: str, source: str | None) -> str:
-    """The source of `dataset`: `source`, or the one named like the data set. Raises `ConfigError` if there is none."""
+    """The source of `dataset`: `source`, or the one named like the data set.
+
+    Raises `ConfigError` if there is none.
+    """
     name = source or dataset
     if name not in DATASETS:
-        raise ConfigError(f"fetch.{dataset}.source: data set {dataset!r} has source {name!r}, allowed: {', '.join(DATASETS)}")
+        raise ConfigError(
+            f"fetch.{dataset}.source: data set {dataset!r} has source {name!r}, allowed: {', '.join(DATASETS)}"
+        )
     return name
 
 
 def fetch(
-    dataset: str, settings: Fetch, folder: Path, *, archives: Path | None, downloads: Path, checksums: Path, every_seconds: float
+    dataset: str,
+    settings: Fetch,
+    folder: Path,
+    *,
+    archives: Path | None,
+    downloads: Path,
+    checksums: Path,
+    every_seconds: float,
 ) -> None:
-    """Fill `folder` with the raw files of `dataset` and a record of where they came from, wholly or not at all.
+    """Fill `folder` with the raw files of `dataset` and a record of where they came from, wholly or not at
+    all.
 
-    They come from `settings.archive`; without it from what the folder `archives` holds of the data set; without that from the
-    source's own place. `downloads` keeps what a broken download has brought. `checksums` is a JSON of the checksums of first
-    downloads where the publisher states none; a later download must have the same.
+    They come from `settings.archive`; without it from what the folder `archives` holds of the data set;
+    without that from the source's own place. `downloads` keeps what a broken download has brought.
+    `checksums` is a JSON of the checksums of first downloads where the publisher states none; a later
+    download must have the same.
     Raises `ConfigError` for an unknown source and `DataError` for a missing file or a checksum that differs.
     """
     name = source_name(dataset, settings.source)
     source = DATASETS[name]
-    archive = Path(settings.archive) if settings.archive else archives and find_archive(dataset, source.files, archives)
+    archive = (
+        Path(settings.archive)
+        if settings.archive
+        else archives and find_archive(dataset, source.files, archives)
+    )
     with atomic_folder(folder) as temporary:
         record: dict[str, Any] = {"source": name}
         if archive:
             take_files(archive, source.files, temporary)
-            record["archive"] = {"name": archive.name, "sha256": sha256_of(archive) if archive.is_file() else None}
+            record["archive"] = {
+                "name": archive.name,
+                "sha256": sha256_of(archive) if archive.is_file() else None,
+            }
         elif source.installed:
             record["package"] = source.installed.package
             _copy_installed(source.installed, temporary)
         elif source.remotes:
             record["downloads"] = _download_all(source, temporary, downloads, checksums, every_seconds)
         else:
-            raise ConfigError(f"fetch.{dataset}.archive: got null, allowed for source {name!r}: a folder or zip with its files")
+            raise ConfigError(
+                f"fetch.{dataset}.archive: got null, allowed for source {name!r}: a folder or zip with its files"
+            )
         record["files"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / RECORD, record)
     shutil.rmtree(downloads, ignore_errors=True)
@@ -64,7 +89,9 @@ def fetched_source(folder: Path) -> Source:
 def _copy_installed(installed: InstalledFiles, folder: Path) -> None:
     found = importlib.util.find_spec(installed.package)  # without importing it, which can take seconds
     if found is None:
-        raise DataError(f"package {installed.package} is not installed; its folder {installed.folder} holds {list(installed.sha256)}")
+        raise DataError(
+            f"package {installed.package} is not installed; its folder {installed.folder} holds {list(installed.sha256)}"
+        )
     home = Path(found.submodule_search_locations[0]) / installed.folder
     for name, expected in installed.sha256.items():
         if not (home / name).is_file():
@@ -73,8 +100,13 @@ def _copy_installed(installed: InstalledFiles, folder: Path) -> None:
         _verify(sha256_of(folder / name), expected, str(home / name))
 
 
-def _download_all(source: Source, folder: Path, downloads: Path, checksums: Path, every_seconds: float) -> dict[str, str]:
-    """Download what `source` needs, check it and put the raw files into `folder`. Returns the checksum of each download."""
+def _download_all(
+    source: Source, folder: Path, downloads: Path, checksums: Path, every_seconds: float
+) -> dict[str, str]:
+    """Download what `source` needs, check it and put the raw files into `folder`.
+
+    Returns the checksum of each download.
+    """
     known = read_json(checksums) if checksums.exists() else {}
     found = {}
     for remote in source.remotes:
@@ -100,4 +132,6 @@ def _download_all(source: Source, folder: Path, downloads: Path, checksums: Path
 
 def _verify(found: str, expected: str, origin: str, stated: str = "") -> None:
     if found != expected:
-        raise DataError(f"{origin}: SHA-256 is {found}, allowed: {expected}{stated}; the file is damaged or has been changed")
+        raise DataError(
+            f"{origin}: SHA-256 is {found}, allowed: {expected}{stated}; the file is damaged or has been changed"
+        )

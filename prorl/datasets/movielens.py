@@ -1,7 +1,8 @@
 """MovieLens-100K as RecBole ships it, and MovieLens-1M as GroupLens publishes it.
 
-GroupLens publishes the data for research and restricts their redistribution: they are read where the user has them and never
-become part of this project. F. Maxwell Harper and Joseph A. Konstan: The MovieLens Datasets, ACM TiiS 5(4), 2015.
+GroupLens publishes the data for research and restricts their redistribution: they are read where the user has
+them and never become part of this project. F. Maxwell Harper and Joseph A. Konstan: The MovieLens Datasets,
+ACM TiiS 5(4), 2015.
 """
 
 import re
@@ -14,9 +15,8 @@ from prorl.config import Prepare
 from prorl.datasets.delimited import column, identifiers, read_delimited, whole_numbers
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
 
-ARTICLES = (
-    "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una Il Lo Gli I Det Den De Het O Os As Um Uma"  # in the titles' languages
-)
+# in the titles' languages
+ARTICLES = "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una Il Lo Gli I Det Den De Het O Os As Um Uma"
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
@@ -24,7 +24,9 @@ YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word t
 
 
 def natural_title(title: str) -> str:
-    """The title with its articles in front: "Convent, The" -> "The Convent"; the same for a title in brackets."""
+    """The title with its articles in front: "Convent, The" -> "The Convent"; the same for a title in
+    brackets.
+    """
     return INVERTED.sub(_uninverted, title)
 
 
@@ -37,29 +39,52 @@ def _uninverted(match: re.Match) -> str:
 def _genres(values: pa.ChunkedArray, separator: str) -> list[list[str]]:
     """Lists of genres; MovieLens writes `unknown` or `(no genres listed)` where there is none."""
     nothing = {"", "unknown", "(no genres listed)"}
-    return [[genre for genre in value.split(separator) if genre not in nothing] for value in values.to_pylist()]
+    return [
+        [genre for genre in value.split(separator) if genre not in nothing] for value in values.to_pylist()
+    ]
 
 
 def read_ml_100k(folder: Path, settings: Prepare) -> RawLog:
-    """RecBole's files of MovieLens-100K: a first line of `name:type`, values separated by tabs. Fields: year, genres."""
+    """RecBole's files of MovieLens-100K: a first line of `name:type`, values separated by tabs.
+
+    Fields: year, genres.
+    """
     log, catalogue = folder / "ml-100k.inter", folder / "ml-100k.item"
     table = read_delimited(log, "\t", None, "utf8", quoted=False)
     movies = read_delimited(catalogue, "\t", None, "utf8", quoted=False)
     items = pd.DataFrame(
         {
-            "raw_id": identifiers(column(movies, "item_id:token", catalogue), "item_id", catalogue, 2).to_pylist(),
-            "title": [natural_title(title) for title in column(movies, "movie_title:token_seq", catalogue).to_pylist()],
-            "year": [year if YEAR.fullmatch(year) else "" for year in column(movies, "release_year:token", catalogue).to_pylist()],
+            "raw_id": identifiers(
+                column(movies, "item_id:token", catalogue), "item_id", catalogue, 2
+            ).to_pylist(),
+            "title": [
+                natural_title(title)
+                for title in column(movies, "movie_title:token_seq", catalogue).to_pylist()
+            ],
+            "year": [
+                year if YEAR.fullmatch(year) else ""
+                for year in column(movies, "release_year:token", catalogue).to_pylist()
+            ],
             "genres": _genres(column(movies, "class:token_seq", catalogue), " "),
         }
     )
     users = identifiers(column(table, "user_id:token", log), "user_id", log, 2)
     movie_ids = identifiers(column(table, "item_id:token", log), "item_id", log, 2)
-    return raw_log(users, movie_ids, whole_numbers(column(table, "timestamp:float", log), "timestamp", log, 2), items, {}, log)
+    return raw_log(
+        users,
+        movie_ids,
+        whole_numbers(column(table, "timestamp:float", log), "timestamp", log, 2),
+        items,
+        {},
+        log,
+    )
 
 
 def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
-    """GroupLens's files of MovieLens-1M: no first line, values separated by `::`, latin-1. Fields: year, genres."""
+    """GroupLens's files of MovieLens-1M: no first line, values separated by `::`, latin-1.
+
+    Fields: year, genres.
+    """
     log, catalogue = folder / "ratings.dat", folder / "movies.dat"
     table = read_delimited(log, "::", ["user", "item", "rating", "timestamp"], "latin1", quoted=False)
     movies = read_delimited(catalogue, "::", ["item", "title", "genres"], "latin1", quoted=False)
@@ -72,7 +97,10 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
             "genres": _genres(movies["genres"], "|"),
         }
     )
-    users, movie_ids = identifiers(table["user"], "UserID", log, 1), identifiers(table["item"], "MovieID", log, 1)
+    users, movie_ids = (
+        identifiers(table["user"], "UserID", log, 1),
+        identifiers(table["item"], "MovieID", log, 1),
+    )
     return raw_log(users, movie_ids, whole_numbers(table["timestamp"], "Timestamp", log, 1), items, {}, log)
 
 

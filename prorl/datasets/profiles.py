@@ -15,33 +15,47 @@ from prorl.tables import DataError
 def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
     """The attributes of each item: the values of `fields` in that order, each once, without empty ones.
 
-    A field holds lists of texts, or texts, which count as one attribute each. Raises `ConfigError` for a field that `items` lacks.
+    A field holds lists of texts, or texts, which count as one attribute each. Raises `ConfigError` for a
+    field that `items` lacks.
     """
     for name in fields:
         if name not in items.columns:
             raise ConfigError(f"prepare.attributes: got {name!r}, allowed: {', '.join(_fields(items))}")
     columns = [[value if isinstance(value, list) else [value] for value in items[name]] for name in fields]
-    return [list(dict.fromkeys(value for column in columns for value in column[row] if value)) for row in range(len(items))]
+    return [
+        list(dict.fromkeys(value for column in columns for value in column[row] if value))
+        for row in range(len(items))
+    ]
 
 
 def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[str]) -> list[str]:
-    """The text of each item: `pieces` with their fields filled in, joined by spaces, without those that have an empty field.
+    """The text of each item: `pieces` with their fields filled in, joined by spaces, without those that have
+    an empty field.
 
-    A field is `{attributes}` or a column of `items`, lists joined by commas; `{description:.500}` cuts to 500 characters.
+    A field is `{attributes}` or a column of `items`, lists joined by commas; `{description:.500}` cuts to 500
+    characters.
     Raises `ConfigError` for an unknown field or a piece that is no template.
     """
     names = {piece: _names(piece, list(dict.fromkeys([*_fields(items), "attributes"]))) for piece in pieces}
     wanted = sorted({name for used in names.values() for name in used})
-    values = {name: [_text(value) for value in (attributes if name == "attributes" else items[name])] for name in wanted}
+    values = {
+        name: [_text(value) for value in (attributes if name == "attributes" else items[name])]
+        for name in wanted
+    }
     texts = []
     for row in range(len(items)):
         fields = {name: values[name][row] for name in wanted}
-        texts.append(" ".join(piece.format_map(fields) for piece in pieces if all(fields[name] for name in names[piece])))
+        texts.append(
+            " ".join(
+                piece.format_map(fields) for piece in pieces if all(fields[name] for name in names[piece])
+            )
+        )
     return texts
 
 
 def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
-    """The texts of the items `raw_ids`, made elsewhere: a JSON of raw item id -> text, or a table with columns `raw_id` and `text`.
+    """The texts of the items `raw_ids`, made elsewhere: a JSON of raw item id -> text, or a table with
+    columns `raw_id` and `text`.
 
     Texts of other items are not used. Raises `DataError` if an item has none.
     """
@@ -60,7 +74,9 @@ def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
         texts = {str(key): value for key, value in zip(keys, values, strict=True)}
     missing = [raw_id for raw_id in raw_ids if not texts.get(raw_id)]
     if missing:
-        raise DataError(f"{path}: {len(missing)} of {len(raw_ids)} items have no text, the first is {missing[0]!r}; allowed: one for each")
+        raise DataError(
+            f"{path}: {len(missing)} of {len(raw_ids)} items have no text, the first is {missing[0]!r}; allowed: one for each"
+        )
     return [texts[raw_id] for raw_id in raw_ids]
 
 
@@ -73,9 +89,16 @@ def _text(value: str | list[str]) -> str:
 
 
 def _names(piece: str, allowed: list[str]) -> list[str]:
-    """The fields of one template. Only names of `allowed` pass: no attribute or index of a value can be reached."""
+    """The fields of one template.
+
+    Only names of `allowed` pass: no attribute or index of a value can be reached.
+    """
     try:
-        parsed = [(name, specification) for _, name, specification, _ in Formatter().parse(piece) if name is not None]
+        parsed = [
+            (name, specification)
+            for _, name, specification, _ in Formatter().parse(piece)
+            if name is not None
+        ]
     except ValueError as error:
         raise ConfigError(f"prepare.profile: {piece!r} is no template: {error}") from None
     for name, specification in parsed:

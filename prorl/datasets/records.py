@@ -22,7 +22,10 @@ SCRIPT = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
 def gzip_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines without their ends. Raises `DataError` naming the line at which the file is damaged."""
+    """Line numbers from 1 and lines without their ends.
+
+    Raises `DataError` naming the line at which the file is damaged.
+    """
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as stream:
@@ -45,21 +48,29 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def literal_records(path: Path, names: set[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers and the values of `names` in dictionaries written as Python literals.
 
-    Nothing is evaluated: a line of the usual form is taken apart by one regular expression, any other by `ast.literal_eval`, which
-    reads literals only. Raises `DataError` naming the line that is no dictionary.
+    Nothing is evaluated: a line of the usual form is taken apart by one regular expression, any other by
+    `ast.literal_eval`, which reads literals only. Raises `DataError` naming the line that is no dictionary.
     """
     for number, line in gzip_lines(path):
         try:
             pairs = _usual_pairs(line)
-            record = ast.literal_eval(line) if pairs is None else {name: _plain(pairs[name]) for name in names & pairs.keys()}
+            record = (
+                ast.literal_eval(line)
+                if pairs is None
+                else {name: _plain(pairs[name]) for name in names & pairs.keys()}
+            )
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise DataError(f"{path}: line {number}: not a Python literal: {error}; found {line[:200]!r}") from error
+            raise DataError(
+                f"{path}: line {number}: not a Python literal: {error}; found {line[:200]!r}"
+            ) from error
         yield number, _mapping(record, path, number)
 
 
 def _mapping(record: Any, path: Path, number: int) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise DataError(f"{path}: line {number}: found {type(record).__name__}, allowed: names with values in braces")
+        raise DataError(
+            f"{path}: line {number}: found {type(record).__name__}, allowed: names with values in braces"
+        )
     return record
 
 

@@ -20,9 +20,9 @@ from prorl.tables import DataError
 class RawLog:
     """One data set as its source gives it, before anything is dropped.
 
-    user [e] and item [e] are positions in `user_ids` and `item_ids`, in file order; timestamp [e] grows with time, in any unit.
-    `items` has one row per item: `raw_id`, `title`, and the source's own fields, each of texts or of lists of texts.
-    `unusable` counts the records that the reader left out, by reason.
+    user [e] and item [e] are positions in `user_ids` and `item_ids`, in file order; timestamp [e] grows with
+    time, in any unit. `items` has one row per item: `raw_id`, `title`, and the source's own fields, each of
+    texts or of lists of texts. `unusable` counts the records that the reader left out, by reason.
     """
 
     user: np.ndarray
@@ -35,9 +35,17 @@ class RawLog:
 
 
 def raw_log(
-    users: pa.ChunkedArray, items: pa.ChunkedArray, timestamp: np.ndarray, catalogue: pd.DataFrame, unusable: dict[str, int], path: Path
+    users: pa.ChunkedArray,
+    items: pa.ChunkedArray,
+    timestamp: np.ndarray,
+    catalogue: pd.DataFrame,
+    unusable: dict[str, int],
+    path: Path,
 ) -> RawLog:
-    """The log with raw ids `users` [e] and `items` [e] as read from `path`. Raises `DataError` if it has no interaction."""
+    """The log with raw ids `users` [e] and `items` [e] as read from `path`.
+
+    Raises `DataError` if it has no interaction.
+    """
     if not len(users):
         raise DataError(f"{path}: holds no interaction")
     (user, user_ids), (item, item_ids) = _coded(users), _coded(items)
@@ -73,9 +81,11 @@ class InstalledFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """The raw files of a data set: for each the names it may have, where they come from, and how they are read.
+    """The raw files of a data set: for each the names it may have, where they come from, and how they are
+    read.
 
-    read: (folder of the raw files, settings) -> `RawLog`. Without `remotes` and `installed` only a local archive can bring the files.
+    read: (folder of the raw files, settings) -> `RawLog`. Without `remotes` and `installed` only a local
+    archive can bring the files.
     """
 
     files: tuple[tuple[str, ...], ...]

@@ -1,7 +1,8 @@
 """Steam reviews and games, version 2, as the University of California San Diego publishes them.
 
-Wang-Cheng Kang and Julian McAuley: Self-attentive sequential recommendation, ICDM 2018. One Python literal per line. A user is a
-`username`, the only name every review has; time is the day of the review, so order within a day is the file's.
+Wang-Cheng Kang and Julian McAuley: Self-attentive sequential recommendation, ICDM 2018. One Python literal
+per line. A user is a `username`, the only name every review has; time is the day of the review, so order
+within a day is the file's.
 """
 
 import re
@@ -53,9 +54,14 @@ def _day(text: str, path: Path, number: int) -> int:
 
 
 def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
-    """One row per game. A game without an id cannot be reviewed; of several descriptions of one game the first counts."""
+    """One row per game.
+
+    A game without an id cannot be reviewed; of several descriptions of one game the first counts.
+    """
     games: dict[str, dict] = {}
-    for _, game in literal_records(path, {"id", "title", "app_name", "genres", "tags", "publisher", "developer", "release_date"}):
+    for _, game in literal_records(
+        path, {"id", "title", "app_name", "genres", "tags", "publisher", "developer", "release_date"}
+    ):
         raw_id = plain_text(game.get("id"))
         if not raw_id:
             unusable["games_without_id"] += 1
@@ -67,7 +73,9 @@ def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
                 "raw_id": raw_id,
                 "title": plain_text(game.get("title")) or plain_text(game.get("app_name")),
                 "year": released[0] if released else "",
-                **{name: plain_texts(game.get(name)) for name in ("genres", "tags", "publisher", "developer")},
+                **{
+                    name: plain_texts(game.get(name)) for name in ("genres", "tags", "publisher", "developer")
+                },
             }
     if not games:
         raise DataError(f"{path}: describes no game")

@@ -1,4 +1,6 @@
-"""A user's own interactions and items, as parquet, CSV or TSV; `prepare.<dataset>.tabular` names their columns."""
+"""A user's own interactions and items, as parquet, CSV or TSV; `prepare.<dataset>.tabular` names their
+columns.
+"""
 
 from pathlib import Path
 
@@ -29,8 +31,12 @@ def read_tabular(folder: Path, settings: Prepare) -> RawLog:
     path = _present(folder, INTERACTIONS)
     # Only a parquet file can leave the columns that are not needed unread.
     table = read_table_of(path, list(mapping.interactions.values()))
-    users = identifiers(_texts(column(table, mapping.interactions["user"], path)), "user", path, _first_line(path))
-    items = identifiers(_texts(column(table, mapping.interactions["item"], path)), "item", path, _first_line(path))
+    users = identifiers(
+        _texts(column(table, mapping.interactions["user"], path)), "user", path, _first_line(path)
+    )
+    items = identifiers(
+        _texts(column(table, mapping.interactions["item"], path)), "item", path, _first_line(path)
+    )
     timestamp = timestamps(column(table, mapping.interactions["timestamp"], path), path)
     return raw_log(users, items, timestamp, _read_items(_present(folder, ITEMS), settings), {}, path)
 
@@ -69,7 +75,9 @@ def timestamps(values: pa.ChunkedArray, path: Path) -> np.ndarray:
     try:
         return pc.cast(values, pa.int64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{path}: column timestamp is {values.type}, allowed: whole numbers or ISO dates: {error}") from error
+        raise DataError(
+            f"{path}: column timestamp is {values.type}, allowed: whole numbers or ISO dates: {error}"
+        ) from error
 
 
 def _refuse_rows(refused: np.ndarray, values: pa.ChunkedArray, path: Path) -> None:
@@ -83,13 +91,19 @@ def _refuse_rows(refused: np.ndarray, values: pa.ChunkedArray, path: Path) -> No
 def _read_items(path: Path, settings: Prepare) -> pd.DataFrame:
     mapping = {name: present for name, present in settings.tabular.items.items() if present is not None}
     table = read_table_of(path)
-    items = {"raw_id": identifiers(_texts(column(table, mapping.pop("item"), path)), "item", path, _first_line(path)).to_pylist()}
+    items = {
+        "raw_id": identifiers(
+            _texts(column(table, mapping.pop("item"), path)), "item", path, _first_line(path)
+        ).to_pylist()
+    }
     items["title"] = [""] * table.num_rows
     for name, present in mapping.items():
         values = column(table, present, path)
         is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
         if is_list:
-            items[name] = [[str(value) for value in row or [] if value is not None] for row in values.to_pylist()]
+            items[name] = [
+                [str(value) for value in row or [] if value is not None] for row in values.to_pylist()
+            ]
         elif name in settings.attributes:
             cut = ((value or "").split(settings.tabular.separator) for value in _texts(values).to_pylist())
             items[name] = [[part.strip() for part in parts if part.strip()] for parts in cut]

@@ -1,4 +1,5 @@
-"""Guides times simulators: every metric with its interval, guides compared on the same prompts, and every prompt's result.
+"""Guides times simulators: every metric with its interval, guides compared on the same prompts, and every
+prompt's result.
 
 Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
 """
@@ -24,10 +25,12 @@ Table = dict[str, dict]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside `rollout@K` any `beam@K` and
-    `target@Q`, the greedy paths towards targets at the Q-th percentile; `comparison`: {"a - b": {simulator:
-    {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator and prompt, with a column for each metric of the greedy path
-    (`ioi`) and of every other way to decode (`rollout@5/ioi`)."""
+    """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside
+    `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile;
+    `comparison`: {"a - b": {simulator: {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator
+    and prompt, with a column for each metric of the greedy path (`ioi`) and of every other way to decode
+    (`rollout@5/ioi`).
+    """
 
     results: Table
     comparison: Table
@@ -58,25 +61,38 @@ class Judge:
             derived_seed(self.seed, "diversity"),
         )
         return {
-            name: {metric: values[:, 0] for metric, values in self._simulated(simulator, items[:, None]).items()} | shape
+            name: {
+                metric: values[:, 0] for metric, values in self._simulated(simulator, items[:, None]).items()
+            }
+            | shape
             for name, simulator in self.simulators.items()
         }
 
     def greedy_means(self, guide: Guide) -> dict[str, dict[str, float]]:
         """{simulator: {metric: mean}} of the guide's greedy paths."""
         metrics = self.metrics(greedy_paths(guide, self.prompts, self.max_length, self.batch_size))
-        return {name: {metric: float(np.mean(values)) for metric, values in own.items()} for name, own in metrics.items()}
+        return {
+            name: {metric: float(np.mean(values)) for metric, values in own.items()}
+            for name, own in metrics.items()
+        }
 
-    def best_of(self, samples: torch.Tensor, counts: dict[str, int]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """{simulator: {label: {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t], for the labels of `counts`."""
+    def best_of(
+        self, samples: torch.Tensor, counts: dict[str, int]
+    ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        """{simulator: {label: {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t],
+        for the labels of `counts`.
+        """
         n, k, t = samples.shape
         target = self.prompts.target.repeat_interleave(k).cpu().numpy()
-        coherence = path_metrics.coherence(samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words).reshape(n, k)
+        coherence = path_metrics.coherence(
+            samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words
+        ).reshape(n, k)
         best = {}
         for name, simulator in self.simulators.items():
             metrics = self._simulated(simulator, samples) | {"coherence": coherence}
             best[name] = {
-                label: {metric: values[:, :count].max(1) for metric, values in metrics.items()} for label, count in counts.items()
+                label: {metric: values[:, :count].max(1) for metric, values in metrics.items()}
+                for label, count in counts.items()
             }
         return best
 
@@ -85,14 +101,20 @@ class Judge:
 
 
 def evaluate(
-    guides: dict[str, BeamGuide], judge: Judge, harder: dict[str, torch.Tensor], settings: Evaluate, every_seconds: float
+    guides: dict[str, BeamGuide],
+    judge: Judge,
+    harder: dict[str, torch.Tensor],
+    settings: Evaluate,
+    every_seconds: float,
 ) -> Evaluation:
     """Judge all `guides`; each but the first is compared with the first, prompt by prompt.
 
     `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
     """
     prompts = judge.prompts
-    bootstrap = UserBootstrap.of_users(prompts.user, settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap"))
+    bootstrap = UserBootstrap.of_users(
+        prompts.user, settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap")
+    )
     results: Table = {}
     metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     rows = []
@@ -102,14 +124,23 @@ def evaluate(
         others = _other_ways(name, guide, judge, harder, settings, every_seconds)
         results[name] = {
             simulator: {metric: bootstrap.mean(values) for metric, values in own.items()}
-            | {label: {metric: bootstrap.mean(values) for metric, values in part.items()} for label, part in others[simulator].items()}
+            | {
+                label: {metric: bootstrap.mean(values) for metric, values in part.items()}
+                for label, part in others[simulator].items()
+            }
             for simulator, own in metrics[name].items()
         }
-        rows += [_rows(name, simulator, prompts, items, own, others[simulator]) for simulator, own in metrics[name].items()]
+        rows += [
+            _rows(name, simulator, prompts, items, own, others[simulator])
+            for simulator, own in metrics[name].items()
+        ]
     first, *compared = guides
     comparison = {
         f"{other} - {first}": {
-            simulator: {metric: bootstrap.mean(values - metrics[first][simulator][metric]) for metric, values in own.items()}
+            simulator: {
+                metric: bootstrap.mean(values - metrics[first][simulator][metric])
+                for metric, values in own.items()
+            }
             for simulator, own in metrics[other].items()
         }
         for other in compared
@@ -118,30 +149,51 @@ def evaluate(
 
 
 def _other_ways(
-    name: str, guide: BeamGuide, judge: Judge, harder: dict[str, torch.Tensor], settings: Evaluate, every_seconds: float
+    name: str,
+    guide: BeamGuide,
+    judge: Judge,
+    harder: dict[str, torch.Tensor],
+    settings: Evaluate,
+    every_seconds: float,
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """{simulator: {label: {metric: [p]}}} of everything but the greedy paths towards the prompts' own targets."""
+    """{simulator: {label: {metric: [p]}}} of everything but the greedy paths towards the prompts' own
+    targets.
+    """
     prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
 
     def in_batches(way: str, n_paths: int, write: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        batches = torch.arange(len(prompts), device=prompts.target.device).split(max(1, judge.batch_size // n_paths))
+        batches = torch.arange(len(prompts), device=prompts.target.device).split(
+            max(1, judge.batch_size // n_paths)
+        )
         return torch.cat(
-            [write(rows) for rows in progress(batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds)]
+            [
+                write(rows)
+                for rows in progress(
+                    batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds
+                )
+            ]
         )
 
     n_samples = max(settings.rollouts)
     samples = in_batches(
-        "sample", n_samples, lambda rows: guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed)
+        "sample",
+        n_samples,
+        lambda rows: guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed),
     )
     parts = [judge.best_of(samples, {f"rollout@{count}": count for count in settings.rollouts})]
     for k in settings.beams:
-        paths = in_batches(f"beam@{k}", k, lambda rows, k=k: guide.beams(prompts.history[rows], prompts.target[rows], k))
+        paths = in_batches(
+            f"beam@{k}", k, lambda rows, k=k: guide.beams(prompts.history[rows], prompts.target[rows], k)
+        )
         parts.append(judge.best_of(paths, {f"beam@{k}": k}))
     for label, target in harder.items():
         towards = replace(judge, prompts=replace(prompts, target=target))
         metrics = towards.metrics(greedy_paths(guide, towards.prompts, judge.max_length, judge.batch_size))
         parts.append({simulator: {label: own} for simulator, own in metrics.items()})
-    return {simulator: {label: own for part in parts for label, own in part[simulator].items()} for simulator in judge.simulators}
+    return {
+        simulator: {label: own for part in parts for label, own in part[simulator].items()}
+        for simulator in judge.simulators
+    }
 
 
 def _rows(
@@ -163,6 +215,10 @@ def _rows(
             "target": prompts.target.cpu().numpy(),
             "path": [row[row != 0] for row in paths],
             **greedy,
-            **{f"{label}/{metric}": values for label, part in others.items() for metric, values in part.items()},
+            **{
+                f"{label}/{metric}": values
+                for label, part in others.items()
+                for metric, values in part.items()
+            },
         }
     )

@@ -28,7 +28,10 @@ class JudgedPrompts:
     @classmethod
     def of(cls, instances: Instances, device: torch.device) -> "JudgedPrompts":
         """Every instance's history with its random target."""
-        history, target = (torch.tensor(x, dtype=torch.int64, device=device) for x in (instances.history, instances.random_target))
+        history, target = (
+            torch.tensor(x, dtype=torch.int64, device=device)
+            for x in (instances.history, instances.random_target)
+        )
         return cls(instances.user, history, target)
 
     def sample(self, n: int, seed: int) -> "JudgedPrompts":
@@ -38,7 +41,9 @@ class JudgedPrompts:
 
 
 def greedy_paths(guide: Guide, prompts: JudgedPrompts, max_length: int, batch_size: int) -> torch.Tensor:
-    """The guide's path [p, t], t = `max_length`, for every prompt; with several processes each writes a share, and all get all."""
+    """The guide's path [p, t], t = `max_length`, for every prompt; with several processes each writes a
+    share, and all get all.
+    """
     state = PartialState()
     paths = torch.zeros(len(prompts), max_length, dtype=torch.int64, device=prompts.target.device)
     batches = torch.arange(len(prompts), device=paths.device).split(batch_size)

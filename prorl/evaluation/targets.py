@@ -14,10 +14,15 @@ SCORES_AT_ONCE = 2**24  # 64 MiB of float32
 
 
 def percentile_targets(
-    simulator: InnerProductSimulator, history: torch.Tensor, user: np.ndarray, sequences: Sequences, percentiles: list[int]
+    simulator: InnerProductSimulator,
+    history: torch.Tensor,
+    user: np.ndarray,
+    sequences: Sequences,
+    percentiles: list[int],
 ) -> torch.Tensor:
-    """For each percentile q and prompt the target [q, p]: of the items that the user never interacted with, ranked by the simulator's
-    score after `history` [p, h], likeliest first, the one at rank ceil(q / 100 * their number). Equal scores are ranked by item.
+    """For each percentile q and prompt the target [q, p]: of the items that the user never interacted with,
+    ranked by the simulator's score after `history` [p, h], likeliest first, the one at rank ceil(q / 100 *
+    their number). Equal scores are ranked by item.
 
     Raises `DataError` for a user who interacted with every item.
     """
@@ -29,7 +34,9 @@ def percentile_targets(
             scores[row, torch.from_numpy(sequences.of(of_user) - 1).long()] = -torch.inf
         n_free = (~scores.isneginf()).sum(1)
         if not n_free.all():
-            raise DataError(f"user {user[rows[n_free.argmin()]]} interacted with all {n_items} items: no target is left")
+            raise DataError(
+                f"user {user[rows[n_free.argmin()]]} interacted with all {n_items} items: no target is left"
+            )
         ranked = scores.argsort(dim=1, descending=True, stable=True)
         for targets_of, percentile in zip(targets, percentiles, strict=True):
             rank = (n_free.double() * percentile / 100).ceil().long()

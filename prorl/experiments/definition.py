@@ -1,7 +1,8 @@
 """What an experiment is: `experiments/<name>.yaml`, read strictly.
 
-A row of its table is one list of parameter overrides, in the syntax of `dvc exp run --set-param`. A row with `unset` takes over those of
-the row before it, without the ones named; so a path from one recipe to another is written one change at a time.
+A row of its table is one list of parameter overrides, in the syntax of `dvc exp run --set-param`. A row with
+`unset` takes over those of the row before it, without the ones named; so a path from one recipe to another is
+written one change at a time.
 """
 
 import re
@@ -32,7 +33,8 @@ class Row:
 
 @dataclass(frozen=True)
 class TrainingFigure:
-    """A training curve of fine-tuning, averaged over the steps after the share `after` of all steps up to the share `until`.
+    """A training curve of fine-tuning, averaged over the steps after the share `after` of all steps up to the
+    share `until`.
 
     `relative_to` names the row whose value divides that of every row.
     """
@@ -45,16 +47,18 @@ class TrainingFigure:
 
     def __post_init__(self) -> None:
         if self.after >= self.until:
-            raise ConfigError(f"training figure {self.label!r}: after: got {self.after}, allowed: below until, {self.until}")
+            raise ConfigError(
+                f"training figure {self.label!r}: after: got {self.after}, allowed: below until, {self.until}"
+            )
 
 
 @dataclass(frozen=True)
 class Contents:
     """The keys of `experiments/<name>.yaml`.
 
-    `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`: overrides of every row, before
-    the row's own; `reference`: the row that the others are compared with, unless `against` says otherwise; `findings`: what we found, by
-    data set.
+    `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`:
+    overrides of every row, before the row's own; `reference`: the row that the others are compared with,
+    unless `against` says otherwise; `findings`: what we found, by data set.
     """
 
     title: str
@@ -79,10 +83,15 @@ class Experiment:
     overrides: dict[str, list[str]]
 
     def only(self, rows: list[str]) -> "Experiment":
-        """The experiment with these rows alone, or all where there are none. Raises `ConfigError` for rows that are not there."""
+        """The experiment with these rows alone, or all where there are none.
+
+        Raises `ConfigError` for rows that are not there.
+        """
         for row in rows:
             if row not in self.contents.rows:
-                raise ConfigError(f"experiment {self.name!r} has no row {row!r}; there are: {', '.join(self.contents.rows)}")
+                raise ConfigError(
+                    f"experiment {self.name!r} has no row {row!r}; there are: {', '.join(self.contents.rows)}"
+                )
         kept = {name: row for name, row in self.contents.rows.items() if not rows or name in rows}
         return replace(self, contents=replace(self.contents, rows=kept))
 
@@ -92,14 +101,20 @@ class Experiment:
 
 
 def experiment_names(root: Path) -> list[str]:
-    """The names of all experiments of the repository at `root`. Raises `ConfigError` where it has no folder of them."""
+    """The names of all experiments of the repository at `root`.
+
+    Raises `ConfigError` where it has no folder of them.
+    """
     if not (root / FOLDER).is_dir():
         raise ConfigError(f"no folder {FOLDER}/; run from the root of the repository")
     return sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))
 
 
 def read_experiment(root: Path, name: str) -> Experiment:
-    """The experiment `name`. Raises `ConfigError` naming the experiments there are, or the file and the key with the mistake."""
+    """The experiment `name`.
+
+    Raises `ConfigError` naming the experiments there are, or the file and the key with the mistake.
+    """
     names = experiment_names(root)
     if name not in names:
         raise ConfigError(f"no experiment {name!r}; there are: {', '.join(names)}")
@@ -116,7 +131,9 @@ def read_experiment(root: Path, name: str) -> Experiment:
 
 
 def _check(contents: Contents, source: str) -> None:
-    """Raises `ConfigError` for names in the wrong form, and for rows and figures that are referred to and not there."""
+    """Raises `ConfigError` for names in the wrong form, and for rows and figures that are referred to and not
+    there.
+    """
 
     def refuse(key: str, found: object, allowed: str) -> None:
         raise ConfigError(f"{source}: {key}: got {found!r}, allowed: {allowed}")
@@ -129,7 +146,11 @@ def _check(contents: Contents, source: str) -> None:
         refuse("seeds", contents.seeds, "at least one number, each once")
     referred = {"reference": contents.reference}
     referred |= {f"rows.{name}.against": row.against for name, row in contents.rows.items() if row.against}
-    referred |= {f"training.{name}.relative_to": figure.relative_to for name, figure in contents.training.items() if figure.relative_to}
+    referred |= {
+        f"training.{name}.relative_to": figure.relative_to
+        for name, figure in contents.training.items()
+        if figure.relative_to
+    }
     for key, row in referred.items():
         if row not in rows:
             refuse(key, row, f"a row: {', '.join(rows)}")
@@ -151,7 +172,9 @@ def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
         own = dict(before) if row.unset else {key_of(text, source): text for text in contents.common}
         for key in row.unset:
             if key not in own:
-                raise ConfigError(f"{source}: rows.{name}.unset: got {key!r}, allowed: what the row before sets: {', '.join(own)}")
+                raise ConfigError(
+                    f"{source}: rows.{name}.unset: got {key!r}, allowed: what the row before sets: {', '.join(own)}"
+                )
             del own[key]
         own |= {key_of(text, source): text for text in row.set}
         overrides[name] = list(own.values())

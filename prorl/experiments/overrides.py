@@ -1,4 +1,6 @@
-"""Overrides of parameters, `key=value` as `dvc exp run --set-param` takes them, applied to the settings of params.yaml."""
+"""Overrides of parameters, `key=value` as `dvc exp run --set-param` takes them, applied to the settings of
+params.yaml.
+"""
 
 import copy
 import difflib
@@ -14,9 +16,9 @@ from prorl.experiments.definition import key_of
 def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tuple[dict, list[str]]:
     """`params` with `overrides` applied, and the overrides as DVC is to be given them.
 
-    Where the entry of `dataset` in the section has the key, as after a preset, the value goes there, since the entry holds over the
-    section's own. `33%` is that share of the whole number that stands there, at least 1. Raises `ConfigError` naming `source` for a key
-    that params.yaml does not have.
+    Where the entry of `dataset` in the section has the key, as after a preset, the value goes there, since
+    the entry holds over the section's own. `33%` is that share of the whole number that stands there, at
+    least 1. Raises `ConfigError` naming `source` for a key that params.yaml does not have.
     """
     changed, for_dvc = copy.deepcopy(params), {}
     for override in overrides:
@@ -44,7 +46,10 @@ def _path(params: dict, key: str, dataset: str, source: str) -> list[str]:
     if not _holds(params, [section, *rest]):
         known = list(_leaves(params))
         close = difflib.get_close_matches(key, known, n=1)
-        raise ConfigError(f"{source}: {key}: params.yaml has no such key" + (f"; did you mean {close[0]!r}?" if close else ""))
+        raise ConfigError(
+            f"{source}: {key}: params.yaml has no such key"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+        )
     return [section, *rest]
 
 

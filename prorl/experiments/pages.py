@@ -17,15 +17,21 @@ PUBLISHED_SIMULATOR = "SASRec"
 PACKAGES = ("torch", "transformers", "numpy", "dvc")
 
 
-def write_page(root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> None:
+def write_page(
+    root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+) -> None:
     """Write `reports/experiments/<dataset>/<name>.md` and `.json`."""
     page = root / PAGES / dataset / f"{experiment.name}.md"
     write_json(page.with_suffix(".json"), document(experiment, comparison, dataset, seeds, commit))
     with atomic_file(page) as temporary:
-        temporary.write_text(markdown(experiment, comparison, dataset, seeds, commit) + "\n", encoding="utf-8")
+        temporary.write_text(
+            markdown(experiment, comparison, dataset, seeds, commit) + "\n", encoding="utf-8"
+        )
 
 
-def document(experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> dict:
+def document(
+    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+) -> dict:
     """All figures of the page, unrounded."""
     contents = experiment.contents
     return {
@@ -38,13 +44,19 @@ def document(experiment: Experiment, comparison: Comparison, dataset: str, seeds
         "prompts": comparison.n_prompts,
         "made_with": made_with(),
         "rows": {
-            row: {"overrides": experiment.overrides[row], "published": contents.rows[row].published, **figures}
+            row: {
+                "overrides": experiment.overrides[row],
+                "published": contents.rows[row].published,
+                **figures,
+            }
             for row, figures in comparison.rows.items()
         },
     }
 
 
-def markdown(experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> str:
+def markdown(
+    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+) -> str:
     """The page as Markdown."""
     contents = experiment.contents
     parts = [
@@ -56,18 +68,35 @@ def markdown(experiment: Experiment, comparison: Comparison, dataset: str, seeds
         parts += ["## Findings", contents.findings[dataset].strip()]
     for simulator in comparison.simulators:
         parts += [f"## Judged by {simulator}", as_markdown(means(experiment, comparison, simulator))]
-        parts += [differences_heading(experiment), as_markdown(differences(experiment, comparison, simulator))]
+        parts += [
+            differences_heading(experiment),
+            as_markdown(differences(experiment, comparison, simulator)),
+        ]
     if contents.training:
         parts += ["## Training", as_markdown(training(experiment, comparison))]
-    parts += ["## Each seed", *(as_markdown(single_seeds(experiment, comparison, simulator, seeds)) for simulator in comparison.simulators)]
-    parts += ["## How it was run", as_markdown(rows_and_overrides(experiment)), notes(experiment, comparison, dataset, seeds, commit)]
+    parts += [
+        "## Each seed",
+        *(
+            as_markdown(single_seeds(experiment, comparison, simulator, seeds))
+            for simulator in comparison.simulators
+        ),
+    ]
+    parts += [
+        "## How it was run",
+        as_markdown(rows_and_overrides(experiment)),
+        notes(experiment, comparison, dataset, seeds, commit),
+    ]
     return "\n\n".join(parts)
 
 
 def means(experiment: Experiment, comparison: Comparison, simulator: str) -> Table:
     """Every row's metrics with intervals, and the published figures where they are for this simulator."""
     contents = experiment.contents
-    published = {metric for row in contents.rows.values() for metric in row.published} if simulator == PUBLISHED_SIMULATOR else set()
+    published = (
+        {metric for row in contents.rows.values() for metric in row.published}
+        if simulator == PUBLISHED_SIMULATOR
+        else set()
+    )
     table = Table(f"Means, judged by {simulator}", [""])
     for metric in contents.metrics:
         table.columns.extend([short(metric), "published"] if metric in published else [short(metric)])
@@ -84,7 +113,10 @@ def means(experiment: Experiment, comparison: Comparison, simulator: str) -> Tab
 def differences(experiment: Experiment, comparison: Comparison, simulator: str) -> Table:
     """Every row's paired differences, the clear ones bold."""
     contents = experiment.contents
-    table = Table(f"Paired differences, judged by {simulator}", ["", "against", *(short(metric) for metric in contents.metrics)])
+    table = Table(
+        f"Paired differences, judged by {simulator}",
+        ["", "against", *(short(metric) for metric in contents.metrics)],
+    )
     for name, row in contents.rows.items():
         if simulator not in comparison.rows[name]["differences"]:
             continue
@@ -109,7 +141,10 @@ def training(experiment: Experiment, comparison: Comparison) -> Table:
     for figure in contents.training.values():
         table.columns.extend([figure.label, "published"])
     for name, row in contents.rows.items():
-        values = [(comparison.rows[name]["training"].get(figure), row.published.get(figure)) for figure in contents.training]
+        values = [
+            (comparison.rows[name]["training"].get(figure), row.published.get(figure))
+            for figure in contents.training
+        ]
         table.rows.append([row.label, *(number(value, 2) for pair in values for value in pair)])
     return table
 
@@ -121,7 +156,10 @@ def single_seeds(experiment: Experiment, comparison: Comparison, simulator: str,
     table = Table(f"Each seed, judged by {simulator}", [simulator, *columns])
     for name, row in contents.rows.items():
         own = comparison.rows[name]["metrics"][simulator]
-        cells = [" / ".join(number(v, decimals_of(m)) for v in own[m]["seeds"]) if m in own else MISSING for m in contents.metrics]
+        cells = [
+            " / ".join(number(v, decimals_of(m)) for v in own[m]["seeds"]) if m in own else MISSING
+            for m in contents.metrics
+        ]
         table.rows.append([row.label, *cells])
     return table
 
@@ -130,7 +168,9 @@ def rows_and_overrides(experiment: Experiment) -> Table:
     """What every row sets, and whose paths it shows."""
     table = Table("Rows", ["", "parameters", "policy", "decoding"])
     for name, row in experiment.contents.rows.items():
-        overrides = " ".join(f"`{override}`" for override in experiment.overrides[name]) or "those of params.yaml"
+        overrides = (
+            " ".join(f"`{override}`" for override in experiment.overrides[name]) or "those of params.yaml"
+        )
         table.rows.append([row.label, overrides, f"`{row.policy}`", row.decoding])
     return table
 
@@ -171,4 +211,7 @@ def processor() -> str:
     """The processor's name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,4 +1,6 @@
-"""What a DVC experiment left behind: every test prompt's metrics and the curves of fine-tuning, read from its commit and the DVC cache."""
+"""What a DVC experiment left behind: every test prompt's metrics and the curves of fine-tuning, read from its
+commit and the DVC cache.
+"""
 
 import csv
 import io
@@ -17,7 +19,9 @@ CURVES = "curves/finetune/plots/metrics"
 
 @dataclass(frozen=True)
 class Result:
-    """`name` of the experiment, and its prompts: a row for each policy, simulator and prompt, with a column for each metric."""
+    """`name` of the experiment, and its prompts: a row for each policy, simulator and prompt, with a column
+    for each metric.
+    """
 
     name: str
     prompts: pd.DataFrame
@@ -26,7 +30,10 @@ class Result:
 
     @classmethod
     def read(cls, root: Path, name: str, commit: str, dataset: str) -> "Result":
-        """The results of experiment `name`, whose commit is `commit`. Raises `DataError` where the DVC cache does not have them."""
+        """The results of experiment `name`, whose commit is `commit`.
+
+        Raises `DataError` where the DVC cache does not have them.
+        """
         files = DVCFileSystem(str(root), rev=commit)
         path = f"data/evaluation/{dataset}/per_prompt.parquet"
         try:
@@ -36,15 +43,25 @@ class Result:
         return cls(name, pd.read_parquet(io.BytesIO(content)), files, f"reports/{dataset}")
 
     def of(self, policy: str, simulator: str) -> pd.DataFrame:
-        """The rows of one policy under one simulator, in the order of prompts. Raises `DataError` naming what there is."""
+        """The rows of one policy under one simulator, in the order of prompts.
+
+        Raises `DataError` naming what there is.
+        """
         rows = self.prompts[(self.prompts.policy == policy) & (self.prompts.simulator == simulator)]
         if rows.empty:
-            there = sorted({f"{a} under {b}" for a, b in zip(self.prompts.policy, self.prompts.simulator, strict=True)})
-            raise DataError(f"{self.name}: no results of {policy} under {simulator}; there are: {', '.join(there)}")
+            there = sorted(
+                {f"{a} under {b}" for a, b in zip(self.prompts.policy, self.prompts.simulator, strict=True)}
+            )
+            raise DataError(
+                f"{self.name}: no results of {policy} under {simulator}; there are: {', '.join(there)}"
+            )
         return rows.sort_values("prompt")
 
     def training(self, figure: TrainingFigure) -> float:
-        """The mean of a curve of fine-tuning over the steps that `figure` names. Raises `DataError` where it holds none."""
+        """The mean of a curve of fine-tuning over the steps that `figure` names.
+
+        Raises `DataError` where it holds none.
+        """
         path = f"{self.reports}/{CURVES}/{figure.curve}.tsv"
         try:
             rows = list(csv.DictReader(self.files.read_text(path).splitlines(), delimiter="\t"))
@@ -55,5 +72,7 @@ class Result:
         share = steps / steps.max()
         inside = (share > figure.after) & (share <= figure.until)
         if not inside.any():
-            raise DataError(f"{self.name}: {path}: no step in {figure.after} to {figure.until} of {steps.max()} steps")
+            raise DataError(
+                f"{self.name}: {path}: no step in {figure.after} to {figure.until} of {steps.max()} steps"
+            )
         return float(values[inside].mean())

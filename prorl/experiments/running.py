@@ -1,14 +1,15 @@
 """Rows times seeds of an experiment as DVC experiments, one after another, in a git worktree of their own.
 
-`dvc exp run` writes parameters, results and dvc.lock into the workspace it runs in. Here that is `.experiments/<dataset>`, a worktree of
-the checked-out commit, so the checkout stays as it is. A worktree rather than DVC's temporary folders, since in it a stage that was
-interrupted finds its checkpoint again. The worktree uses the checkout's DVC cache: a stage that has run before with the same code,
-parameters and inputs, in the checkout or for another row, is taken from the run cache. The experiments are refs of the one repository, so
-`dvc exp show` in the checkout lists them.
+`dvc exp run` writes parameters, results and dvc.lock into the workspace it runs in. Here that is
+`.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. A worktree
+rather than DVC's temporary folders, since in it a stage that was interrupted finds its checkpoint again. The
+worktree uses the checkout's DVC cache: a stage that has run before with the same code, parameters and inputs,
+in the checkout or for another row, is taken from the run cache. The experiments are refs of the one
+repository, so `dvc exp show` in the checkout lists them.
 
-Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators, test prompts and sampling in
-evaluation stay those of `seed`, so all rows and seeds are judged by the same judges on the same prompts, and can be paired prompt by
-prompt.
+Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
+test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
+judges on the same prompts, and can be paired prompt by prompt.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ WORKTREES = Path(".experiments")
 
 @dataclass(frozen=True)
 class Run:
-    """One DVC experiment: its name, the first row it is for, its seed, its overrides as DVC takes them, and params.yaml with them."""
+    """One DVC experiment: its name, the first row it is for, its seed, its overrides as DVC takes them, and
+    params.yaml with them.
+    """
 
     name: str
     row: str
@@ -47,7 +50,8 @@ def head(root: Path) -> str:
 
 
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
-    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set; None is its first one.
+    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set;
+    None is its first one.
 
     Raises `ConfigError` where there is no such preset, or it is one for another data set.
     """
@@ -57,7 +61,9 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
         own = dataset is None or dataset in round_trip_yaml().load(file)["datasets"]
         params = with_layers(file, [] if own else [preset_file(root, dataset)])
     if dataset is not None and dataset not in params["datasets"]:
-        raise ConfigError(f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed")
+        raise ConfigError(
+            f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed"
+        )
     return params
 
 
@@ -68,8 +74,13 @@ def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int]
 
 
 def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, seed: int) -> Run:
-    """The run of `row`. Raises `ConfigError` for keys that `params` does not have; values are not looked at."""
-    changed, overrides = applied(params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source_of(experiment, row))
+    """The run of `row`.
+
+    Raises `ConfigError` for keys that `params` does not have; values are not looked at.
+    """
+    changed, overrides = applied(
+        params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source_of(experiment, row)
+    )
     return Run(f"{dataset}-{experiment.name}-{row}-seed-{seed}", row, seed, overrides, changed)
 
 
@@ -101,7 +112,8 @@ def finished(root: Path, commit: str, run: Run) -> str | None:
 def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list[int], queue: bool) -> None:
     """Run what is not there yet, one `dvc exp run` after another, or with `queue` put it into DVC's queue.
 
-    Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after a run that fails.
+    Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after
+    a run that fails.
     """
     refuse_uncommitted_changes(root)
     require_identity(root)
@@ -123,9 +135,19 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
             if round_trip_yaml().load(worktree / PARAMS_FILE) != params:
                 with atomic_file(worktree / PARAMS_FILE) as temporary:
                     round_trip_yaml().dump(params, temporary)
-            _start(root, worktree, commit, run, [f"{stage}@{dataset}" for stage in experiment.contents.targets], queue)
+            _start(
+                root,
+                worktree,
+                commit,
+                run,
+                [f"{stage}@{dataset}" for stage in experiment.contents.targets],
+                queue,
+            )
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
-        print(f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD dvc queue start", flush=True)
+        print(
+            f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD dvc queue start",
+            flush=True,
+        )
 
 
 def require_identity(root: Path) -> None:
@@ -133,7 +155,9 @@ def require_identity(root: Path) -> None:
     try:
         git(root, "var", "GIT_COMMITTER_IDENT")
     except WorktreeError:
-        raise WorktreeError("git has no identity to commit experiments with; set one by `git config user.name` and `user.email`") from None
+        raise WorktreeError(
+            "git has no identity to commit experiments with; set one by `git config user.name` and `user.email`"
+        ) from None
 
 
 def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str], queue: bool) -> None:
@@ -143,13 +167,19 @@ def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str]
     command = ["dvc", "exp", "run", "--name", run.name, *(["--queue"] if queue else []), *overrides, *targets]
     status = subprocess.run(command, cwd=worktree, env=environment(worktree), check=False).returncode
     if status:
-        raise WorktreeError(f"{run.name}: `dvc exp run` ended with status {status}, see above; the same command goes on from here")
+        raise WorktreeError(
+            f"{run.name}: `dvc exp run` ended with status {status}, see above; the same command goes on from here"
+        )
     if not queue and not finished(root, commit, run):
-        raise WorktreeError(f"{run.name}: DVC's experiment has other parameters than {', '.join(run.overrides)}")
+        raise WorktreeError(
+            f"{run.name}: DVC's experiment has other parameters than {', '.join(run.overrides)}"
+        )
 
 
 def _update(root: Path, worktree: Path, commit: str) -> None:
-    """Bring `worktree` to `commit` as committed, made if need be; what git ignores stays: data, models, checkpoints."""
+    """Bring `worktree` to `commit` as committed, made if need be; what git ignores stays: data, models,
+    checkpoints.
+    """
     if not (worktree / ".git").exists():
         git(root, "worktree", "add", "--quiet", "--force", "--detach", str(worktree), commit)
     git(worktree, "checkout", "--quiet", "--force", "--detach", commit)
@@ -176,7 +206,9 @@ def _ref(commit: str, name: str) -> str:
 
 
 def _dvc(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise WorktreeError(f"dvc {arguments[0]}: {done.stderr.strip()}")
     return done.stdout

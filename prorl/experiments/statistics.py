@@ -11,7 +11,8 @@ from prorl.metrics.intervals import UserBootstrap
 def over_seeds(values: np.ndarray, bootstrap: UserBootstrap) -> dict:
     """Mean of `values` [s, p] with its 95% interval: `{"mean", "low", "high", "seeds"}`.
 
-    Users are resampled, of each prompt's values averaged over seeds; `seeds` are the means of the single seeds.
+    Users are resampled, of each prompt's values averaged over seeds; `seeds` are the means of the single
+    seeds.
     """
     return bootstrap.mean(values.mean(0)) | {"seeds": [float(mean) for mean in values.mean(1)]}
 

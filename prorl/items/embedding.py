@@ -1,4 +1,5 @@
-"""Item profile text to one vector per item, by latent semantic analysis, a language model, or a matrix made elsewhere.
+"""Item profile text to one vector per item, by latent semantic analysis, a language model, or a matrix made
+elsewhere.
 
 Shape key: `n` items, `d` components. Row i of every matrix is item i + 1.
 """
@@ -23,7 +24,8 @@ LSA = "lsa"  # every other model is the name or path of a sentence-transformers 
 
 
 def lsa(texts: Sequence[str], dimension: int, seed: int) -> np.ndarray:
-    """Latent semantic analysis: TF-IDF of the words of `texts`, truncated SVD, L2-normalised rows; float32 [n, d].
+    """Latent semantic analysis: TF-IDF of the words of `texts`, truncated SVD, L2-normalised rows; float32
+    [n, d].
 
     A text without a word is the zero vector. One thread, so that the same texts give the same bits.
     Raises `ConfigError` if the texts hold too few distinct words for `dimension`.
@@ -48,8 +50,8 @@ def lsa(texts: Sequence[str], dimension: int, seed: int) -> np.ndarray:
 def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
     """The rows of a matrix made elsewhere for the items of this data set, in item order; float32 [n, d].
 
-    Rows of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file of the wrong kind or
-    shape, an item twice, an item without a row, and a number that is not finite.
+    Rows of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file of the
+    wrong kind or shape, an item twice, an item without a row, and a number that is not finite.
     """
     try:
         listed = read_json(Path(source.items))
@@ -59,27 +61,40 @@ def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
         raise DataError(f"{source.items}: allowed: a JSON list of raw item ids, as text")
     vectors = read_matrix(Path(source.vectors))
     if len(listed) != len(vectors):
-        raise DataError(f"{source.vectors} has {len(vectors)} rows, {source.items} {len(listed)} item ids; they must be as many")
+        raise DataError(
+            f"{source.vectors} has {len(vectors)} rows, {source.items} {len(listed)} item ids; they must be as many"
+        )
     row_of = {raw_id: row for row, raw_id in enumerate(listed)}
     if len(row_of) < len(listed):
         repeated = next(raw_id for row, raw_id in enumerate(listed) if row_of[raw_id] != row)
         raise DataError(f"{source.items}: item {repeated!r} stands more than once")
     missing = [raw_id for raw_id in raw_ids if raw_id not in row_of]
     if missing:
-        raise DataError(f"{source.items}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}")
+        raise DataError(
+            f"{source.items}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}"
+        )
     return np.asarray(vectors[[row_of[raw_id] for raw_id in raw_ids]], dtype=np.float32)
 
 
 def embed(
-    texts: Sequence[str], raw_ids: Sequence[str], settings: Embed, seed: int, checkpoints: Path, every_seconds: float
+    texts: Sequence[str],
+    raw_ids: Sequence[str],
+    settings: Embed,
+    seed: int,
+    checkpoints: Path,
+    every_seconds: float,
 ) -> np.ndarray | None:
-    """One vector per item, float32 [n, d], of the profile `texts` of the items `raw_ids`, by the model that `settings` name.
+    """One vector per item, float32 [n, d], of the profile `texts` of the items `raw_ids`, by the model that
+    `settings` name.
 
-    Where accelerate started several processes, the first alone gets the vectors; only a language model gives the others work.
-    It keeps what it has done in the folder `checkpoints`, and says how far it is every `every_seconds`.
+    Where accelerate started several processes, the first alone gets the vectors; only a language model gives
+    the others work. It keeps what it has done in the folder `checkpoints`, and says how far it is every
+    `every_seconds`.
     """
     if settings.import_ is None and settings.model != LSA:
-        from prorl.items.language_model import encode  # PyTorch and transformers take seconds to import, for LSA in vain
+        from prorl.items.language_model import (
+            encode,  # PyTorch and transformers take seconds to import, for LSA in vain
+        )
 
         return encode(texts, settings, checkpoints, every_seconds)
     if int(os.environ.get("RANK", 0)) != 0:

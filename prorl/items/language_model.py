@@ -1,11 +1,14 @@
-"""Item profile text to vectors by a sentence-transformers model, over as many processes as accelerate started.
+"""Item profile text to vectors by a sentence-transformers model, over as many processes as accelerate
+started.
 
-Texts are sorted by length and cut into batches once, for all processes together, and whole batches are dealt to shards. What a
-batch holds, and so how far it is padded, hangs neither on the number of processes nor on where an interrupted run stopped:
-the matrix is the same, bit for bit in float32 where every process has the same threads.
+Texts are sorted by length and cut into batches once, for all processes together, and whole batches are dealt
+to shards. What a batch holds, and so how far it is padded, hangs neither on the number of processes nor on
+where an interrupted run stopped: the matrix is the same, bit for bit in float32 where every process has the
+same threads.
 
-Shards are files in a folder that all processes see. A run that was killed goes on with the shards that are missing; processes
-exchange nothing else, and wait for each other once, before process 0 puts the matrix together.
+Shards are files in a folder that all processes see. A run that was killed goes on with the shards that are
+missing; processes exchange nothing else, and wait for each other once, before process 0 puts the matrix
+together.
 """
 
 import hashlib
@@ -25,14 +28,20 @@ from prorl.runtime import progress
 BATCHES_PER_SHARD = 8  # what a killed run loses at most, per process; few, so that every process gets some
 
 
-def encode(texts: Sequence[str], settings: Embed, checkpoints: Path, every_seconds: float) -> np.ndarray | None:
-    """L2-normalised vectors of `texts`, float32 [n, d], in the order of `texts`; None in every process but the first.
+def encode(
+    texts: Sequence[str], settings: Embed, checkpoints: Path, every_seconds: float
+) -> np.ndarray | None:
+    """L2-normalised vectors of `texts`, float32 [n, d], in the order of `texts`; None in every process but
+    the first.
 
-    Pooling is the model's own: the last token's state for Qwen3-Embedding. Shards are kept in `checkpoints`, under a key of the
-    texts, the model and the settings; the caller removes that folder once the vectors are safe.
+    Pooling is the model's own: the last token's state for Qwen3-Embedding. Shards are kept in `checkpoints`,
+    under a key of the texts, the model and the settings; the caller removes that folder once the vectors are
+    safe.
     """
     on_cpu = not torch.cuda.is_available()
-    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))  # a process may wait long for the others' last shards
+    state = PartialState(
+        cpu=on_cpu, timeout=timedelta(days=7)
+    )  # a process may wait long for the others' last shards
     model = SentenceTransformer(
         settings.model,
         device=str(state.device),
@@ -47,7 +56,9 @@ def encode(texts: Sequence[str], settings: Embed, checkpoints: Path, every_secon
     steps = ((shard, batch) for shard in todo for batch in shards[shard])
     total = sum(len(shards[shard]) for shard in todo)
     vectors: list[np.ndarray] = []
-    for shard, batch in progress(steps, description="embed", unit="batch", every_seconds=every_seconds, total=total):
+    for shard, batch in progress(
+        steps, description="embed", unit="batch", every_seconds=every_seconds, total=total
+    ):
         vectors.append(encode_batch(model, [texts[row] for row in batch]))
         if len(vectors) == len(shards[shard]):
             write_matrix(files[shard], np.concatenate(vectors))
@@ -55,7 +66,10 @@ def encode(texts: Sequence[str], settings: Embed, checkpoints: Path, every_secon
     state.wait_for_everyone()
     if not state.is_main_process:
         return None
-    rows, vectors = np.concatenate([row for shard in shards for row in shard]), np.concatenate([read_matrix(file) for file in files])
+    rows, vectors = (
+        np.concatenate([row for shard in shards for row in shard]),
+        np.concatenate([read_matrix(file) for file in files]),
+    )
     return vectors[np.argsort(rows)]
 
 
@@ -68,8 +82,8 @@ def encode_batch(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
 def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
     """Rows of `texts`, in batches of about equal length, in shards of about equal work.
 
-    Batches run from the longest texts to the shortest, so that one too large for memory fails at once, and are dealt to the
-    shards in turn.
+    Batches run from the longest texts to the shortest, so that one too large for memory fails at once, and
+    are dealt to the shards in turn.
     """
     order = np.argsort([-len(text) for text in texts], kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -78,8 +92,14 @@ def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
 
 
 def fingerprint(texts: Sequence[str], settings: Embed) -> str:
-    """A key of everything the vectors hang on; a model in a folder counts with its files' sizes and times of change."""
-    files = sorted(path for path in Path(settings.model).rglob("*") if path.is_file()) if Path(settings.model).is_dir() else []
+    """A key of everything the vectors hang on; a model in a folder counts with its files' sizes and times of
+    change.
+    """
+    files = (
+        sorted(path for path in Path(settings.model).rglob("*") if path.is_file())
+        if Path(settings.model).is_dir()
+        else []
+    )
     weights = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     digest = hashlib.sha256(repr((settings, weights, BATCHES_PER_SHARD, torch.__version__)).encode())
     for text in texts:

@@ -16,7 +16,9 @@ def read_matrix(path: Path) -> np.ndarray:
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: not readable as .npy: {error}") from error
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
-        raise DataError(f"{path}: a {matrix.dtype} array of shape {matrix.shape}; allowed: a matrix of floating-point numbers")
+        raise DataError(
+            f"{path}: a {matrix.dtype} array of shape {matrix.shape}; allowed: a matrix of floating-point numbers"
+        )
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise DataError(f"{path}: row {bad[0]} holds a number that is not finite")

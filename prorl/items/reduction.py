@@ -18,7 +18,9 @@ CHUNK = 16384  # rows converted to float64 at a time
 
 @dataclass(frozen=True)
 class PCA:
-    """A fitted projection: mean [e], components [d, e] of unit length, variances [d] of the fitted vectors along them."""
+    """A fitted projection: mean [e], components [d, e] of unit length, variances [d] of the fitted vectors
+    along them.
+    """
 
     mean: np.ndarray
     components: np.ndarray
@@ -26,7 +28,9 @@ class PCA:
     whiten: bool
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
-        """`(vectors - mean) components^T`, over the standard deviations where whitened; [n, e] -> float32 [n, d]."""
+        """`(vectors - mean) components^T`, over the standard deviations where whitened; [n, e] -> float32 [n,
+        d].
+        """
         scale = 1 / np.sqrt(self.variances) if self.whiten else np.ones_like(self.variances)
         projection = self.components.T * scale
         reduced = np.empty((len(vectors), len(self.variances)), dtype=np.float32)
@@ -36,7 +40,8 @@ class PCA:
 
 
 def fit_pca(vectors: np.ndarray, dimension: int, whiten: bool) -> PCA:
-    """The `dimension` directions of largest variance of `vectors` [n, e], by the eigenvectors of their covariance in float64.
+    """The `dimension` directions of largest variance of `vectors` [n, e], by the eigenvectors of their
+    covariance in float64.
 
     The sign of a component makes its largest entry positive, so that the result does not hang on the solver.
     Raises `ConfigError` if the vectors vary in fewer than `dimension` directions.
@@ -53,7 +58,9 @@ def fit_pca(vectors: np.ndarray, dimension: int, whiten: bool) -> PCA:
     variances, components = variances[::-1], columns.T[::-1]
     rank = int((variances > 1e-10 * variances[0]).sum()) if variances[0] > 0 else 0
     if rank < dimension:
-        raise ConfigError(f"reduce.dimension: got {dimension}, allowed: at most {rank}, in so many directions do the {n} embeddings vary")
+        raise ConfigError(
+            f"reduce.dimension: got {dimension}, allowed: at most {rank}, in so many directions do the {n} embeddings vary"
+        )
     largest = components[np.arange(dimension), np.abs(components).argmax(axis=1)]
     return PCA(mean, components * np.sign(largest)[:, None], variances.copy(), whiten)
 

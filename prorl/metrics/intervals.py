@@ -1,6 +1,7 @@
 """95% bootstrap intervals of means over prompts, resampling *users*, since a user has several prompts.
 
-Percentile bootstrap (Efron 1979). The same resamples serve all metrics, and the difference of two guides on the same prompts.
+Percentile bootstrap (Efron 1979). The same resamples serve all metrics, and the difference of two guides on
+the same prompts.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class UserBootstrap:
-    """Resamples of users: weights [resamples, u], how often each user was drawn; group [p], the user of each prompt."""
+    """Resamples of users: weights [resamples, u], how often each user was drawn; group [p], the user of each
+    prompt.
+    """
 
     weights: np.ndarray
     group: np.ndarray
@@ -22,7 +25,9 @@ class UserBootstrap:
         """Resamples of the users [p] behind some prompts."""
         _, group = np.unique(user, return_inverse=True)
         n_users = int(group.max()) + 1
-        weights = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=n_resamples)
+        weights = np.random.default_rng(seed).multinomial(
+            n_users, np.full(n_users, 1 / n_users), size=n_resamples
+        )
         return cls(weights.astype(np.float64), group)
 
     def mean(self, values: np.ndarray) -> dict[str, float]:

@@ -15,9 +15,13 @@ SIMULATED = ("ioi", "ior", "ctr")  # the metrics that depend on the simulator
 def simulated_metrics(
     simulator: Simulator, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p]; non-items are skipped."""
+    """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p];
+    non-items are skipped.
+    """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SIMULATED}
-    for h, g, path in zip(history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True):
+    for h, g, path in zip(
+        history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True
+    ):
         scores = simulator.score(h, path, g, ends=True)
         b, m, t = path.shape
         log_prob, rank = (x.cpu().numpy().reshape(b * m, 2) for x in (scores.log_prob.double(), scores.rank))
@@ -29,9 +33,17 @@ def simulated_metrics(
 
 
 def path_shape_metrics(
-    history: np.ndarray, target: np.ndarray, items: np.ndarray, user: np.ndarray, words: np.ndarray, n_pairs: int, seed: int
+    history: np.ndarray,
+    target: np.ndarray,
+    items: np.ndarray,
+    user: np.ndarray,
+    words: np.ndarray,
+    n_pairs: int,
+    seed: int,
 ) -> dict[str, np.ndarray]:
-    """The metrics that need no simulator, each [p], of paths `items` [p, t]; `words` [n+1, w] are the items' attributes as bits."""
+    """The metrics that need no simulator, each [p], of paths `items` [p, t]; `words` [n+1, w] are the items'
+    attributes as bits.
+    """
     return {
         "coherence": path_metrics.coherence(items, target, words),
         "error": path_metrics.error(items),

@@ -5,7 +5,14 @@ from typing import Any
 import pyarrow as pa
 
 from prorl.config import ConfigError, Mine
-from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, later_positions, mine_runs, random_targets
+from prorl.paths.mining import (
+    attribute_words,
+    feasible_transitions,
+    instance_table,
+    later_positions,
+    mine_runs,
+    random_targets,
+)
 from prorl.paths.released import import_released
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import derived_seed
@@ -18,10 +25,13 @@ def mine(
     """The table of instances of each split, and counts of what was mined and dropped.
 
     With `settings.import_` they are the released ones.
-    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has no instance.
+    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has
+    no instance.
     """
     if settings.min_run > settings.max_run:
-        raise ConfigError(f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run")
+        raise ConfigError(
+            f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run"
+        )
     sequences = user_sequences(interactions)
     if settings.import_:
         return import_released(settings, sequences, items, splits, seed)
@@ -32,12 +42,16 @@ def mine(
     split = splits["split"].to_numpy()[runs.user - 1]
     statistics = {**runs.statistics, "instances": {name: int((split == name).sum()) for name in SPLITS}}
     if not all(statistics["instances"].values()):
-        raise DataError(f"instances mined per split: {statistics['instances']}, allowed: at least one in each; found {statistics}")
+        raise DataError(
+            f"instances mined per split: {statistics['instances']}, allowed: at least one in each; found {statistics}"
+        )
     tables = {}
     for name in SPLITS:
         table = instance_table(sequences, runs, split == name, settings.history_length)
         if name != "train":
-            targets = random_targets(sequences, table["user"].to_numpy(), items.num_rows, derived_seed(*seed, name))
+            targets = random_targets(
+                sequences, table["user"].to_numpy(), items.num_rows, derived_seed(*seed, name)
+            )
             table = table.append_column("random_target", pa.array(targets))
         tables[name] = table
     return tables, statistics

@@ -1,7 +1,8 @@
 """From users' sequences to instances: feasible transitions, mined runs, random targets.
 
-A run is a stretch of feasible transitions; an instance is a run of kept length with the `h` items right before it. The target is the
-run's last item, the path is the rest. Source: the ProRL paper, section on path mining, with the released instances' conventions.
+A run is a stretch of feasible transitions; an instance is a run of kept length with the `h` items right
+before it. The target is the run's last item, the path is the rest. Source: the ProRL paper, section on path
+mining, with the released instances' conventions.
 
 Shape key: `e` interactions, `n` items, `i` instances, `h` items of history, `p` later positions,
 `w` words of 64 attributes.
@@ -39,13 +40,17 @@ def attribute_words(attributes: pa.ChunkedArray | pa.Array, ignored: list[str]) 
 
 
 def later_positions(sequences: Sequences, history_length: int) -> np.ndarray:
-    """Positions [p] of the items that can follow another in a run: those with more than `history_length` items of their user before."""
+    """Positions [p] of the items that can follow another in a run: those with more than `history_length`
+    items of their user before.
+    """
     within = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
     return np.flatnonzero(within > history_length)
 
 
 def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Whether the item at each of `positions` [p] shares an attribute with the one before it in `items` [e], [p] bool."""
+    """Whether the item at each of `positions` [p] shares an attribute with the one before it in `items` [e],
+    [p] bool.
+    """
     feasible = np.zeros(len(positions), dtype=bool)
     undecided = np.arange(len(positions))
     for word in np.ascontiguousarray(words.T):
@@ -60,8 +65,8 @@ def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.nda
 class Runs:
     """Mined runs as stretches of the sequences, user after user.
 
-    user [i] int32, counted from 1; start [i] and length [i] int64, positions in `Sequences.items`; statistics: counts of what was
-    found and dropped.
+    user [i] int32, counted from 1; start [i] and length [i] int64, positions in `Sequences.items`;
+    statistics: counts of what was found and dropped.
     """
 
     user: np.ndarray
@@ -70,12 +75,20 @@ class Runs:
     statistics: dict[str, int | dict[str, int]]
 
 
-def mine_runs(sequences: Sequences, later: np.ndarray, feasible: np.ndarray, history_length: int, min_run: int, max_run: int) -> Runs:
-    """Runs of `min_run` to `max_run` items, each with at least `history_length` items of the same user before it.
+def mine_runs(
+    sequences: Sequences,
+    later: np.ndarray,
+    feasible: np.ndarray,
+    history_length: int,
+    min_run: int,
+    max_run: int,
+) -> Runs:
+    """Runs of `min_run` to `max_run` items, each with at least `history_length` items of the same user before
+    it.
 
-    later [p]: `later_positions`; feasible [p]: whether the transition into each is feasible. Per user a run starts after the first
-    `history_length` items and at every transition that is not feasible. The run that is open at the end of the sequence is dropped,
-    and so are longer runs, which are not cut.
+    later [p]: `later_positions`; feasible [p]: whether the transition into each is feasible. Per user a run
+    starts after the first `history_length` items and at every transition that is not feasible. The run that
+    is open at the end of the sequence is dropped, and so are longer runs, which are not cut.
     """
     offsets, lengths = sequences.offsets, sequences.lengths
     long_enough = lengths > history_length
@@ -120,13 +133,15 @@ def instance_table(sequences: Sequences, runs: Runs, chosen: np.ndarray, history
 
 
 def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: int) -> np.ndarray:
-    """For each prompt of `user` [i] an item drawn uniformly from those the user never interacted with, [i] int32.
+    """For each prompt of `user` [i] an item drawn uniformly from those the user never interacted with, [i]
+    int32.
 
     Raises `DataError` for a user who interacted with every item.
     """
     asked, prompt = np.unique(user, return_inverse=True)
     lengths = sequences.lengths[asked - 1]
-    # Each asked user's distinct items in increasing order, as one sorted array of keys: position of the user, then item.
+    # Each asked user's distinct items in increasing order, as one sorted array of keys: position of the user,
+    # then item.
     ends = np.cumsum(lengths)
     within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
     items = sequences.items[np.repeat(sequences.offsets[asked - 1], lengths) + within].astype(np.int64)
@@ -136,10 +151,14 @@ def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: i
     first = np.searchsorted(owner, np.arange(len(asked) + 1))
     n_free = n_items - np.diff(first)
     if not n_free.all():
-        raise DataError(f"user {asked[np.argmin(n_free)]} interacted with all {n_items} items: no random target is left")
+        raise DataError(
+            f"user {asked[np.argmin(n_free)]} interacted with all {n_items} items: no random target is left"
+        )
     drawn = np.random.default_rng(seed).integers(0, n_free[prompt])
-    # The drawn-th free item is the drawn-th item moved up by one for each of the user's items that comes before it: those with at
-    # most `drawn` free items below them.
+    # The drawn-th free item is the drawn-th item moved up by one for each of the user's items that comes
+    # before it: those with at most `drawn` free items below them.
     free_below = item - 1 - (np.arange(len(item)) - first[owner])
-    before = np.searchsorted(owner * stride + free_below, prompt * stride + drawn, side="right") - first[prompt]
+    before = (
+        np.searchsorted(owner * stride + free_below, prompt * stride + drawn, side="right") - first[prompt]
+    )
     return (drawn + 1 + before).astype(np.int32)

@@ -28,14 +28,18 @@ class Prepared:
 
 
 def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
-    """Drop interactions with items that the source does not describe, take the k-core, sort, number users and items, split users.
+    """Drop interactions with items that the source does not describe, take the k-core, sort, number users and
+    items, split users.
 
-    Users are numbered in order of first appearance in the log, items in the order of the source's list of items.
+    Users are numbered in order of first appearance in the log, items in the order of the source's list of
+    items.
     Raises `DataError` if nothing is left or an item is described twice, `ConfigError` for unknown fields.
     """
     described = pa.array(log.items["raw_id"], pa.string())
     _refuse_twice(described)
-    row = pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]  # [e], in the list of items
+    row = (
+        pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]
+    )  # [e], in the list of items
     kept = np.flatnonzero(row >= 0)
     core = k_core(log.user[kept], row[kept], settings.min_user_interactions, settings.min_item_interactions)
     kept = kept[core.kept]
@@ -65,10 +69,13 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
         "k_core_filters_run": core.rounds,
         "kept": {"interactions": len(user), "users": len(user_codes), "items": len(rows)},
         "split": {
-            name: {"users": int((split == i).sum()), "interactions": int((split[user - 1] == i).sum())} for i, name in enumerate(SPLITS)
+            name: {"users": int((split == i).sum()), "interactions": int((split[user - 1] == i).sum())}
+            for i, name in enumerate(SPLITS)
         },
         "same_time_as_previous": int((same_user & (timestamp[1:] == timestamp[:-1])).sum()),
-        "items_without_attributes": int(pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()),
+        "items_without_attributes": int(
+            pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()
+        ),
         "items_without_title": int(pc.sum(pc.equal(items["title"], "")).as_py()),
         "attributes": len(pc.unique(pc.list_flatten(items["attributes"]))),
     }
@@ -87,7 +94,9 @@ def _refuse_twice(raw_ids: pa.Array) -> None:
     counts = raw_ids.value_counts()
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise DataError(f"{len(twice)} items are described more than once, the first is {twice[0].as_py()!r}; allowed: once")
+        raise DataError(
+            f"{len(twice)} items are described more than once, the first is {twice[0].as_py()!r}; allowed: once"
+        )
 
 
 def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
@@ -98,7 +107,11 @@ def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
         users=len(log.user_ids) - distinct(log.user[described]),
         items=distinct(log.item[~described]),
     )
-    return {"items_without_description": undescribed, "users_below_minimum": core.users, "items_below_minimum": core.items}
+    return {
+        "items_without_description": undescribed,
+        "users_below_minimum": core.users,
+        "items_below_minimum": core.items,
+    }
 
 
 def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Prepare) -> str:
@@ -107,7 +120,10 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
         "users_below_minimum": f"users with fewer than prepare.min_user_interactions = {settings.min_user_interactions}",
         "items_below_minimum": f"items with fewer than prepare.min_item_interactions = {settings.min_item_interactions}",
     }
-    parts = [f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items" for name, part in dropped.items()]
+    parts = [
+        f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items"
+        for name, part in dropped.items()
+    ]
     return f"nothing is left of {n_interactions} interactions; dropped were {'; '.join(parts)}"
 
 

@@ -1,8 +1,8 @@
 """Instances as the method's authors release them, in our tables.
 
-`<start>.train`, `.val` and `.test` are JSON lists of `{"user", "inters": history, "proc_path": run}` in raw ids. In `.test` the last id
-of `proc_path` is the random target, which `target` repeats, and there is no `user`. `<start>.datamaps` is a JSON of titles and
-attributes.
+`<start>.train`, `.val` and `.test` are JSON lists of `{"user", "inters": history, "proc_path": run}` in raw
+ids. In `.test` the last id of `proc_path` is the random target, which `target` repeats, and there is no
+`user`. `<start>.datamaps` is a JSON of titles and attributes.
 """
 
 from pathlib import Path
@@ -27,26 +27,38 @@ def import_released(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was read.
 
-    Validation prompts get our random targets, test prompts keep theirs. Test instances name no user, so each counts as a user of its
-    own, numbered after ours. Raises `DataError` naming file and entry for an unknown item or user and for a history or run of another
-    length than `settings` allows.
+    Validation prompts get our random targets, test prompts keep theirs. Test instances name no user, so each
+    counts as a user of its own, numbered after ours. Raises `DataError` naming file and entry for an unknown
+    item or user and for a history or run of another length than `settings` allows.
     """
     start = settings.import_
     item_of = {raw_id: item for item, raw_id in enumerate(items["raw_id"].to_pylist(), start=1)}
     user_of = {raw_id: user for user, raw_id in enumerate(splits["raw_id"].to_pylist(), start=1)}
-    statistics = {"instances": {}, "users_by_prepared_split": {}, **_attribute_agreement(Path(f"{start}.datamaps"), items)}
+    statistics = {
+        "instances": {},
+        "users_by_prepared_split": {},
+        **_attribute_agreement(Path(f"{start}.datamaps"), items),
+    }
     tables = {}
     for split, ending in ENDINGS.items():
         path = Path(f"{start}.{ending}")
-        instances = [_instance(entry, f"{path}: entry {n}", split, settings, item_of, user_of) for n, entry in enumerate(_list(path))]
+        instances = [
+            _instance(entry, f"{path}: entry {n}", split, settings, item_of, user_of)
+            for n, entry in enumerate(_list(path))
+        ]
         named = [instance["user"] for instance in instances if instance["user"] is not None]
         columns = {"user": _numbered([instance["user"] for instance in instances], len(user_of))}
-        columns |= {name: pa.array([instance[name] for instance in instances], pa.list_(pa.int32())) for name in ("history", "run")}
+        columns |= {
+            name: pa.array([instance[name] for instance in instances], pa.list_(pa.int32()))
+            for name in ("history", "run")
+        }
         if split == "validation":
             targets = random_targets(sequences, columns["user"], len(item_of), derived_seed(*seed, split))
             columns["random_target"] = targets
         elif split == "test":
-            columns["random_target"] = np.array([instance["run"][-1] for instance in instances], dtype=np.int32)
+            columns["random_target"] = np.array(
+                [instance["run"][-1] for instance in instances], dtype=np.int32
+            )
         tables[split] = pa.table(columns)
         statistics["instances"][split] = len(instances)
         ours = splits["split"].to_numpy()[np.unique(named).astype(np.int64) - 1]
@@ -55,7 +67,9 @@ def import_released(
     return tables, statistics
 
 
-def _instance(entry: Any, where: str, split: str, settings: Mine, item_of: dict[str, int], user_of: dict[str, int]) -> dict[str, Any]:
+def _instance(
+    entry: Any, where: str, split: str, settings: Mine, item_of: dict[str, int], user_of: dict[str, int]
+) -> dict[str, Any]:
     needed = ("inters", "proc_path", "target") if split == "test" else ("inters", "proc_path", "user")
     missing = [name for name in needed if not isinstance(entry, dict) or name not in entry]
     if missing:
@@ -63,17 +77,25 @@ def _instance(entry: Any, where: str, split: str, settings: Mine, item_of: dict[
 
     def known(raw_id: Any, indices: dict[str, int], kind: str) -> int:
         if str(raw_id) not in indices:
-            raise DataError(f"{where}: {kind} {raw_id!r} is unknown, allowed: one of the {len(indices)} in the prepared tables")
+            raise DataError(
+                f"{where}: {kind} {raw_id!r} is unknown, allowed: one of the {len(indices)} in the prepared tables"
+            )
         return indices[str(raw_id)]
 
-    history, run = ([known(raw_id, item_of, "item") for raw_id in entry[name]] for name in ("inters", "proc_path"))
+    history, run = (
+        [known(raw_id, item_of, "item") for raw_id in entry[name]] for name in ("inters", "proc_path")
+    )
     longest = settings.max_run + (split == "test")  # a random target may follow a whole run
     if len(history) != settings.history_length:
-        raise DataError(f"{where}: inters has {len(history)} items, allowed: mine.history_length = {settings.history_length}")
+        raise DataError(
+            f"{where}: inters has {len(history)} items, allowed: mine.history_length = {settings.history_length}"
+        )
     if not settings.min_run <= len(run) <= longest:
         raise DataError(f"{where}: proc_path has {len(run)} items, allowed: {settings.min_run} to {longest}")
     if split == "test" and known(entry["target"], item_of, "item") != run[-1]:
-        raise DataError(f"{where}: target is {entry['target']!r}, allowed: the last of proc_path, {entry['proc_path'][-1]!r}")
+        raise DataError(
+            f"{where}: target is {entry['target']!r}, allowed: the last of proc_path, {entry['proc_path'][-1]!r}"
+        )
     user = known(entry["user"], user_of, "user") if "user" in entry else None
     return {"user": user, "history": history, "run": run}
 
@@ -93,7 +115,9 @@ def _list(path: Path) -> list:
 
 def _json(path: Path) -> Any:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; mine.import names the common start of .train, .val, .test and .datamaps")
+        raise DataError(
+            f"{path}: no such file; mine.import names the common start of .train, .val, .test and .datamaps"
+        )
     try:
         return read_json(path)
     except ValueError as error:

@@ -46,7 +46,8 @@ class Sequences:
 def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
     """The sequences in a table of interactions sorted by user, then time, as `prepare` writes it.
 
-    To train on some users only, take theirs: `sequences.of(user) for user in users`. Raises `DataError` if the table is not sorted by user.
+    To train on some users only, take theirs: `sequences.of(user) for user in users`. Raises `DataError` if
+    the table is not sorted by user.
     """
     user = np.asarray(interactions["user"])
     if np.any(user[1:] < user[:-1]) or (len(user) and user[0] < 1):
@@ -57,9 +58,11 @@ def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
 
 
 def chronological(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
-    """Positions [e] that sort interactions by user, then time, both whole numbers; equal times keep their order.
+    """Positions [e] that sort interactions by user, then time, both whole numbers; equal times keep their
+    order.
 
-    A radix sort, in time linear in e: one stable pass per 16 bits, the least significant first. NumPy counts where numbers have 16 bits.
+    A radix sort, in time linear in e: one stable pass per 16 bits, the least significant first. NumPy counts
+    where numbers have 16 bits.
     """
     order = np.arange(len(user))
     for values in (timestamp, user):
@@ -99,8 +102,8 @@ class Core:
 def k_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> Core:
     """The largest part of the log in which every user has `min_user` interactions and every item `min_item`.
 
-    user [e] and item [e] are codes from 0. Users, then items, are filtered in turn until nothing changes; the result does not
-    depend on the order. It may be empty.
+    user [e] and item [e] are codes from 0. Users, then items, are filtered in turn until nothing changes; the
+    result does not depend on the order. It may be empty.
     """
     core = Core(kept=np.arange(len(user)))
     settled = 0  # filters in a row that removed nothing
@@ -132,11 +135,15 @@ def split_users(n_users: int, shares: list[float], seed: int) -> np.ndarray:
     Raises `ConfigError` unless there is one share per split, and `DataError` if a split would have no user.
     """
     if len(shares) != len(SPLITS):
-        raise ConfigError(f"prepare.split: got {len(shares)} shares, allowed: {len(SPLITS)}, for {', '.join(SPLITS)}")
+        raise ConfigError(
+            f"prepare.split: got {len(shares)} shares, allowed: {len(SPLITS)}, for {', '.join(SPLITS)}"
+        )
     cuts = np.rint(np.cumsum(shares) / np.sum(shares) * n_users).astype(np.int64)
     counts = np.diff(cuts, prepend=0)
     if not counts.all():
-        raise DataError(f"{n_users} users split {shares}: {dict(zip(SPLITS, counts.tolist(), strict=True))}, allowed: at least one in each")
+        raise DataError(
+            f"{n_users} users split {shares}: {dict(zip(SPLITS, counts.tolist(), strict=True))}, allowed: at least one in each"
+        )
     split = np.empty(n_users, dtype=np.int8)
     split[np.random.default_rng(seed).permutation(n_users)] = np.repeat(np.arange(len(SPLITS)), counts)
     return split

@@ -1,24 +1,32 @@
 """Beam search for the likeliest paths, under the rules of decoding.
 
-The score of a path is the sum of its tokens' log-probabilities, its stop included, without a correction for length. A finished path
-keeps its place among the K as long as its score is among the K best.
+The score of a path is the sum of its tokens' log-probabilities, its stop included, without a correction for
+length. A finished path keeps its place among the K as long as its score is among the K best.
 
 Shape key: `b` prompts, `k` beams, `r` = b * k rows, `t` path position, `c` choices.
 """
 
 import torch
 
-from prorl.policy.incremental import IncrementalDecoder
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths, masked_log_softmax
+from prorl.policy.actions import masked_log_softmax
+from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
+from prorl.t5.incremental import IncrementalDecoder
+from prorl.t5.model import T5
 
 
 @torch.no_grad()
-def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> Paths:
-    """`n_beams` different paths per prompt, the likeliest first. Where the rules allow fewer, the likeliest fills the places left."""
+def beams(
+    policy: T5, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, n_beams: int
+) -> Paths:
+    """`n_beams` different paths per prompt, the likeliest first.
+
+    Where the rules allow fewer, the likeliest fills the places left.
+    """
     b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
-    decoder = IncrementalDecoder(policy, catalogue.prompt_tokens(history, target), n_beams, catalogue.n_tokens)
+    decoder = IncrementalDecoder(
+        policy, catalogue.prompt_tokens(history, target), n_beams, catalogue.n_tokens
+    )
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
     states = Unfinished.at_start(catalogue, history, target, n_beams)
     ended = torch.zeros(b * n_beams, dtype=torch.bool, device=device)
@@ -30,7 +38,9 @@ def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target:
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
         logits = policy.logits(decoder.step(states.unread.clamp(min=0)), level_ids[level])
-        log_probs = masked_log_softmax(logits, states.allowed(catalogue, t, level) if rules.constrained else None)
+        log_probs = masked_log_softmax(
+            logits, states.allowed(catalogue, t, level) if rules.constrained else None
+        )
         log_probs = _staying_where(ended | score.flatten().isneginf(), log_probs)
         score, best = (score[..., None] + log_probs.view(b, n_beams, -1)).flatten(1).topk(n_beams)
         n_choices = log_probs.shape[1]
@@ -48,7 +58,10 @@ def beams(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target:
         if level == n_levels - 1:
             items[:, t] = states.item.masked_fill(ended, 0)
     exists = ~score.isneginf()
-    rows = torch.arange(b, device=device)[:, None], torch.where(exists, torch.arange(n_beams, device=device), 0)
+    rows = (
+        torch.arange(b, device=device)[:, None],
+        torch.where(exists, torch.arange(n_beams, device=device), 0),
+    )
     items, tokens, log_prob = (x.view(b, n_beams, -1)[rows] for x in (items, tokens, log_prob))
     return Paths(items, (items != 0).sum(-1), tokens, log_prob)
 

@@ -1,4 +1,5 @@
-"""A policy on disk: an ordinary Transformers T5 (`config.json`, `model.safetensors`) with the semantic IDs it speaks in.
+"""A policy on disk: an ordinary Transformers T5 (`config.json`, `model.safetensors`) with the semantic IDs it
+speaks in.
 
 `T5ForConditionalGeneration.from_pretrained(folder)` opens it. `prorl.json` says how items become tokens.
 """
@@ -12,15 +13,15 @@ from safetensors.torch import load_file, save_file
 
 from prorl.config import Decoding
 from prorl.files import atomic_folder, read_json, write_json
-from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.unique_ids import read_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.t5.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, T5, T5Sizes
 from prorl.tables import SEMANTIC_IDS, DataError, read_table
 
 IDS_FILE = "semantic_ids.parquet"
-FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5Policy` computes
+FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
     "feed_forward_proj": "relu",
     "layer_norm_epsilon": 1e-6,
     "relative_attention_num_buckets": RELATIVE_BUCKETS,
@@ -33,7 +34,8 @@ FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5Policy` compu
 def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -> Catalogue:
     """The catalogue of the items in the table `semantic_ids`.
 
-    Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their codes.
+    Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
+    codes.
     """
     codes = read_semantic_ids(semantic_ids)
     tokens = np.stack(read_table(semantic_ids, SEMANTIC_IDS)["tokens"].to_numpy())
@@ -44,12 +46,14 @@ def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -
     try:
         if not np.array_equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
-        return Catalogue(vocabulary, Trie.from_codes(codes, vocabulary.codebook_size), decoding, target_tokens)
+        return Catalogue(
+            vocabulary, Trie.from_codes(codes, vocabulary.codebook_size), decoding, target_tokens
+        )
     except ValueError as error:
         raise DataError(f"{semantic_ids}: {error}") from error
 
 
-def save_policy(folder: Path, policy: T5Policy, catalogue: Catalogue, semantic_ids: Path) -> None:
+def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Path) -> None:
     """Write `policy` and a copy of the table `semantic_ids` into `folder`, whole or not at all."""
     sizes, vocabulary = policy.sizes, catalogue.vocabulary
     with atomic_folder(folder) as temporary:
@@ -81,17 +85,22 @@ def save_policy(folder: Path, policy: T5Policy, catalogue: Catalogue, semantic_i
         shutil.copyfile(semantic_ids, temporary / IDS_FILE)
 
 
-def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
-    """The policy in `folder` and its catalogue, under the rules of `decoding`. Raises `DataError` for files that do not fit together."""
+def load_policy(folder: Path, decoding: Decoding) -> tuple[T5, Catalogue]:
+    """The policy in `folder` and its catalogue, under the rules of `decoding`.
+
+    Raises `DataError` for files that do not fit together.
+    """
     folder = Path(folder)
     try:
         config, own = read_json(folder / "config.json"), read_json(folder / "prorl.json")
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: no such file; a policy is a folder as the pretrain stage writes it") from error
+        raise DataError(
+            f"{error.filename}: no such file; a policy is a folder as the pretrain stage writes it"
+        ) from error
     for key, value in FUNCTION.items():
         if config.get(key) != value:
             raise DataError(f"{folder}/config.json: {key}: got {config.get(key)!r}, allowed: {value!r}")
-    sizes = Sizes(
+    sizes = T5Sizes(
         vocabulary=config["vocab_size"],
         n_layers=config["num_layers"],
         d_model=config["d_model"],
@@ -100,7 +109,7 @@ def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
         n_heads=config["num_heads"],
         dropout=config["dropout_rate"],
     )
-    policy = T5Policy(sizes)
+    policy = T5(sizes)
     try:
         policy.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
@@ -109,5 +118,7 @@ def load_policy(folder: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
     vocabulary = catalogue.vocabulary
     n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
     if sizes.vocabulary != n_ids:
-        raise DataError(f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make {n_ids} ids")
+        raise DataError(
+            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make {n_ids} ids"
+        )
     return policy, catalogue

@@ -1,15 +1,18 @@
 """Decoding paths: rollouts (sampled) and greedy paths.
 
-Constrained decoding keeps the rules of `Catalogue`: a path is made of items, and stops between two. Unconstrained decoding is plain
-sampling over all ids that a decoder may emit, padding and the reserved id among them, as Transformers' `generate` does it: EOS ends a
-path wherever it stands, and what has been written is read in groups of one item's tokens. A group that is no item is a non-item; a
-partial group before EOS is dropped.
+Constrained decoding keeps the rules of `Catalogue`: a path is made of items, and stops between two.
+Unconstrained decoding is plain sampling over all ids that a decoder may emit, padding and the reserved id
+among them, as Transformers' `generate` does it: EOS ends a path wherever it stands, and what has been written
+is read in groups of one item's tokens. A group that is no item is a non-item; a partial group before EOS is
+dropped.
 
-The encoder runs once per prompt for its m paths; what the decoder has read is kept; finished paths leave the batch. Where an item's first
-codes leave one item alone, its other codes are no choice: the decoder reads them with the next token that is one. Every uniform
-number is a hash of seed, step, prompt, rollout and position, so that a rollout does not depend on the batch or the process it is drawn in.
+The encoder runs once per prompt for its m paths; what the decoder has read is kept; finished paths leave the
+batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads them
+with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and position,
+so that a rollout does not depend on the batch or the process it is drawn in.
 
-Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c` choices.
+Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c`
+choices.
 """
 
 from dataclasses import dataclass
@@ -17,18 +20,24 @@ from dataclasses import dataclass
 import torch
 
 from prorl.policy.beam import beams
-from prorl.policy.incremental import IncrementalDecoder
-from prorl.policy.kernels import exponential
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import NO_TOKEN, Catalogue, Paths
+from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
+from prorl.t5.incremental import IncrementalDecoder
+from prorl.t5.kernels import exponential
+from prorl.t5.model import T5
 
-ALL_AT_ONCE = 0.5  # where more than this share of the paths has a choice, the decoder goes on with all; else it peeks for those
+# where more than this share of the paths has a choice, the decoder goes on with all; else it peeks for those
+ALL_AT_ONCE = 0.5
 
 
 @torch.no_grad()
 def rollouts(
-    policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor, temperature: float = 1.0
+    policy: T5,
+    catalogue: Catalogue,
+    history: torch.Tensor,
+    target: torch.Tensor,
+    uniforms: torch.Tensor,
+    temperature: float = 1.0,
 ) -> Paths:
     """Sample m paths per prompt by inverse transform of `uniforms` [b, m, t * k] in [0, 1).
 
@@ -38,7 +47,7 @@ def rollouts(
 
 
 @torch.no_grad()
-def greedy(policy: T5Policy, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor) -> Paths:
+def greedy(policy: T5, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor) -> Paths:
     """The path of the likeliest token at every step, m = 1."""
     return _decode(policy, catalogue, history, target, 1, None, 1.0)
 
@@ -64,7 +73,9 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
             token, log_prob = chosen.after(states, running, position)
         elif len(undecided):
             part = running[undecided]
-            token[undecided], log_prob[undecided] = chosen.after(decoder.peek(part.unread, undecided), part, position)
+            token[undecided], log_prob[undecided] = chosen.after(
+                decoder.peek(part.unread, undecided), part, position
+            )
         paths.tokens[running.prompt, running.rollout, position] = token
         paths.log_prob[running.prompt, running.rollout, t] += log_prob
         if not rules.constrained or (level == 0 and t >= rules.min_length):
@@ -85,24 +96,32 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
 class _Chosen:
     """What paths go on with: drawn with `uniforms` [b, m, t * k], or the likeliest where that is None."""
 
-    policy: T5Policy
+    policy: T5
     catalogue: Catalogue
     uniforms: torch.Tensor | None
     temperature: float
 
-    def after(self, states: torch.Tensor, part: Unfinished, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token [r] and its log-probability [r] at `position` of the paths `part`, from decoder states [r, d]."""
+    def after(
+        self, states: torch.Tensor, part: Unfinished, position: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token [r] and its log-probability [r] at `position` of the paths `part`, from decoder states [r,
+        d].
+        """
         t, level = divmod(position, self.catalogue.n_levels)
         ids = self.catalogue.choice_ids(level, states.device)
         logits = self.policy.logits(states, ids).div_(self.temperature)
         if self.catalogue.decoding.constrained:
             logits.masked_fill_(~part.allowed(self.catalogue, t, level), -torch.inf)
-        choice, log_prob = choose(logits, None if self.uniforms is None else self.uniforms[part.prompt, part.rollout, position])
+        choice, log_prob = choose(
+            logits, None if self.uniforms is None else self.uniforms[part.prompt, part.rollout, position]
+        )
         return ids[choice], log_prob
 
 
 def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The choice [r] among `logits` [r, c] and its log-probability [r]: drawn with `uniform` [r], or the likeliest where that is None."""
+    """The choice [r] among `logits` [r, c] and its log-probability [r]: drawn with `uniform` [r], or the
+    likeliest where that is None.
+    """
     top, likeliest = logits.max(-1)
     weights = exponential(logits - top[:, None])
     if uniform is None:
@@ -113,7 +132,8 @@ def choose(logits: torch.Tensor, uniform: torch.Tensor | None) -> tuple[torch.Te
 
 
 def inverse_transform(cumulated: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The choice [r] at which cumulated weights [r, c] first exceed the share `uniform` [r] in [0, 1) of their sum.
+    """The choice [r] at which cumulated weights [r, c] first exceed the share `uniform` [r] in [0, 1) of
+    their sum.
 
     A choice of weight 0 adds nothing and is never the first.
     """
@@ -121,7 +141,8 @@ def inverse_transform(cumulated: torch.Tensor, uniform: torch.Tensor) -> torch.T
 
 
 def keyed_uniforms(seed: int, prompt: torch.Tensor, m: int, n_positions: int) -> torch.Tensor:
-    """Uniform numbers [b, m, p] in [0, 1), each a hash of seed, prompt number [b], rollout and position (SplitMix64, Steele et al. 2014).
+    """Uniform numbers [b, m, p] in [0, 1), each a hash of seed, prompt number [b], rollout and position
+    (SplitMix64, Steele et al. 2014).
 
     23 random bits, so that a product with a sum near 1 stays below it in float32.
     """
@@ -146,9 +167,11 @@ def _signed(value: int) -> int:
 
 @dataclass(frozen=True)
 class PolicyGuide:
-    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search, in float32 or by bf16 autocast."""
+    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search, in float32
+    or by bf16 autocast.
+    """
 
-    policy: T5Policy
+    policy: T5
     catalogue: Catalogue
     precision: str = "float32"
 
@@ -157,7 +180,9 @@ class PolicyGuide:
         with self._autocast(history.device):
             return greedy(self.policy, self.catalogue, history, target).items[:, 0]
 
-    def samples(self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int) -> torch.Tensor:
+    def samples(
+        self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int
+    ) -> torch.Tensor:
         """See `SamplingGuide.samples`."""
         uniforms = keyed_uniforms(seed, prompt, n_samples, self.catalogue.n_tokens)
         with self._autocast(history.device):

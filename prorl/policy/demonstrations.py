@@ -1,12 +1,14 @@
 """What pre-training imitates: mined paths, and paths found by search on a simulator for random targets.
 
-Mined paths teach the popular item first and the target last; on small data a policy trained on them alone writes nearly the same path
-for everybody. The search shows what moves *this* user towards *this* target: at each step it takes the item that gains most, among
-those the simulator finds acceptable and those akin to the target, and stops when the path is long enough and no item gains anything.
-The gain of an item is `IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path. What
-the rules of decoding forbid is forbidden to the search too.
+Mined paths teach the popular item first and the target last; on small data a policy trained on them alone
+writes nearly the same path for everybody. The search shows what moves *this* user towards *this* target: at
+each step it takes the item that gains most, among those the simulator finds acceptable and those akin to the
+target, and stops when the path is long enough and no item gains anything. The gain of an item is `IoI + w_ctr
+log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path. What the rules
+of decoding forbid is forbidden to the search too.
 
-Shape key: `i` demonstrations, `h` history, `t` path position, `n` items, `c` candidates, `w` words of attribute bits.
+Shape key: `i` demonstrations, `h` history, `t` path position, `n` items, `c` candidates, `w` words of
+attribute bits.
 """
 
 from dataclasses import dataclass
@@ -53,13 +55,16 @@ def mined(instances: Instances, max_length: int) -> Demonstrations:
     columns = np.arange(instances.run.shape[1])
     path = np.where(columns < (instances.length - 1)[:, None], instances.run, 0)
     path = np.pad(path, ((0, 0), (0, max(0, max_length - path.shape[1]))))[:, :max_length]
-    return Demonstrations(*(torch.tensor(x, dtype=torch.int64) for x in (instances.history, instances.target, path)))
+    return Demonstrations(
+        *(torch.tensor(x, dtype=torch.int64) for x in (instances.history, instances.target, path))
+    )
 
 
 def random_prompts(
     instances: Instances, sequences: Sequences, n_items: int, n_prompts: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`n_prompts` histories [i, h] of `instances` in random order, none more than once oftener than another, with random targets [i].
+    """`n_prompts` histories [i, h] of `instances` in random order, none more than once oftener than another,
+    with random targets [i].
 
     A target is an item that the user never interacted with.
     """
@@ -72,7 +77,8 @@ def random_prompts(
 
 @dataclass(frozen=True)
 class Search:
-    """How paths are searched for: on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
+    """How paths are searched for: on `simulator`, by the rules of `decoding`, among `n_candidates` items a
+    step.
 
     words [n+1, w]: each item's attributes as bits, as `attribute_words` gives them.
     """
@@ -84,10 +90,17 @@ class Search:
     words: np.ndarray
 
     @torch.no_grad()
-    def paths(self, history: torch.Tensor, target: torch.Tensor, every_seconds: float, batch_size: int = 128) -> Demonstrations:
+    def paths(
+        self, history: torch.Tensor, target: torch.Tensor, every_seconds: float, batch_size: int = 128
+    ) -> Demonstrations:
         """A path for each of `history` [i, h] and `target` [i]."""
         batches = list(zip(history.split(batch_size), target.split(batch_size), strict=True))
-        found = [self._batch(h, g) for h, g in progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)]
+        found = [
+            self._batch(h, g)
+            for h, g in progress(
+                batches, description="search for paths", unit="batch", every_seconds=every_seconds
+            )
+        ]
         return Demonstrations(history, target, torch.cat(found))
 
     def _batch(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -110,7 +123,9 @@ class Search:
             near = (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4).topk(each).indices
             candidates = torch.cat([likely, near], dim=1)
             after, branches = model.branch(candidates, memory)
-            reached, _ = simulator.target_scores(after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1]))
+            reached, _ = simulator.target_scores(
+                after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
+            )
             reached = reached.view_as(candidates)
             best, choice = (reached - log_prob[:, None] + worth.gather(1, candidates)).max(dim=1)
             go_on = best > 0 if t >= max(1, decoding.min_length) else torch.ones_like(best, dtype=torch.bool)
@@ -121,12 +136,18 @@ class Search:
             path[running, t] = item
             if "repeats" in decoding.forbid:
                 forbidden[running, item] = True
-            state, log_prob, memory = after[rows, choice], reached[rows, choice], model.follow(memory, branches, rows, choice)
+            state, log_prob, memory = (
+                after[rows, choice],
+                reached[rows, choice],
+                model.follow(memory, branches, rows, choice),
+            )
         return path
 
     def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Which items [b, n+1] no path may hold; padding is one."""
-        forbidden = torch.zeros(len(history), self.simulator.n_items + 1, dtype=torch.bool, device=history.device)
+        forbidden = torch.zeros(
+            len(history), self.simulator.n_items + 1, dtype=torch.bool, device=history.device
+        )
         forbidden[:, 0] = True
         if "history" in self.decoding.forbid:
             forbidden.scatter_(1, history, True)
@@ -143,7 +164,9 @@ class Search:
         return shared
 
     def statistics(self, found: Demonstrations) -> dict[str, float]:
-        """How good found paths are under the simulator searched on: their number and mean IoI, IoR, CTR, coherence and length."""
+        """How good found paths are under the simulator searched on: their number and mean IoI, IoR, CTR,
+        coherence and length.
+        """
         scores = self.simulator.score(found.history, found.path[:, None], found.target)
         return {
             "paths": len(found),

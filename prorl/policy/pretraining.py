@@ -1,9 +1,10 @@
 """Supervised pre-training of the policy: cross-entropy on the tokens of demonstrated paths and their stop.
 
-The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by search on the simulator. Training stops
-when the validation loss has flattened. AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
-Token embeddings have a learning rate of their own: T5's entries are ten times as large as those of its matrices and each is seen in
-few batches, so that at one rate for all they hardly move, and the policy learns what is popular long before it sees the target.
+The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by search on the
+simulator. Training stops when the validation loss has flattened. AdamW, linear warm-up and then a learning
+rate falling as the cosine over `max_steps`. Token embeddings have a learning rate of their own: T5's entries
+are ten times as large as those of its matrices and each is seen in few batches, so that at one rate for all
+they hardly move, and the policy learns what is popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 """
 
@@ -14,22 +15,34 @@ import torch
 from accelerate import Accelerator
 
 from prorl.config import ConfigError, Pretrain
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.demonstrations import Demonstrations
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Catalogue
 from prorl.runtime import derived_seed, progress
-from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, scale_learning_rate, unpack
+from prorl.t5.model import T5
+from prorl.training import (
+    Checkpoint,
+    Curves,
+    accelerator,
+    adamw,
+    cannot_go_on,
+    pack,
+    scale_learning_rate,
+    unpack,
+)
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
-    """Share of the learning rate at `step` of 1..n_steps: rising linearly, then falling as a half cosine to 0."""
+    """Share of the learning rate at `step` of 1..n_steps: rising linearly, then falling as a half cosine to
+    0.
+    """
     if step <= warmup_steps:
         return step / warmup_steps
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, n_steps - warmup_steps)))
 
 
 def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
-    """Cross-entropy over the whole vocabulary, summed over every token of the paths and their stops; padding has none.
+    """Cross-entropy over the whole vocabulary, summed over every token of the paths and their stops; padding
+    has none.
 
     A path of the longest length has no stop.
     """
@@ -41,7 +54,9 @@ def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrat
     labels[stops, batch.lengths[stops] * n_levels] = vocabulary.eos
     inputs = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
     real = labels != 0
-    states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True))[:, 0]
+    states = policy(
+        catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True)
+    )[:, 0]
     module = getattr(policy, "module", policy)
     return module.summed_cross_entropy(states[real], labels[real], slice(0, vocabulary.size))
 
@@ -52,7 +67,7 @@ def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
 
 
 def pretrain(
-    policy: T5Policy,
+    policy: T5,
     catalogue: Catalogue,
     train: dict[str, Demonstrations],
     validation: dict[str, Demonstrations],
@@ -64,11 +79,12 @@ def pretrain(
     every_seconds: float,
     tensorboard: Path | None = None,
 ) -> dict:
-    """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of `train`.
+    """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of
+    `train`.
 
-    The validation loss is the sources' mean token losses weighted by `shares`. Gives `{"steps", "best_step", "stopped",
-    "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises `TrainingError` naming step, cause and last good checkpoint
-    where a loss is not finite.
+    The validation loss is the sources' mean token losses weighted by `shares`. Gives `{"steps", "best_step",
+    "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises `TrainingError` naming
+    step, cause and last good checkpoint where a loss is not finite.
     """
     run = accelerator(settings.precision)
     if settings.batch_size < run.num_processes:
@@ -76,12 +92,17 @@ def pretrain(
             f"pretrain.batch_size: got {settings.batch_size}, allowed: at least one for each of {run.num_processes} processes"
         )
     catalogue = catalogue.to(run.device)
-    train, validation = ({name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation))
+    train, validation = (
+        {name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation)
+    )
     policy.to(run.device)
     own_rates = {policy.shared.weight: settings.embedding_learning_rate}
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
     model, optimizer = run.prepare(policy, optimizer)
-    best, state = pack("best", policy), {"step": 0, "best_step": 0, "best_loss": math.inf, "rows": [], "stopped": "max_steps"}
+    best, state = (
+        pack("best", policy),
+        {"step": 0, "best_step": 0, "best_loss": math.inf, "rows": [], "stopped": "max_steps"},
+    )
     if (stored := checkpoint.load()) is not None:
         tensors, state = stored
         unpack("model", policy, tensors)
@@ -89,7 +110,14 @@ def pretrain(
         best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
     curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     steps = range(state["step"] + 1, settings.max_steps + 1)
-    bar = progress(steps, description="pretrain", unit="step", every_seconds=every_seconds, total=settings.max_steps, initial=state["step"])
+    bar = progress(
+        steps,
+        description="pretrain",
+        unit="step",
+        every_seconds=every_seconds,
+        total=settings.max_steps,
+        initial=state["step"],
+    )
     losses = []
     for step in bar:
         if state["stopped"] == "flattened":
@@ -102,9 +130,16 @@ def pretrain(
         losses.append(train_step(run, model, optimizer, catalogue, batch, settings.gradient_clip))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue
-        row = {f"validation/loss_{name}": _mean_loss(run, model, catalogue, part) for name, part in validation.items() if shares[name] > 0}
+        row = {
+            f"validation/loss_{name}": _mean_loss(run, model, catalogue, part)
+            for name, part in validation.items()
+            if shares[name] > 0
+        }
         loss = sum(row[f"validation/loss_{name}"] * share for name, share in shares.items() if share > 0)
-        for at, value in [*zip(range(step - len(losses) + 1, step + 1), torch.stack(losses).tolist(), strict=True), (step, loss)]:
+        for at, value in [
+            *zip(range(step - len(losses) + 1, step + 1), torch.stack(losses).tolist(), strict=True),
+            (step, loss),
+        ]:
             if not math.isfinite(value):
                 raise cannot_go_on(f"the loss is {value}", f"step {at}", checkpoint)
         state["step"] = step
@@ -118,13 +153,23 @@ def pretrain(
         curves.log(step, {"train/loss": train_loss, "validation/loss": loss, **row})
         bar.set_postfix_str(f"loss {train_loss:.3f}, validation {loss:.3f}", refresh=False)
         if run.is_main_process:
-            checkpoint.save({**pack("model", policy), **pack("optimizer", optimizer), **best}, {**state, "rows": curves.rows})
+            checkpoint.save(
+                {**pack("model", policy), **pack("optimizer", optimizer), **best},
+                {**state, "rows": curves.rows},
+            )
     curves.close()
     unpack("best", policy, best)
-    return {"steps": state["step"], "best_step": state["best_step"], "stopped": state["stopped"], "validation_loss": state["best_loss"]}
+    return {
+        "steps": state["step"],
+        "best_step": state["best_step"],
+        "stopped": state["stopped"],
+        "validation_loss": state["best_loss"],
+    }
 
 
-def drawn(train: dict[str, Demonstrations], shares: dict[str, float], batch_size: int, seed: int) -> Demonstrations:
+def drawn(
+    train: dict[str, Demonstrations], shares: dict[str, float], batch_size: int, seed: int
+) -> Demonstrations:
     """A batch drawn with `seed`, `shares` of it from each source of `train`."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -146,7 +191,9 @@ def train_step(
 ) -> torch.Tensor:
     """One optimiser step on `batch`, each process taking a share; the mean loss per token over all processes."""
     total = n_tokens(batch, catalogue)
-    own = batch.lengths.argsort(stable=True)[run.process_index :: run.num_processes]  # of all lengths for each process
+    own = batch.lengths.argsort(stable=True)[
+        run.process_index :: run.num_processes
+    ]  # of all lengths for each process
     with run.autocast():
         loss = summed_loss(model, catalogue, batch[own]) / total
     run.backward(loss * run.num_processes)
@@ -158,11 +205,15 @@ def train_step(
 
 def concatenated(parts: list[Demonstrations]) -> Demonstrations:
     """All demonstrations of `parts`, one after another."""
-    return Demonstrations(*(torch.cat([getattr(part, name) for part in parts]) for name in ("history", "target", "path")))
+    return Demonstrations(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("history", "target", "path"))
+    )
 
 
 @torch.no_grad()
-def _mean_loss(run, model, catalogue: Catalogue, demonstrations: Demonstrations, batch_size: int = 256) -> float:
+def _mean_loss(
+    run, model, catalogue: Catalogue, demonstrations: Demonstrations, batch_size: int = 256
+) -> float:
     """Mean token loss over `demonstrations`, each process taking a share."""
     model.eval()
     order = demonstrations.lengths.argsort(stable=True)

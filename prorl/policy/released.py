@@ -1,6 +1,8 @@
-"""Policies that the method's authors released: a PyTorch file whose entry `model` holds the weights of a Transformers T5 under `t5.`.
+"""Policies that the method's authors released: a PyTorch file whose entry `model` holds the weights of a
+Transformers T5 under `t5.`.
 
-Such a file states neither its items nor the width of its heads: items come from a table of semantic IDs, sizes from settings.
+Such a file states neither its items nor the width of its heads: items come from a table of semantic IDs,
+sizes from settings.
 """
 
 import pickle
@@ -10,32 +12,53 @@ import torch
 
 from prorl.config import Decoding
 from prorl.config import Policy as PolicySettings
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_catalogue
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.t5.model import T5, T5Sizes
 from prorl.tables import DataError
 
 PREFIX = "t5."
-TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")  # copies of `shared.weight`
+TIED = (
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "lm_head.weight",
+)  # copies of `shared.weight`
 
 
-def load_released(path: Path, sizes: PolicySettings, semantic_ids: Path, decoding: Decoding) -> tuple[T5Policy, Catalogue]:
-    """The policy in `path`, of `sizes`, over the items of the table `semantic_ids`, under the rules of `decoding`.
+def load_released(
+    path: Path, sizes: PolicySettings, semantic_ids: Path, decoding: Decoding
+) -> tuple[T5, Catalogue]:
+    """The policy in `path`, of `sizes`, over the items of the table `semantic_ids`, under the rules of
+    `decoding`.
 
-    Nothing in the file is executed. Raises `DataError` for a file that is no such policy, or whose weights have other names or shapes,
-    naming the first.
+    Nothing in the file is executed. Raises `DataError` for a file that is no such policy, or whose weights
+    have other names or shapes, naming the first.
     """
     if sizes.target_tokens != "shared":
-        raise DataError(f"{path}: a released policy has no token ids for targets alone; policy.target_tokens must be shared")
+        raise DataError(
+            f"{path}: a released policy has no token ids for targets alone; policy.target_tokens must be shared"
+        )
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     weights = _untied(path, _stored_weights(path))
-    policy = T5Policy(Sizes(catalogue.vocabulary.size, sizes.n_layers, sizes.d_model, sizes.d_ff, sizes.d_kv, sizes.n_heads, sizes.dropout))
+    policy = T5(
+        T5Sizes(
+            catalogue.vocabulary.size,
+            sizes.n_layers,
+            sizes.d_model,
+            sizes.d_ff,
+            sizes.d_kv,
+            sizes.n_heads,
+            sizes.dropout,
+        )
+    )
     own = policy.state_dict()
     for name in [*own, *weights]:
         if name not in weights:
             raise DataError(f"{path}: weight {PREFIX + name!r} is missing")
         if name not in own:
-            raise DataError(f"{path}: weight {PREFIX + name!r} belongs to no part of a policy with the sizes of `policy` in params.yaml")
+            raise DataError(
+                f"{path}: weight {PREFIX + name!r} belongs to no part of a policy with the sizes of `policy` in params.yaml"
+            )
         if weights[name].shape != own[name].shape:
             raise DataError(
                 f"{path}: weight {PREFIX + name!r} has shape {list(weights[name].shape)}; "
@@ -67,7 +90,11 @@ def _stored_weights(path: Path) -> dict[str, torch.Tensor]:
 def _untied(path: Path, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """`weights` without the copies of the token embeddings."""
     for name in TIED:
-        if name in weights and "shared.weight" in weights and not torch.equal(weights[name], weights["shared.weight"]):
+        if (
+            name in weights
+            and "shared.weight" in weights
+            and not torch.equal(weights[name], weights["shared.weight"])
+        ):
             raise DataError(
                 f"{path}: weight {PREFIX + name!r} differs from {PREFIX + 'shared.weight'!r}; a policy has one table of embeddings"
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from prorl.metrics.path_metrics import NON_ITEM
-from prorl.policy.prompts import Catalogue
+from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import ROOT
 
 
@@ -16,8 +16,9 @@ from prorl.semantic_ids.trie import ROOT
 class Unfinished:
     """The paths of a batch still being decoded.
 
-    All [r, ..]: the numbers of `prompt` and `rollout`, the items `forbidden` [r, f], the `node` in the trie within an item, the `item`
-    completed last and the tokens `unread` [r, u], which the decoder has not been given yet.
+    All [r, ..]: the numbers of `prompt` and `rollout`, the items `forbidden` [r, f], the `node` in the trie
+    within an item, the `item` completed last and the tokens `unread` [r, u], which the decoder has not been
+    given yet.
     """
 
     prompt: torch.Tensor
@@ -28,7 +29,9 @@ class Unfinished:
     unread: torch.Tensor
 
     @classmethod
-    def at_start(cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int) -> "Unfinished":
+    def at_start(
+        cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int
+    ) -> "Unfinished":
         """`m` paths for each history [b, h] and target [b], prompt by prompt."""
         b, device = len(history), history.device
         nothing = torch.zeros(b * m, dtype=torch.int64, device=device)
@@ -49,7 +52,10 @@ class Unfinished:
         return catalogue.allowed(self.node, level, self.forbidden, torch.full_like(self.prompt, t))
 
     def only_token(self, catalogue: Catalogue, level: int) -> torch.Tensor:
-        """The token [r] with which paths go on at `level` where the trie has no other, else 0. An item's first is always a choice."""
+        """The token [r] with which paths go on at `level` where the trie has no other, else 0.
+
+        An item's first is always a choice.
+        """
         if level == 0 or not catalogue.decoding.constrained:
             return torch.zeros_like(self.prompt)
         code = catalogue.trie.only_code[self.node]
@@ -60,8 +66,13 @@ class Unfinished:
         return replace(self, unread=self.unread[:, :0])
 
     def after(self, catalogue: Catalogue, level: int, token: torch.Tensor) -> "Unfinished":
-        """The same after `token` [r] at `level`: one code further, or with one more `item`, which is forbidden from then on."""
-        node, unread = catalogue.next_node(self.node, level, token), torch.cat([self.unread, token[:, None]], dim=1)
+        """The same after `token` [r] at `level`: one code further, or with one more `item`, which is
+        forbidden from then on.
+        """
+        node, unread = (
+            catalogue.next_node(self.node, level, token),
+            torch.cat([self.unread, token[:, None]], dim=1),
+        )
         if level < catalogue.n_levels - 1:
             return replace(self, node=node, unread=unread)
         item = catalogue.trie.leaf_item[node]

@@ -1,6 +1,7 @@
 """Plots as SVG text for a page: no file, no script, the same bytes for the same numbers.
 
-Lines of axes and all text take the page's own colour, so that one plot serves light and dark; the series' colours are readable on both.
+Lines of axes and all text take the page's own colour, so that one plot serves light and dark; the series'
+colours are readable on both.
 """
 
 import io
@@ -43,7 +44,15 @@ def line_plot(title: str, x_label: str, series: Series) -> Markup:
 
     def draw(axes: Axes) -> None:
         for colour, (name, (x, y)) in zip(_colours(len(series)), series.items(), strict=True):
-            axes.plot(x, y, color=colour, label=name, linewidth=1.6, marker="." if len(x) < 40 else None, markersize=4)
+            axes.plot(
+                x,
+                y,
+                color=colour,
+                label=name,
+                linewidth=1.6,
+                marker="." if len(x) < 40 else None,
+                markersize=4,
+            )
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _legend(axes, series)
@@ -51,15 +60,31 @@ def line_plot(title: str, x_label: str, series: Series) -> Markup:
     return _svg(title, draw)
 
 
-def interval_plot(title: str, groups: Sequence[str], series: dict[str, Sequence[tuple[float, float, float]]]) -> Markup:
-    """For each named series and each of `groups` a (mean, low, high): a point and its interval, groups side by side."""
+def interval_plot(
+    title: str, groups: Sequence[str], series: dict[str, Sequence[tuple[float, float, float]]]
+) -> Markup:
+    """For each named series and each of `groups` a (mean, low, high): a point and its interval, groups side
+    by side.
+    """
 
     def draw(axes: Axes) -> None:
-        for position, (colour, (name, points)) in enumerate(zip(_colours(len(series)), series.items(), strict=True)):
+        for position, (colour, (name, points)) in enumerate(
+            zip(_colours(len(series)), series.items(), strict=True)
+        ):
             x = [group + 0.16 * (position - (len(series) - 1) / 2) for group in range(len(groups))]
             means = [mean for mean, _, _ in points]
             spread = [[mean - low for mean, low, _ in points], [high - mean for mean, _, high in points]]
-            axes.errorbar(x, means, yerr=spread, color=colour, label=name, fmt="o", markersize=5, capsize=3, linewidth=1.4)
+            axes.errorbar(
+                x,
+                means,
+                yerr=spread,
+                color=colour,
+                label=name,
+                fmt="o",
+                markersize=5,
+                capsize=3,
+                linewidth=1.4,
+            )
         axes.set_xticks(range(len(groups)), groups)
         axes.set_xlim(-0.5, len(groups) - 0.5)
         _legend(axes, series)
@@ -67,14 +92,20 @@ def interval_plot(title: str, groups: Sequence[str], series: dict[str, Sequence[
     return _svg(title, draw)
 
 
-def bar_plot(title: str, x_label: str, positions: Sequence[int], series: dict[str, Sequence[float]]) -> Markup:
+def bar_plot(
+    title: str, x_label: str, positions: Sequence[int], series: dict[str, Sequence[float]]
+) -> Markup:
     """For each named series a bar at each of `positions`, side by side."""
 
     def draw(axes: Axes) -> None:
         width = 0.8 / len(series)
-        for index, (colour, (name, heights)) in enumerate(zip(_colours(len(series)), series.items(), strict=True)):
+        for index, (colour, (name, heights)) in enumerate(
+            zip(_colours(len(series)), series.items(), strict=True)
+        ):
             offset = width * (index - (len(series) - 1) / 2)
-            axes.bar([position + offset for position in positions], heights, width=width, color=colour, label=name)
+            axes.bar(
+                [position + offset for position in positions], heights, width=width, color=colour, label=name
+            )
         axes.set_xticks(positions)
         axes.set_xlabel(x_label)
         axes.grid(visible=False, axis="x")
@@ -93,27 +124,41 @@ def _legend(axes: Axes, series: dict) -> None:
 
 
 def _svg(title: str, draw: Callable[[Axes], None]) -> Markup:
-    """The figure that `draw` puts on empty axes. Its title seeds the ids, which must differ between the plots of a page."""
+    """The figure that `draw` puts on empty axes.
+
+    Its title seeds the ids, which must differ between the plots of a page.
+    """
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "svg.hashsalt": title}):
         figure = Figure(figsize=(4.4, 2.7))
         axes = figure.add_subplot()
         draw(axes)
         axes.set_title(title)
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            stream,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return Markup(_for_page(stream.getvalue(), title))  # matplotlib has escaped the text in it
 
 
 def _for_page(svg: str, title: str) -> str:
-    """The `<svg>` element alone: as wide as its place, in the page's colour and font, without metadata and ids nothing refers to."""
+    """The `<svg>` element alone: as wide as its place, in the page's colour and font, without metadata and
+    ids nothing refers to.
+    """
     svg = svg[svg.index("<svg") :]
     opening, rest = svg.split(">", 1)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
     label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     opening = opening.replace("<svg", f'<svg role="img" aria-label="{label}"')
     referred = set(re.findall(r"#([\w.-]+)", rest))
-    rest = re.sub(r' id="([\w.-]+)"', lambda found: found.group(0) if found.group(1) in referred else "", rest)
+    rest = re.sub(
+        r' id="([\w.-]+)"', lambda found: found.group(0) if found.group(1) in referred else "", rest
+    )
     rest = re.sub(r"<metadata>.*?</metadata>\s*", "", rest, flags=re.DOTALL)
     rest = re.sub(r"font-family: [^;\"]*;? ?", "", rest)
-    rest = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest)  # a hundredth of a point is invisible
+    rest = re.sub(
+        r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest
+    )  # a hundredth of a point is invisible
     return f"{opening}>{rest}".replace(PAGE_COLOUR, "currentColor").strip()

@@ -1,4 +1,6 @@
-"""What the report is made of: the stages' metrics, their training curves, and the greedy path of every test prompt."""
+"""What the report is made of: the stages' metrics, their training curves, and the greedy path of every test
+prompt.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ GREEDY_PATHS = pa.schema(
 
 @dataclass(frozen=True)
 class Curve:
-    """One training curve: `stage` (`simulator/SASRec`, `pretrain`, ..), `name` (`validation/loss`), steps and values."""
+    """One training curve: `stage` (`simulator/SASRec`, `pretrain`, ..), `name` (`validation/loss`), steps and
+    values.
+    """
 
     stage: str
     name: str
@@ -37,7 +41,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """All of it, for one data set. `simulators` maps a simulator's name to its metrics; `titles` an item to its title."""
+    """All of it, for one data set.
+
+    `simulators` maps a simulator's name to its metrics; `titles` an item to its title.
+    """
 
     dataset: str
     prepare: dict[str, Any]
@@ -54,7 +61,10 @@ class ReportInputs:
 
 
 def read_inputs(dataset: str, reports: Path, greedy: Path, items: Path) -> ReportInputs:
-    """Read the folder `reports` of `dataset`, the greedy paths and the items. Raises `DataError` naming a file that is not as needed."""
+    """Read the folder `reports` of `dataset`, the greedy paths and the items.
+
+    Raises `DataError` naming a file that is not as needed.
+    """
     stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison")
     described = read_frame(items, ITEMS)
     return ReportInputs(
@@ -68,7 +78,9 @@ def read_inputs(dataset: str, reports: Path, greedy: Path, items: Path) -> Repor
 
 
 def read_curves(folder: Path) -> list[Curve]:
-    """Every curve below `folder`, a tab-separated file with a column `step` and one named after the file, sorted by stage and name."""
+    """Every curve below `folder`, a tab-separated file with a column `step` and one named after the file,
+    sorted by stage and name.
+    """
     curves = []
     for path in sorted(folder.rglob("*.tsv")):
         stage, _, name = path.relative_to(folder).with_suffix("").as_posix().partition("/plots/metrics/")
@@ -77,6 +89,8 @@ def read_curves(folder: Path) -> list[Curve]:
         try:
             steps, values = [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: needed are columns 'step' and {path.stem!r} of numbers: {error!r}") from error
+            raise DataError(
+                f"{path}: needed are columns 'step' and {path.stem!r} of numbers: {error!r}"
+            ) from error
         curves.append(Curve(stage, name, steps, values))
     return curves

@@ -1,4 +1,6 @@
-"""The report of one data set as one self-contained HTML page: the same bytes for the same inputs, no script, nothing from elsewhere."""
+"""The report of one data set as one self-contained HTML page: the same bytes for the same inputs, no script,
+nothing from elsewhere.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,7 +31,10 @@ class ExamplePath:
 
 @dataclass(frozen=True)
 class Example:
-    """The greedy paths towards one target. The user's history stays out: the page is published with the code."""
+    """The greedy paths towards one target.
+
+    The user's history stays out: the page is published with the code.
+    """
 
     prompt: int
     target: str
@@ -39,7 +44,11 @@ class Example:
 def render(inputs: ReportInputs, settings: Report) -> str:
     """The page as HTML."""
     environment = Environment(
-        loader=PackageLoader("prorl.reports", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("prorl.reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     nearest = NEAREST.get(inputs.dataset)
     return environment.get_template("page.html.jinja").render(
@@ -79,7 +88,10 @@ def notes(inputs: ReportInputs) -> list[str]:
         )
     else:
         found.append("Pre-training was shown mined paths alone, as in the published recipe.")
-    stopped = {"flattened": "because validation loss had flattened", "max_steps": "at its largest allowed number of steps"}
+    stopped = {
+        "flattened": "because validation loss had flattened",
+        "max_steps": "at its largest allowed number of steps",
+    }
     pretrain, finetune = inputs.pretrain, inputs.finetune
     found.append(
         f"Pre-training stopped after {pretrain['steps']:,} steps {stopped[pretrain['stopped']]}; the checkpoint of step "
@@ -97,10 +109,16 @@ def _simulator_notes(inputs: ReportInputs) -> list[str]:
 
 
 def examples(inputs: ReportInputs, n: int) -> list[Example]:
-    """The greedy paths of all policies for `n` prompts at equal distances among the test prompts, metrics under the first simulator."""
-    judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(["prompt", "policy"])
+    """The greedy paths of all policies for `n` prompts at equal distances among the test prompts, metrics
+    under the first simulator.
+    """
+    judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(
+        ["prompt", "policy"]
+    )
     prompts = judged.prompt.unique()
-    chosen = prompts[np.linspace(0, len(prompts) - 1, min(n, len(prompts))).astype(int)] if len(prompts) else []
+    chosen = (
+        prompts[np.linspace(0, len(prompts) - 1, min(n, len(prompts))).astype(int)] if len(prompts) else []
+    )
     found = []
     for prompt in chosen:
         rows = judged[judged.prompt == prompt]
@@ -108,7 +126,10 @@ def examples(inputs: ReportInputs, n: int) -> list[Example]:
             ExamplePath(
                 row.policy,
                 [_title(inputs, item) for item in row.path],
-                ", ".join(f"{tables.label(name).split(',')[0]} {getattr(row, name):.{tables.decimals_of(name)}f}" for name in HEADLINE[:3]),
+                ", ".join(
+                    f"{tables.label(name).split(',')[0]} {getattr(row, name):.{tables.decimals_of(name)}f}"
+                    for name in HEADLINE[:3]
+                ),
             )
             for row in rows.itertuples()
         ]
@@ -125,31 +146,49 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
     policies, judges = list(inputs.evaluation), tables.judges(inputs)
     plots = []
     for metric in HEADLINE:
-        values = {policy: [inputs.evaluation[policy][judge][metric] for judge in judges] for policy in policies}
-        series = {policy: [(value["mean"], value["low"], value["high"]) for value in row] for policy, row in values.items()}
+        values = {
+            policy: [inputs.evaluation[policy][judge][metric] for judge in judges] for policy in policies
+        }
+        series = {
+            policy: [(value["mean"], value["low"], value["high"]) for value in row]
+            for policy, row in values.items()
+        }
         plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
         best = {policy: tables.numbered(inputs.evaluation[policy][judge], "rollout") for policy in policies}
-        series = {policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values]) for policy, values in best.items()}
+        series = {
+            policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
+            for policy, values in best.items()
+        }
         plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
     return plots
 
 
 def length_plot(greedy: pd.DataFrame) -> Markup:
-    """Shares of greedy paths by length; a path is the same under every simulator, so one simulator's rows are counted."""
+    """Shares of greedy paths by length; a path is the same under every simulator, so one simulator's rows are
+    counted.
+    """
     judged = greedy[greedy.simulator == greedy.simulator.min()]
     lengths = {policy: Counter(map(len, rows.path)) for policy, rows in judged.groupby("policy")}
     positions = range(max(max(counts) for counts in lengths.values()) + 1)
-    shares = {policy: [counts[length] / counts.total() for length in positions] for policy, counts in lengths.items()}
+    shares = {
+        policy: [counts[length] / counts.total() for length in positions]
+        for policy, counts in lengths.items()
+    }
     return bar_plot("Length of greedy paths", "items", positions, shares)
 
 
 def curve_plots(inputs: ReportInputs) -> list[Markup]:
-    """One plot for each quantity of each stage: training and validation, and all simulators, in the same plot."""
+    """One plot for each quantity of each stage: training and validation, and all simulators, in the same
+    plot.
+    """
     plots: dict[tuple[str, str], Series] = {}
     for curve in inputs.curves:
         stage, _, simulator = curve.stage.partition("/")
         part, _, quantity = curve.name.rpartition("/")
-        plots.setdefault((stage, quantity), {})[" ".join(filter(None, (simulator, part)))] = (curve.steps, curve.values)
+        plots.setdefault((stage, quantity), {})[" ".join(filter(None, (simulator, part)))] = (
+            curve.steps,
+            curve.values,
+        )
     in_order = sorted(plots.items(), key=lambda plot: (STAGES.index(plot[0][0]), plot[0]))
     return [line_plot(f"{stage}: {quantity}", "step", series) for (stage, quantity), series in in_order]

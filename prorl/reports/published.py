@@ -1,4 +1,5 @@
-"""Figures published for the method, and what differs from ours: for orientation, not for comparison digit by digit.
+"""Figures published for the method, and what differs from ours: for orientation, not for comparison digit by
+digit.
 
 Source: the paper of ProRL (ICML 2026, arXiv 2605.28293). Random targets, greedy paths, SASRec as simulator.
 """
@@ -60,7 +61,12 @@ PUBLISHED = {
 }
 
 # Our data set -> the published one that is the same or nearest to it.
-NEAREST = {"ml-100k": "MovieLens-1M", "ml-1m": "MovieLens-1M", "steam": "Steam", "amazon-books": "Amazon-Book"}
+NEAREST = {
+    "ml-100k": "MovieLens-1M",
+    "ml-1m": "MovieLens-1M",
+    "steam": "Steam",
+    "amazon-books": "Amazon-Book",
+}
 
 DIFFERENCES = [
     "Other users, items and simulators; a rank moves further where there are more items.",

@@ -61,7 +61,10 @@ def decimals_of(metric: str) -> int:
 
 def in_order(metrics: Iterable[str]) -> list[str]:
     """`metrics` in the order of `METRICS`, then any others by name."""
-    return sorted(metrics, key=lambda metric: (list(METRICS).index(metric) if metric in METRICS else len(METRICS), metric))
+    return sorted(
+        metrics,
+        key=lambda metric: (list(METRICS).index(metric) if metric in METRICS else len(METRICS), metric),
+    )
 
 
 def judges(inputs: ReportInputs) -> list[str]:
@@ -71,7 +74,11 @@ def judges(inputs: ReportInputs) -> list[str]:
 
 def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]]]:
     """(K, metrics) of every `way@K`, by growing K."""
-    return sorted((int(name.removeprefix(f"{way}@")), values) for name, values in judged.items() if name.startswith(f"{way}@"))
+    return sorted(
+        (int(name.removeprefix(f"{way}@")), values)
+        for name, values in judged.items()
+        if name.startswith(f"{way}@")
+    )
 
 
 def results(inputs: ReportInputs) -> list[Table]:
@@ -84,7 +91,10 @@ def results(inputs: ReportInputs) -> list[Table]:
         table = Table(f"Greedy paths, judged by {simulator}", ["", *policies, *differences])
         for metric in in_order(values[policies[0]]):
             cells = [with_interval(values[policy][metric], decimals_of(metric)) for policy in policies]
-            paired = [with_interval(pair[metric], decimals_of(metric)) if metric in pair else MISSING for pair in differences.values()]
+            paired = [
+                with_interval(pair[metric], decimals_of(metric)) if metric in pair else MISSING
+                for pair in differences.values()
+            ]
             table.rows.append([label(metric), *cells, *paired])
         tables.append(table)
     return tables
@@ -98,11 +108,17 @@ WAYS = {  # a way to decode -> what its table shows, and what its number is
 
 
 def other_ways(inputs: ReportInputs) -> list[Table]:
-    """For each way but greedy paths towards random targets, where there is any, and each simulator: the metrics of every policy.
+    """For each way but greedy paths towards random targets, where there is any, and each simulator: the
+    metrics of every policy.
 
     Of K paths the best counts, for each metric by itself.
     """
-    return [_numbered_table(inputs, way, simulator) for way in WAYS for simulator in judges(inputs) if _has(inputs, way, simulator)]
+    return [
+        _numbered_table(inputs, way, simulator)
+        for way in WAYS
+        for simulator in judges(inputs)
+        if _has(inputs, way, simulator)
+    ]
 
 
 def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:
@@ -111,21 +127,38 @@ def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:
 
 def _numbered_table(inputs: ReportInputs, way: str, simulator: str) -> Table:
     caption, counted = WAYS[way]
-    rows = {(policy, k): values for policy, judged in inputs.evaluation.items() for k, values in numbered(judged[simulator], way)}
+    rows = {
+        (policy, k): values
+        for policy, judged in inputs.evaluation.items()
+        for k, values in numbered(judged[simulator], way)
+    }
     metrics = in_order({metric for values in rows.values() for metric in values})
     table = Table(f"{caption}, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
     for (policy, k), values in rows.items():
-        table.rows.append([f"{policy}, {counted} = {k}", *(with_interval(values[metric], decimals_of(metric)) for metric in metrics)])
+        table.rows.append(
+            [
+                f"{policy}, {counted} = {k}",
+                *(with_interval(values[metric], decimals_of(metric)) for metric in metrics),
+            ]
+        )
     return table
 
 
 def simulators(inputs: ReportInputs) -> Table:
     """Next-item metrics of every simulator on validation and test users, beside popularity's."""
     metrics = ("mrr@10", "recall@10", "ndcg@10")
-    table = Table("Simulators against popularity", ["", *(f"{split} {metric}" for split in ("validation", "test") for metric in metrics)])
+    table = Table(
+        "Simulators against popularity",
+        ["", *(f"{split} {metric}" for split in ("validation", "test") for metric in metrics)],
+    )
     rows = {**inputs.simulators, "popularity": next(iter(inputs.simulators.values()))["popularity"]}
     for name, values in rows.items():
-        table.rows.append([name, *(number(values[split][metric], 4) for split in ("validation", "test") for metric in metrics)])
+        table.rows.append(
+            [
+                name,
+                *(number(values[split][metric], 4) for split in ("validation", "test") for metric in metrics),
+            ]
+        )
     return table
 
 
@@ -133,22 +166,34 @@ def data(inputs: ReportInputs) -> list[Table]:
     """What the raw logs held, what each filter took, and what was mined."""
     prepare, mine = inputs.prepare, inputs.mine
     counts = Table("From raw logs to users in splits", ["", "users", "items", "interactions"])
-    rows = {"raw": prepare["raw"], **{_words(name): taken for name, taken in prepare["dropped"].items()}, "kept": prepare["kept"]}
+    rows = {
+        "raw": prepare["raw"],
+        **{_words(name): taken for name, taken in prepare["dropped"].items()},
+        "kept": prepare["kept"],
+    }
     rows |= {f"{split} users": values for split, values in prepare["split"].items()}
     for name, values in rows.items():
         counts.rows.append([name, *(number(values.get(column)) for column in counts.columns[1:])])
-    instances = Table("Instances", ["", "count"], [[split, number(count)] for split, count in mine["instances"].items()])
-    instances.rows.extend([_words(key), number(mine[key])] for key in ("runs_too_short", "runs_too_long", "runs_open_at_end"))
+    instances = Table(
+        "Instances", ["", "count"], [[split, number(count)] for split, count in mine["instances"].items()]
+    )
+    instances.rows.extend(
+        [_words(key), number(mine[key])] for key in ("runs_too_short", "runs_too_long", "runs_open_at_end")
+    )
     return [counts, instances]
 
 
 def semantic_ids(inputs: ReportInputs) -> Table:
     """How good the codebooks are, one row per quantity."""
-    return Table("Semantic IDs", ["", "value"], [[_words(key), number(value)] for key, value in _flat(inputs.quantize)])
+    return Table(
+        "Semantic IDs", ["", "value"], [[_words(key), number(value)] for key, value in _flat(inputs.quantize)]
+    )
 
 
 def training(inputs: ReportInputs) -> list[Table]:
-    """Greedy metrics on validation prompts: after pre-training, where fine-tuning began, and its chosen checkpoint; and the centering."""
+    """Greedy metrics on validation prompts: after pre-training, where fine-tuning began, and its chosen
+    checkpoint; and the centering.
+    """
     after = {
         "pre-training": inputs.pretrain["validation"],
         "start of fine-tuning": inputs.finetune["validation_initial"],
@@ -156,7 +201,9 @@ def training(inputs: ReportInputs) -> list[Table]:
     }
     table = Table("Greedy metrics on validation prompts", ["", *after])
     for metric in in_order({metric for values in after.values() for metric in values}):
-        table.rows.append([label(metric), *(number(values.get(metric), decimals_of(metric)) for values in after.values())])
+        table.rows.append(
+            [label(metric), *(number(values.get(metric), decimals_of(metric)) for values in after.values())]
+        )
     centering = Table("Step rewards centered by", ["", "mean", "standard deviation"])
     for reward, values in inputs.finetune["centering"].items():
         centering.rows.append([label(reward), number(values["mean"], 4), number(values["std"], 4)])
@@ -165,9 +212,14 @@ def training(inputs: ReportInputs) -> list[Table]:
 
 def published(name: str) -> Table:
     """The published figures on the data set `name`."""
-    table = Table(f"Published on {name}; SASRec as simulator, random targets, greedy paths", ["", "IoI", "IoR", "CTR", "Coherence"])
+    table = Table(
+        f"Published on {name}; SASRec as simulator, random targets, greedy paths",
+        ["", "IoI", "IoR", "CTR", "Coherence"],
+    )
     for row in PUBLISHED[name]:
-        table.rows.append([row.method, number(row.ioi), f"{row.ior:,}", number(row.ctr), number(row.coherence)])
+        table.rows.append(
+            [row.method, number(row.ioi), f"{row.ior:,}", number(row.ctr), number(row.coherence)]
+        )
     return table
 
 

@@ -1,8 +1,10 @@
-"""Advantages of actions, with stopping as an action: the estimators that ProRL (arXiv 2605.28293) compares, ProRL's own among them.
+"""Advantages of actions, with stopping as an action: the estimators that ProRL (arXiv 2605.28293) compares,
+ProRL's own among them.
 
-An estimator takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the advantages [b, m, t+1],
-0 where a rollout does not act. A rollout's own reward is part of its baseline, as in the paper, so that with n rollouts in a baseline
-the expected gradient is (n - 1) / n of the true one. The estimator with a critic is `prorl.rl.critic`.
+An estimator takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives
+the advantages [b, m, t+1], 0 where a rollout does not act. A rollout's own reward is part of its baseline, as
+in the paper, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one. The
+estimator with a critic is `prorl.rl.critic`.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
 
@@ -21,7 +23,9 @@ def acting(length: torch.Tensor, max_length: int) -> torch.Tensor:
 
 
 def reward_to_go(rewards: torch.Tensor, gamma: float) -> torch.Tensor:
-    """G[t] = sum over l >= t of gamma^(l-t) r[l], [b, m, t+1] from [b, m, t]; the last, where nothing is left to come, is 0."""
+    """G[t] = sum over l >= t of gamma^(l-t) r[l], [b, m, t+1] from [b, m, t]; the last, where nothing is left
+    to come, is 0.
+    """
     to_go = [torch.zeros_like(rewards[..., 0])]
     for t in reversed(range(rewards.shape[-1])):
         to_go.append(rewards[..., t] + gamma * to_go[-1])
@@ -29,7 +33,9 @@ def reward_to_go(rewards: torch.Tensor, gamma: float) -> torch.Tensor:
 
 
 def reinforce(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-    """A[t] = G[0], the whole path's return at each of its actions, [b, m, t+1] (Williams 1992, without a baseline)."""
+    """A[t] = G[0], the whole path's return at each of its actions, [b, m, t+1] (Williams 1992, without a
+    baseline).
+    """
     return to_go[..., :1] * acts
 
 
@@ -41,8 +47,8 @@ def without_baseline(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
 def group_relative(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     """A[t] = G[0] - mean of G[0] over the prompt's rollouts, [b, m, t+1] (GRPO, Shao et al. 2024).
 
-    Not divided by their deviation, so that it differs from the other estimators in the baseline alone (as in Liu et al. 2025). Every
-    rollout acts at t = 0; one that acts nowhere has no part in the mean.
+    Not divided by their deviation, so that it differs from the other estimators in the baseline alone (as in
+    Liu et al. 2025). Every rollout acts at t = 0; one that acts nowhere has no part in the mean.
     """
     path_return, takes_part = to_go[..., :1], acts[..., :1]
     mean = (path_return * takes_part).sum(1, keepdim=True) / takes_part.sum(1, keepdim=True).clamp(min=1)
@@ -50,7 +56,8 @@ def group_relative(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
 
 
 def position_specific(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-    """A[t] = G[t] - mean of G[t] over the prompt's rollouts that act at t, [b, m, t+1]; 0 where a rollout does not act, or acts alone.
+    """A[t] = G[t] - mean of G[t] over the prompt's rollouts that act at t, [b, m, t+1]; 0 where a rollout
+    does not act, or acts alone.
 
     ProRL's PSAE.
     """

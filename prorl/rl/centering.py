@@ -1,8 +1,10 @@
-"""Stepwise reward centering (SRC): step rewards as deviations from their mean over a warm-up, so that one more step is worth 0 on average.
+"""Stepwise reward centering (SRC): step rewards as deviations from their mean over a warm-up, so that one
+more step is worth 0 on average.
 
-Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumulated online (Welford 1962, in the batch form of Chan,
-Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without centering (`none`, `fixed_offset`) the rewards are
-still divided by their standard deviation: an IoR counts ranks, and would drown the other two.
+Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumulated online (Welford 1962, in
+the batch form of Chan, Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without
+centering (`none`, `fixed_offset`) the rewards are still divided by their standard deviation: an IoR counts
+ranks, and would drown the other two.
 Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
@@ -43,7 +45,9 @@ class Moments:
         count = self.count + other.count
         delta = other.mean - self.mean
         share = other.count / count.clamp(min=1)
-        return Moments(count, self.mean + delta * share, self.squares + other.squares + delta**2 * self.count * share)
+        return Moments(
+            count, self.mean + delta * share, self.squares + other.squares + delta**2 * self.count * share
+        )
 
 
 def collected(rewards: StepRewards) -> dict[str, Moments]:
@@ -62,14 +66,22 @@ def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
     return scaled(values - moments.mean.to(values.dtype), moments)
 
 
-def centered(rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int) -> torch.Tensor:
-    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]), [b, m, t]; 0 behind the end of a path."""
+def centered(
+    rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int
+) -> torch.Tensor:
+    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]), [b, m, t]; 0 behind the end of a
+    path.
+    """
     z = {name: standardised(getattr(rewards, name), moments[name]) for name in REWARDS}
     return weighted(z, weights, max_length) * rewards.real
 
 
 def uncentered(
-    rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int, offset: float = 0.0
+    rewards: StepRewards,
+    moments: dict[str, Moments],
+    weights: RewardWeights,
+    max_length: int,
+    offset: float = 0.0,
 ) -> torch.Tensor:
     """The weighted sum of x / max(std, 0.1) less `offset`, [b, m, t]; 0 behind the end of a path.
 
@@ -81,4 +93,6 @@ def uncentered(
 
 def weighted(values: dict[str, torch.Tensor], weights: RewardWeights, max_length: int) -> torch.Tensor:
     """w_ctr / L_max ctr + w_ioi ioi + w_ior ior of `values`, each [b, m, t]."""
-    return weights.ctr / max_length * values["ctr"] + weights.ioi * values["ioi"] + weights.ior * values["ior"]
+    return (
+        weights.ctr / max_length * values["ctr"] + weights.ioi * values["ioi"] + weights.ior * values["ior"]
+    )

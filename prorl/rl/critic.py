@@ -1,7 +1,9 @@
-"""The critic of advantage actor-critic (A2C, Mnih et al. 2016): what a path is still worth, read from the decoder's state.
+"""The critic of advantage actor-critic (A2C, Mnih et al. 2016): what a path is still worth, read from the
+decoder's state.
 
-As ProRL (arXiv 2605.28293) compares it: two layers on the decoder state at an item boundary, a warm-up in which it learns alone, and a
-loss of its own weight beside the policy's. After the warm-up its loss reaches the decoder too, as in the source.
+As ProRL (arXiv 2605.28293) compares it: two layers on the decoder state at an item boundary, a warm-up in
+which it learns alone, and a loss of its own weight beside the policy's. After the warm-up its loss reaches
+the decoder too, as in the source.
 """
 
 from dataclasses import dataclass

@@ -7,11 +7,25 @@ import torch
 
 from prorl.rl.rewards import StepRewards, repeats
 
-ROLLOUT_SUMS = ("ioi", "ior", "ctr", "length", "length_square", "stopped", "steps", "repeats", "non_items", "distance", "pairs")
+ROLLOUT_SUMS = (
+    "ioi",
+    "ior",
+    "ctr",
+    "length",
+    "length_square",
+    "stopped",
+    "steps",
+    "repeats",
+    "non_items",
+    "distance",
+    "pairs",
+)
 
 
 def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
-    """Mean Jaccard distance [b] between the item sets of a prompt's paths `items` [b, m, t]; two empty paths are at distance 0."""
+    """Mean Jaccard distance [b] between the item sets of a prompt's paths `items` [b, m, t]; two empty paths
+    are at distance 0.
+    """
     first = (items > 0) & ~repeats(items)
     same = items[:, :, None, :, None] == items[:, None, :, None, :]
     common = (same & first[:, :, None, :, None] & first[:, None, :, None, :]).sum((-1, -2))
@@ -23,7 +37,9 @@ def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
 
 
 def rollout_sums(items: torch.Tensor, length: torch.Tensor, rewards: StepRewards) -> dict[str, torch.Tensor]:
-    """`ROLLOUT_SUMS` of paths `items` [b, m, t] of `length` [b, m] and their raw rewards, which add up over processes."""
+    """`ROLLOUT_SUMS` of paths `items` [b, m, t] of `length` [b, m] and their raw rewards, which add up over
+    processes.
+    """
     lengths, n_items = length.double(), (items > 0).double().sum(-1)
     sums = (
         rewards.ioi.double().sum(),
@@ -58,11 +74,12 @@ def rollout_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
 
 
 def gradient_variance(first: torch.Tensor, second: torch.Tensor, share: float) -> float:
-    """Total variance of the gradient `first + second` [w], from its parts by the rollouts of two halves of the prompts, `share` of them in
-    the first.
+    """Total variance of the gradient `first + second` [w], from its parts by the rollouts of two halves of
+    the prompts, `share` of them in the first.
 
-    share (1 - share) |first / share - second / (1 - share)|^2, that is |first - second|^2 for equal halves: the halves estimate the same
-    gradient, so what they differ by is noise, of the prompts' draw and of the rollouts'. Unbiased, since no baseline is shared by them.
+    share (1 - share) |first / share - second / (1 - share)|^2, that is |first - second|^2 for equal halves:
+    the halves estimate the same gradient, so what they differ by is noise, of the prompts' draw and of the
+    rollouts'. Unbiased, since no baseline is shared by them.
     """
     difference = first / share - second / (1 - share)
     return share * (1 - share) * torch.linalg.vector_norm(difference, dtype=torch.float64).item() ** 2

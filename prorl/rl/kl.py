@@ -1,4 +1,5 @@
-"""The anchor: Kullback-Leibler divergence to a reference policy, exact or estimated on samples, and a coefficient that follows a target.
+"""The anchor: Kullback-Leibler divergence to a reference policy, exact or estimated on samples, and a
+coefficient that follows a target.
 
 Shape key: `p` sampled actions, `r` tokens of one level, `c` choices of that level.
 """
@@ -7,13 +8,14 @@ from collections.abc import Callable
 
 import torch
 
-from prorl.policy.kernels import exponential
+from prorl.t5.kernels import exponential
 
 LARGEST_ERROR, GAIN = 0.2, 0.1  # Ziegler et al. 2019, section 2.2
 
 
 def exact_kl(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """KL(pi || pi_0) of each token, [r], summed over all choices: sum of pi (log pi - log pi_0), from log-probabilities [r, c].
+    """KL(pi || pi_0) of each token, [r], summed over all choices: sum of pi (log pi - log pi_0), from
+    log-probabilities [r, c].
 
     Both renormalise over the same mask; a masked choice (-inf in both) adds nothing.
     """
@@ -33,7 +35,8 @@ def k1(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def k2(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """(log pi - log pi_0)^2 / 2 of each sampled action, [p] (Schulman 2020).
 
-    Its mean is a biased, low-variance estimate of the KL. As a loss its expected gradient is that of KL(pi || pi_0).
+    Its mean is a biased, low-variance estimate of the KL. As a loss its expected gradient is that of KL(pi ||
+    pi_0).
     """
     return (log_probs - reference) ** 2 / 2
 
@@ -51,10 +54,11 @@ SAMPLED: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"k1"
 
 
 def adapted(coefficient: float, kl: float, target: float | None) -> float:
-    """The next step's coefficient: larger where `kl` is above `target`, smaller below; the same where there is no target.
+    """The next step's coefficient: larger where `kl` is above `target`, smaller below; the same where there
+    is no target.
 
-    A proportional controller in log space (Ziegler et al. 2019, section 2.2): times 1 + 0.1 clip(kl / target - 1, -0.2, 0.2). KL and target
-    are in nats per path.
+    A proportional controller in log space (Ziegler et al. 2019, section 2.2): times 1 + 0.1 clip(kl / target
+    - 1, -0.2, 0.2). KL and target are in nats per path.
     """
     if target is None:
         return coefficient

@@ -8,13 +8,13 @@ from accelerate import Accelerator
 from accelerate.utils import gather
 
 from prorl.config import Finetune
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Catalogue
+from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import REWARDS, Moments, collected
 from prorl.rl.critic import CriticLearner
 from prorl.rl.rewards import StepRewards
 from prorl.runtime import derived_seed
 from prorl.simulators.scoring import Simulator
+from prorl.t5.model import T5
 from prorl.training import adamw, pack, unpack
 
 MOMENT_PARTS = ("count", "mean", "squares")
@@ -25,9 +25,9 @@ class Learner:
     """A policy in training; `critic` is None where the estimator has none."""
 
     run: Accelerator
-    policy: T5Policy
+    policy: T5
     optimizer: torch.optim.Optimizer
-    reference: T5Policy
+    reference: T5
     catalogue: Catalogue
     simulator: Simulator
     settings: Finetune
@@ -36,7 +36,15 @@ class Learner:
     critic: CriticLearner | None
 
     @classmethod
-    def of(cls, run: Accelerator, policy: T5Policy, catalogue: Catalogue, simulator: Simulator, settings: Finetune, seed: int) -> "Learner":
+    def of(
+        cls,
+        run: Accelerator,
+        policy: T5,
+        catalogue: Catalogue,
+        simulator: Simulator,
+        settings: Finetune,
+        seed: int,
+    ) -> "Learner":
         """A learner at its first step, with `policy` as its own reference."""
         policy.to(run.device).eval()
         reference = copy.deepcopy(policy).requires_grad_(False)
@@ -63,9 +71,16 @@ class Learner:
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that changes, by name; the KL coefficient apart, which is a number."""
         tensors = {**pack("model", self.policy), **pack("optimizer", self.optimizer)}
-        tensors |= {f"moments/{name}/{part}": getattr(m, part) for name, m in self.moments.items() for part in MOMENT_PARTS}
+        tensors |= {
+            f"moments/{name}/{part}": getattr(m, part)
+            for name, m in self.moments.items()
+            for part in MOMENT_PARTS
+        }
         if self.critic is not None:
-            tensors |= {**pack("critic", self.critic.critic), **pack("critic_optimizer", self.critic.optimizer)}
+            tensors |= {
+                **pack("critic", self.critic.critic),
+                **pack("critic_optimizer", self.critic.optimizer),
+            }
         if self.settings.reference_reset is not None:
             tensors |= pack("reference", self.reference)
         return tensors
@@ -75,7 +90,8 @@ class Learner:
         unpack("model", self.policy, tensors)
         unpack("optimizer", self.optimizer, tensors)
         self.moments = {
-            name: Moments(*(tensors[f"moments/{name}/{part}"].to(self.run.device) for part in MOMENT_PARTS)) for name in REWARDS
+            name: Moments(*(tensors[f"moments/{name}/{part}"].to(self.run.device) for part in MOMENT_PARTS))
+            for name in REWARDS
         }
         self.kl_coefficient = kl_coefficient
         if self.critic is not None:

@@ -1,7 +1,8 @@
 """Step rewards: what each item of a path adds, from a simulator's scores at every prefix.
 
-Source: ProRL (arXiv 2605.28293) and its released code. IoI and IoR increments sum to the path's metric. A path may hold non-items (-1)
-where decoding is not constrained: the user does not see them, and they are penalised.
+Source: ProRL (arXiv 2605.28293) and its released code. IoI and IoR increments sum to the path's metric. A
+path may hold non-items (-1) where decoding is not constrained: the user does not see them, and they are
+penalised.
 Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
@@ -14,7 +15,8 @@ from prorl.simulators.scoring import Scores
 
 @dataclass(frozen=True)
 class StepRewards:
-    """Raw step rewards [b, m, t], 0 behind the end of a path; `real` [b, m, t] marks its items, `repeated` those it held before.
+    """Raw step rewards [b, m, t], 0 behind the end of a path; `real` [b, m, t] marks its items, `repeated`
+    those it held before.
 
     Non-items have no rewards and are not real until `penalised` makes them count.
     """
@@ -29,8 +31,8 @@ class StepRewards:
 def step_rewards(items: torch.Tensor, scores: Scores) -> StepRewards:
     """Rewards of paths `items` [b, m, t] (0 behind the end), from the scores at each position.
 
-    ioi[t] = log P(target | .. item t) - log P(target | .. item t-1); ior[t] = rank before - rank after; ctr[t] = acceptance of item t.
-    A repeated item keeps ioi and ior and gets ctr 0.
+    ioi[t] = log P(target | .. item t) - log P(target | .. item t-1); ior[t] = rank before - rank after;
+    ctr[t] = acceptance of item t. A repeated item keeps ioi and ior and gets ctr 0.
     """
     repeated = repeats(items)
     return StepRewards(
@@ -48,7 +50,8 @@ def lowest(rewards: StepRewards) -> torch.Tensor:
 
 
 def penalised(rewards: StepRewards, items: torch.Tensor, lowest: torch.Tensor) -> StepRewards:
-    """`rewards` with CTR -1 at the non-items of `items`, and IoI and IoR one below the `lowest` [2] of the whole batch, which then count.
+    """`rewards` with CTR -1 at the non-items of `items`, and IoI and IoR one below the `lowest` [2] of the
+    whole batch, which then count.
 
     Where the batch has no item at all, one below 0.
     """

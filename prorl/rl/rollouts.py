@@ -10,12 +10,12 @@ import torch
 
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
+from prorl.policy.catalogue import Catalogue, Paths
 from prorl.policy.decoding import keyed_uniforms, rollouts
-from prorl.policy.model import T5Policy
-from prorl.policy.prompts import Catalogue, Paths
 from prorl.rl.rewards import StepRewards, step_rewards
 from prorl.runtime import derived_seed
 from prorl.simulators.scoring import Simulator
+from prorl.t5.model import T5
 from prorl.tables import Instances
 
 
@@ -36,7 +36,9 @@ class Prompts:
 
 @dataclass(frozen=True)
 class PromptSource:
-    """The prompts of each training step: all instances in a new random order every epoch, with `mined`, `random` or `mixed` targets."""
+    """The prompts of each training step: all instances in a new random order every epoch, with `mined`,
+    `random` or `mixed` targets.
+    """
 
     instances: Instances
     sequences: Sequences
@@ -56,22 +58,42 @@ class PromptSource:
         return len(self.instances) // self.steps_per_epoch
 
     def at(self, step: int, device: torch.device) -> Prompts:
-        """The prompts of `step` (from 1): `per_step`, or a little fewer, so that an epoch's steps are alike and none is nearly empty."""
+        """The prompts of `step` (from 1): `per_step`, or a little fewer, so that an epoch's steps are alike
+        and none is nearly empty.
+        """
         epoch, place = divmod(step - 1, self.steps_per_epoch)
-        order = np.random.default_rng(derived_seed(self.seed, "prompt order", epoch)).permutation(len(self.instances))
+        order = np.random.default_rng(derived_seed(self.seed, "prompt order", epoch)).permutation(
+            len(self.instances)
+        )
         rows = np.array_split(order, self.steps_per_epoch)[place]
         target = self.instances.target[rows]
         if self.targets != "mined":
-            drawn = random_targets(self.sequences, self.instances.user[rows], self.n_items, derived_seed(self.seed, "targets", step))
+            drawn = random_targets(
+                self.sequences,
+                self.instances.user[rows],
+                self.n_items,
+                derived_seed(self.seed, "targets", step),
+            )
             target = drawn if self.targets == "random" else np.where(np.arange(len(rows)) % 2, drawn, target)
-        number, history, target = (torch.from_numpy(np.asarray(x)).long().to(device) for x in (rows, self.instances.history[rows], target))
+        number, history, target = (
+            torch.from_numpy(np.asarray(x)).long().to(device)
+            for x in (rows, self.instances.history[rows], target)
+        )
         return Prompts(number, history, target)
 
 
 def draw(
-    policy: T5Policy, catalogue: Catalogue, simulator: Simulator, prompts: Prompts, n_rollouts: int, temperature: float, seed: int
+    policy: T5,
+    catalogue: Catalogue,
+    simulator: Simulator,
+    prompts: Prompts,
+    n_rollouts: int,
+    temperature: float,
+    seed: int,
 ) -> tuple[Paths, StepRewards]:
-    """`n_rollouts` paths for each prompt and their step rewards; each path depends on `seed`, its prompt's number and its own alone."""
+    """`n_rollouts` paths for each prompt and their step rewards; each path depends on `seed`, its prompt's
+    number and its own alone.
+    """
     uniforms = keyed_uniforms(seed, prompts.number, n_rollouts, catalogue.n_tokens)
     paths = rollouts(policy, catalogue, prompts.history, prompts.target, uniforms, temperature)
     return paths, step_rewards(paths.items, simulator.score(prompts.history, paths.items, prompts.target))

@@ -16,13 +16,20 @@ from prorl.semantic_ids.rq_vae import rq_vae
 from prorl.semantic_ids.unique_ids import imported, require_unique, with_final_code
 from prorl.tables import DataError
 
-QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {"rq_kmeans": rq_kmeans, "rq_vae": rq_vae}
+QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {
+    "rq_kmeans": rq_kmeans,
+    "rq_vae": rq_vae,
+}
 
 
-def semantic_ids(vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int) -> tuple[np.ndarray, Quantised | None]:
-    """Codes [n, k] of the items `raw_ids` with `vectors` [n, d], no two alike, and what the quantiser made (None for imported codes).
+def semantic_ids(
+    vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int
+) -> tuple[np.ndarray, Quantised | None]:
+    """Codes [n, k] of the items `raw_ids` with `vectors` [n, d], no two alike, and what the quantiser made
+    (None for imported codes).
 
-    k is `n_codebooks`, and one more with `expand_final`. Raises `DataError` where codes are not, or cannot be made, unique.
+    k is `n_codebooks`, and one more with `expand_final`. Raises `DataError` where codes are not, or cannot be
+    made, unique.
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
@@ -32,14 +39,21 @@ def semantic_ids(vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize
     quantised = QUANTISERS[settings.method](vectors, settings, seed)
     if settings.expand_final:
         return with_final_code(quantised.codes, settings.codebook_size), quantised
-    require_unique(quantised.codes, raw_ids, remedy="set quantize.expand_final, or quantize.balanced, to tell them apart")
+    require_unique(
+        quantised.codes, raw_ids, remedy="set quantize.expand_final, or quantize.balanced, to tell them apart"
+    )
     return quantised.codes, quantised
 
 
 def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:
-    """What the semantic IDs come from, for people: the embedding model, and the quantiser; of imports the file's name."""
+    """What the semantic IDs come from, for people: the embedding model, and the quantiser; of imports the
+    file's name.
+    """
     if quantize.import_ is not None:
         file = Path(quantize.import_).name
-        return {"embedding_model": f"unknown, semantic IDs imported from {file}", "quantiser": f"imported from {file}"}
+        return {
+            "embedding_model": f"unknown, semantic IDs imported from {file}",
+            "quantiser": f"imported from {file}",
+        }
     model = f"imported from {Path(embed.import_.vectors).name}" if embed.import_ else embed.model
     return {"embedding_model": model, "quantiser": quantize.method}

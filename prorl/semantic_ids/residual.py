@@ -1,8 +1,10 @@
-"""Residual quantisation: each level's code is the nearest vector of its codebook to what the levels before left over.
+"""Residual quantisation: each level's code is the nearest vector of its codebook to what the levels before
+left over.
 
     r[0] = x,   code[l] = argmin_c |r[l] - codebook[l][c]|^2,   r[l + 1] = r[l] - codebook[l][code[l]]
 
-A codebook is [c, d]; levels may differ in c, since a level cannot use more codes than it has distinct residuals.
+A codebook is [c, d]; levels may differ in c, since a level cannot use more codes than it has distinct
+residuals.
 Shape key: `n` items, `l` levels, `c` codes of a level, `d` components of a vector.
 """
 
@@ -17,7 +19,9 @@ CHUNK = 16384  # vectors compared with a codebook at a time
 
 @dataclass(frozen=True)
 class Quantised:
-    """What a quantiser makes of vectors [n, d]: codes [n, l], their reconstruction [n, d], and the tensors worth keeping by name."""
+    """What a quantiser makes of vectors [n, d]: codes [n, l], their reconstruction [n, d], and the tensors
+    worth keeping by name.
+    """
 
     codes: np.ndarray
     reconstruction: np.ndarray
@@ -32,11 +36,15 @@ def squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     """The code [n] of the nearest vector of `codebook`, the lowest of equals."""
     starts = range(0, len(vectors), CHUNK)
-    return np.concatenate([squared_distances(vectors[start : start + CHUNK], codebook).argmin(axis=1) for start in starts])
+    return np.concatenate(
+        [squared_distances(vectors[start : start + CHUNK], codebook).argmin(axis=1) for start in starts]
+    )
 
 
 def residual_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray], balanced: bool) -> np.ndarray:
-    """Codes [n, l] of `vectors`; with `balanced`, the last level by `told_apart` instead of by nearness alone."""
+    """Codes [n, l] of `vectors`; with `balanced`, the last level by `told_apart` instead of by nearness
+    alone.
+    """
     residuals, levels = np.asarray(vectors, dtype=np.float32), []
     for codebook in codebooks:
         levels.append(nearest(residuals, codebook))
@@ -49,8 +57,9 @@ def residual_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray], balance
 def told_apart(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Last codes [n] that tell apart items with the same leading codes, at the least total squared distance.
 
-    Only groups in which the nearest codes `codes` [n, l] collide change. In a group of m items, more than there are codes, no
-    code is used more than ceil(m / c) times. Source: the uniform semantic mapping of LC-Rec (Zheng et al., 2024), solved exactly per group.
+    Only groups in which the nearest codes `codes` [n, l] collide change. In a group of m items, more than
+    there are codes, no code is used more than ceil(m / c) times. Source: the uniform semantic mapping of
+    LC-Rec (Zheng et al., 2024), solved exactly per group.
     """
     last = codes[:, -1].copy()
     _, group = np.unique(codes[:, :-1], axis=0, return_inverse=True)

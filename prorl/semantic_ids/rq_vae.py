@@ -3,12 +3,15 @@
     z = encoder(x),   q = the sum over levels of e[l],
     loss = |x - decoder(q)|^2 + sum over levels of |sg(r[l]) - e[l]|^2 + commitment |r[l] - sg(e[l])|^2
 
-r[l] is the residual of z at level l, e[l] its nearest vector, sg stops the gradient; the decoder's gradient passes q straight to z.
-Codebooks start from a residual k-means of the untrained latents, and codes that no vector used for a while start anew from
-random residuals. Inputs are scaled to a standard deviation of 1. It runs on the CPU, whose results repeat bit for bit.
+r[l] is the residual of z at level l, e[l] its nearest vector, sg stops the gradient; the decoder's gradient
+passes q straight to z. Codebooks start from a residual k-means of the untrained latents, and codes that no
+vector used for a while start anew from random residuals. Inputs are scaled to a standard deviation of 1. It
+runs on the CPU, whose results repeat bit for bit.
 
-Source: RQ-VAE (Lee et al., 2022) as TIGER (Rajput et al., 2023) uses it for semantic IDs; dead codes after SoundStream (2021).
-Shape key: `b` vectors of a batch, `n` items, `l` levels, `c` codes, `e` components of a vector, `d` of a latent.
+Source: RQ-VAE (Lee et al., 2022) as TIGER (Rajput et al., 2023) uses it for semantic IDs; dead codes after
+SoundStream (2021).
+Shape key: `b` vectors of a batch, `n` items, `l` levels, `c` codes, `e` components of a vector, `d` of a
+latent.
 """
 
 from dataclasses import replace
@@ -41,14 +44,20 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = mlp(sizes), mlp(sizes[::-1])
         self.codebooks = nn.ParameterList(codebooks)
 
-    def forward(self, x: torch.Tensor, commitment: float) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """The loss of `x` [b, e], and of each level the residuals [b, d] it met and the codes [b] it gave them."""
+    def forward(
+        self, x: torch.Tensor, commitment: float
+    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+        """The loss of `x` [b, e], and of each level the residuals [b, d] it met and the codes [b] it gave
+        them.
+        """
         z = self.encoder(x)
         residual, loss, residuals, codes = z, x.new_zeros(()), [], []
         for codebook in self.codebooks:
             code = torch.cdist(residual.detach(), codebook.detach()).argmin(dim=1)
             chosen = codebook[code]
-            loss = loss + mse_loss(chosen, residual.detach()) + commitment * mse_loss(residual, chosen.detach())
+            loss = (
+                loss + mse_loss(chosen, residual.detach()) + commitment * mse_loss(residual, chosen.detach())
+            )
             residuals.append(residual.detach())
             codes.append(code)
             residual = residual - chosen.detach()
@@ -57,7 +66,9 @@ class Autoencoder(nn.Module):
 
 
 def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
-    """Codes of `vectors` [n, e] by an RQ-VAE trained on them for `settings.rq_vae.steps` steps, the learning rate falling to 0."""
+    """Codes of `vectors` [n, e] by an RQ-VAE trained on them for `settings.rq_vae.steps` steps, the learning
+    rate falling to 0.
+    """
     sizes = settings.rq_vae
     scale = float(np.std(vectors, dtype=np.float64)) or 1.0
     inputs = torch.from_numpy(np.asarray(vectors / scale, dtype=np.float32))
@@ -74,7 +85,9 @@ def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
         codebooks = [codebook.numpy() for codebook in model.codebooks]
         codes = residual_codes(model.encoder(inputs).numpy(), codebooks, settings.balanced)
         decoded = model.decoder(torch.from_numpy(reconstruct(codes, codebooks))).numpy()
-    tensors = {name.replace("codebooks.", "codebook_"): tensor.numpy() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name.replace("codebooks.", "codebook_"): tensor.numpy() for name, tensor in model.state_dict().items()
+    }
     return Quantised(codes, decoded * scale, {**tensors, "scale": np.array([scale], dtype=np.float32)})
 
 
@@ -85,7 +98,9 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
     """
     sizes = settings.rq_vae
     optimizer = torch.optim.AdamW(model.parameters(), lr=sizes.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=sizes.steps)
+    schedule = torch.optim.lr_scheduler.LinearLR(
+        optimizer, start_factor=1.0, end_factor=0.0, total_iters=sizes.steps
+    )
     order = torch.empty(0, dtype=torch.int64)
     reseed_every = max(RESEED_EVERY, -(-len(inputs) // sizes.batch_size))
     used = [torch.zeros(len(codebook), dtype=torch.bool) for codebook in model.codebooks]
@@ -111,7 +126,11 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
 
 
 @torch.no_grad()
-def reseed_dead_codes(codebook: torch.Tensor, residuals: torch.Tensor, alive: torch.Tensor, generator: torch.Generator) -> None:
-    """Put random rows of `residuals` [b, d] in place of the vectors of `codebook` [c, d] that are not `alive` [c]."""
+def reseed_dead_codes(
+    codebook: torch.Tensor, residuals: torch.Tensor, alive: torch.Tensor, generator: torch.Generator
+) -> None:
+    """Put random rows of `residuals` [b, d] in place of the vectors of `codebook` [c, d] that are not `alive`
+    [c].
+    """
     dead = (~alive).nonzero()[:, 0]
     codebook[dead] = residuals[torch.randint(len(residuals), (len(dead),), generator=generator)]

@@ -1,4 +1,5 @@
-"""How good a codebook is: collisions, even use of codes, reconstruction error, and whether codes mean something.
+"""How good a codebook is: collisions, even use of codes, reconstruction error, and whether codes mean
+something.
 
 Shape key: `n` items, `l` levels, `d` components of a vector.
 """
@@ -24,23 +25,38 @@ def perplexity(codes: np.ndarray) -> float:
 
 
 def code_statistics(codes: np.ndarray) -> dict[str, Any]:
-    """Collisions among quantiser codes [n, l] (final code left out), and per level the codes used and their perplexity."""
+    """Collisions among quantiser codes [n, l] (final code left out), and per level the codes used and their
+    perplexity.
+    """
     _, sizes = np.unique(codes, axis=0, return_counts=True)
     levels = {
-        f"level_{level + 1}": {"used_codes": len(np.unique(codes[:, level])), "perplexity": perplexity(codes[:, level])}
+        f"level_{level + 1}": {
+            "used_codes": len(np.unique(codes[:, level])),
+            "perplexity": perplexity(codes[:, level]),
+        }
         for level in range(codes.shape[1])
     }
-    return {**levels, "items": len(codes), "distinct_share": len(sizes) / len(codes), "largest_group": int(sizes.max())}
+    return {
+        **levels,
+        "items": len(codes),
+        "distinct_share": len(sizes) / len(codes),
+        "largest_group": int(sizes.max()),
+    }
 
 
 def reconstruction_error(vectors: np.ndarray, reconstruction: np.ndarray) -> float:
-    """Squared distance of `reconstruction` [n, d] from `vectors` [n, d] over that of their mean: the share of variance lost."""
+    """Squared distance of `reconstruction` [n, d] from `vectors` [n, d] over that of their mean: the share of
+    variance lost.
+    """
     lost = ((vectors - reconstruction) ** 2).sum(dtype=np.float64)
     return float(lost / ((vectors - vectors.mean(axis=0)) ** 2).sum(dtype=np.float64))
 
 
-def attribute_overlap(attributes: Sequence[Sequence[str]], groups: np.ndarray, rng: np.random.Generator) -> float | None:
-    """Mean Jaccard overlap of the attributes of two different items of the same group, over `N_PAIRS` random pairs.
+def attribute_overlap(
+    attributes: Sequence[Sequence[str]], groups: np.ndarray, rng: np.random.Generator
+) -> float | None:
+    """Mean Jaccard overlap of the attributes of two different items of the same group, over `N_PAIRS` random
+    pairs.
 
     Two items without attributes overlap by 0. None if no two items share a group.
     """
@@ -61,13 +77,21 @@ def attribute_overlap(attributes: Sequence[Sequence[str]], groups: np.ndarray, r
 
 
 def semantic_id_statistics(
-    codes: np.ndarray, attributes: Sequence[Sequence[str]], vectors: np.ndarray, quantised: Quantised | None, seed: int
+    codes: np.ndarray,
+    attributes: Sequence[Sequence[str]],
+    vectors: np.ndarray,
+    quantised: Quantised | None,
+    seed: int,
 ) -> dict[str, Any]:
-    """All of the above for quantiser codes [n, l] of `vectors` [n, d]; imported codes, without codebooks, have no error (None)."""
+    """All of the above for quantiser codes [n, l] of `vectors` [n, d]; imported codes, without codebooks,
+    have no error (None).
+    """
     rng = np.random.default_rng(derived_seed(seed, "attribute_overlap"))
     return {
         **code_statistics(codes),
-        "reconstruction_error": reconstruction_error(vectors, quantised.reconstruction) if quantised else None,
+        "reconstruction_error": reconstruction_error(vectors, quantised.reconstruction)
+        if quantised
+        else None,
         "attribute_overlap": {
             "same_level_1_code": attribute_overlap(attributes, codes[:, 0], rng),
             "any_two_items": attribute_overlap(attributes, np.zeros(len(codes), dtype=np.int64), rng),

@@ -15,11 +15,11 @@ DEAD, ROOT = 0, 1
 class Trie:
     """Codes of items as a prefix tree.
 
-    next_node [inner nodes, c] int32: the node behind a code, `DEAD` where no item goes on so; the leaves, numbered last, have no row.
-    only_code [inner nodes] int64: the code that leads on from a node where there is no other, else -1.
-    n_items_below [nodes] int32: items under a node; 0 under `DEAD`.
-    leaf_item [nodes] int64: the item a full code ends at, else 0.
-    item_codes [n+1, k] int64 and item_parents [n+1, k] int32: each item's codes, and the node before each of them (-1 for item 0).
+    next_node [inner nodes, c] int32: the node behind a code, `DEAD` where no item goes on so; the leaves,
+    numbered last, have no row. only_code [inner nodes] int64: the code that leads on from a node where there
+    is no other, else -1. n_items_below [nodes] int32: items under a node; 0 under `DEAD`. leaf_item [nodes]
+    int64: the item a full code ends at, else 0. item_codes [n+1, k] int64 and item_parents [n+1, k] int32:
+    each item's codes, and the node before each of them (-1 for item 0).
     """
 
     next_node: torch.Tensor
@@ -46,7 +46,10 @@ class Trie:
 
     @classmethod
     def from_codes(cls, codes: np.ndarray, codebook_size: int) -> "Trie":
-        """The trie of `codes` [n, k], row i being item i + 1. Raises `ValueError` if two items share all codes."""
+        """The trie of `codes` [n, k], row i being item i + 1.
+
+        Raises `ValueError` if two items share all codes.
+        """
         codes = np.asarray(codes, dtype=np.int64)
         n, n_levels = codes.shape
         parents = np.full((n + 1, n_levels), -1, dtype=np.int32)
@@ -62,7 +65,9 @@ class Trie:
             order = np.argsort(node, kind="stable")
             first = order[np.flatnonzero(np.diff(node[order]) == 0)[0]]
             twin = order[np.flatnonzero(np.diff(node[order]) == 0)[0] + 1]
-            raise ValueError(f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; every item needs its own")
+            raise ValueError(
+                f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; every item needs its own"
+            )
         next_node = np.zeros((n_nodes - n, codebook_size), dtype=np.int32)  # 1 KiB for each node of 256 codes
         edge = np.concatenate(edges)
         next_node.reshape(-1)[edge] = np.arange(2, n_nodes)
@@ -75,14 +80,20 @@ class Trie:
         leaf_item = np.zeros(n_nodes, dtype=np.int64)
         leaf_item[node] = np.arange(1, n + 1)
         item_codes = np.concatenate([np.zeros((1, n_levels), dtype=np.int64), codes])
-        return cls(*(torch.from_numpy(table) for table in (next_node, only_code, below, leaf_item, item_codes, parents)))
+        return cls(
+            *(
+                torch.from_numpy(table)
+                for table in (next_node, only_code, below, leaf_item, item_codes, parents)
+            )
+        )
 
     def to(self, device: torch.device) -> "Trie":
         """The same tables on `device`."""
         return Trie(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def allowed_codes(self, node: torch.Tensor, level: int, forbidden: torch.Tensor) -> torch.Tensor:
-        """Codes [r, c] that lead from `node` [r] at `level` to at least one item that is not among `forbidden` [r, f].
+        """Codes [r, c] that lead from `node` [r] at `level` to at least one item that is not among
+        `forbidden` [r, f].
 
         Each row of `forbidden` names an item at most once; 0 is ignored.
         """

@@ -40,29 +40,41 @@ def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> No
     repeated = np.flatnonzero(first[group] != np.arange(len(codes)))
     if len(repeated):
         one, other = raw_ids[first[group[repeated[0]]]], raw_ids[repeated[0]]
-        raise DataError(f"items {one!r} and {other!r} have the same codes {codes[repeated[0]].tolist()}; {remedy}")
+        raise DataError(
+            f"items {one!r} and {other!r} have the same codes {codes[repeated[0]].tolist()}; {remedy}"
+        )
 
 
 def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int) -> np.ndarray:
     """Codes [n, k] made elsewhere, from a JSON object of raw item id -> list of `n_levels` codes.
 
-    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file that is no such
-    object, a missing item, a list of another length, a code that is no whole number or outside 0..`codebook_size` - 1, and two
-    items with the same codes.
+    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file that
+    is no such object, a missing item, a list of another length, a code that is no whole number or outside
+    0..`codebook_size` - 1, and two items with the same codes.
     """
     try:
         codes_of = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"quantize.import: {error}") from error
     if not isinstance(codes_of, dict):
-        raise DataError(f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes")
+        raise DataError(
+            f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
+        )
     missing = [raw_id for raw_id in raw_ids if raw_id not in codes_of]
     if missing:
-        raise DataError(f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}")
+        raise DataError(
+            f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}"
+        )
     for raw_id in raw_ids:
         codes = codes_of[raw_id]
-        if not isinstance(codes, list) or len(codes) != n_levels or not all(type(code) is int for code in codes):
-            raise DataError(f"{path}: item {raw_id!r}: got {codes!r}, allowed: a list of {n_levels} whole numbers")
+        if (
+            not isinstance(codes, list)
+            or len(codes) != n_levels
+            or not all(type(code) is int for code in codes)
+        ):
+            raise DataError(
+                f"{path}: item {raw_id!r}: got {codes!r}, allowed: a list of {n_levels} whole numbers"
+            )
         if not all(0 <= code < codebook_size for code in codes):
             raise DataError(f"{path}: item {raw_id!r}: got codes {codes}, allowed: 0..{codebook_size - 1}")
     codes = np.array([codes_of[raw_id] for raw_id in raw_ids])
@@ -72,12 +84,19 @@ def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: i
 
 def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) -> None:
     """Write codes [n, k] and their tokens as the table of semantic IDs."""
-    rows = {"item": np.arange(1, len(codes) + 1), "codes": codes.tolist(), "tokens": vocabulary.tokens(codes).tolist()}
+    rows = {
+        "item": np.arange(1, len(codes) + 1),
+        "codes": codes.tolist(),
+        "tokens": vocabulary.tokens(codes).tolist(),
+    }
     write_table(path, pa.table(rows), SEMANTIC_IDS)
 
 
 def read_semantic_ids(path: Path) -> np.ndarray:
-    """Codes [n, k], row i of item i + 1. Raises `DataError` for items that are not 1..n in order, or that differ in k."""
+    """Codes [n, k], row i of item i + 1.
+
+    Raises `DataError` for items that are not 1..n in order, or that differ in k.
+    """
     table = read_table(path, SEMANTIC_IDS)
     if not np.array_equal(table["item"], np.arange(1, table.num_rows + 1)):
         raise DataError(f"{path}: items must be 1..{table.num_rows}, in order")

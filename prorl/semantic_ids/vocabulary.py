@@ -1,8 +1,9 @@
 """Token ids of semantic IDs: item <-> codes <-> tokens.
 
-An item has K codes, one per level. Id 0 is padding and decoder start; code c of level l is `1 + codebook_size * l + c`; then one
-reserved id and EOS. With 4 levels of 256 codes: 1025 reserved, EOS 1026, 1,027 ids in all, as in the released code of ProRL.
-With `separate` target tokens, code ids of the *target* in the encoder's input are moved past EOS: token t becomes `eos + t`.
+An item has K codes, one per level. Id 0 is padding and decoder start; code c of level l is `1 + codebook_size
+* l + c`; then one reserved id and EOS. With 4 levels of 256 codes: 1025 reserved, EOS 1026, 1,027 ids in all,
+as in the released code of ProRL. With `separate` target tokens, code ids of the *target* in the encoder's
+input are moved past EOS: token t becomes `eos + t`.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ class Vocabulary:
         return self.size + self.n_codes
 
     def tokens(self, codes: np.ndarray) -> np.ndarray:
-        """Token ids [.., k] of codes [.., k]. Raises `ValueError` for a code outside its level or a wrong number of levels."""
+        """Token ids [.., k] of codes [.., k].
+
+        Raises `ValueError` for a code outside its level or a wrong number of levels.
+        """
         codes = np.asarray(codes)
         if codes.shape[-1] != self.n_levels:
             raise ValueError(f"codes have {codes.shape[-1]} levels, the vocabulary {self.n_levels}")
@@ -49,7 +53,10 @@ class Vocabulary:
         return (1 + self.codebook_size * np.arange(self.n_levels) + codes).astype(np.int32)
 
     def codes(self, tokens: np.ndarray) -> np.ndarray:
-        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`. Raises `ValueError` for a token outside its level."""
+        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`.
+
+        Raises `ValueError` for a token outside its level.
+        """
         codes = np.asarray(tokens) - 1 - self.codebook_size * np.arange(self.n_levels)
         if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
             raise ValueError("a token lies outside the ids of its level")

@@ -1,10 +1,13 @@
-"""The only door to RecBole: its model classes as plain modules, without its data layer, configuration or trainer.
+"""The only door to RecBole: its model classes as plain modules, without its data layer, configuration or
+trainer.
 
-Importing any of RecBole's sequential models imports all of them, and one, SINE, switches autograd's anomaly detection on for the
-whole process, which makes every backward pass five to ten times slower. The setting is put back right after the import here.
+Importing any of RecBole's sequential models imports all of them, and one, SINE, switches autograd's anomaly
+detection on for the whole process, which makes every backward pass five to ten times slower. The setting is
+put back right after the import here.
 
-RecBole's own `forward` returns the state after the last item alone. `extend` returns the state after *every* item, in one causal
-pass with the same weights, and can continue from the memory of an earlier pass, so that a history is encoded once for many paths.
+RecBole's own `forward` returns the state after the last item alone. `extend` returns the state after *every*
+item, in one causal pass with the same weights, and can continue from the memory of an earlier pass, so that a
+history is encoded once for many paths.
 """
 
 import dataclasses
@@ -17,8 +20,8 @@ from torch import nn
 from prorl.config import GRU4RecSizes, SASRecSizes
 
 _anomaly_detection = torch.is_anomaly_enabled()
-from recbole.model.sequential_recommender.gru4rec import GRU4Rec  # noqa: E402
-from recbole.model.sequential_recommender.sasrec import SASRec  # noqa: E402
+from recbole.model.sequential_recommender.gru4rec import GRU4Rec
+from recbole.model.sequential_recommender.sasrec import SASRec
 
 torch.autograd.set_detect_anomaly(_anomaly_detection)
 
@@ -36,7 +39,9 @@ class ItemCount:
 
 
 def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict[str, Any]:
-    """The configuration that RecBole's models read: `sizes`, histories of at most `max_length` items, and RecBole's names of fields."""
+    """The configuration that RecBole's models read: `sizes`, histories of at most `max_length` items, and
+    RecBole's names of fields.
+    """
     names = {
         "USER_ID_FIELD": "user_id",
         "ITEM_ID_FIELD": "item_id",
@@ -57,10 +62,13 @@ class CausalSASRec(SASRec):
         super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
         if sizes.hidden_act == "gelu":
             for layer in self.trm_encoder.layer:
-                layer.feed_forward.intermediate_act_fn = F.gelu  # the same function as RecBole's five operations, in one
+                layer.feed_forward.intermediate_act_fn = (
+                    F.gelu
+                )  # the same function as RecBole's five operations, in one
 
     def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
-        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of both.
+        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of
+        both.
 
         Padding (0) may stand at the end alone. Raises `ValueError` beyond `max_length` items.
         """
@@ -72,12 +80,16 @@ class CausalSASRec(SASRec):
         return self._read(items, positions, causal, memory)
 
     def branch(self, items: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
-        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what `follow` goes on from."""
+        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what
+        `follow` goes on from.
+        """
         past, c = memory[0][0].shape[2], items.shape[1]
         self._refuse_beyond_longest(past + 1)
         positions = torch.full((1,), past, device=items.device)
         # Each sees what is past, and of the others only itself.
-        seen = torch.cat([torch.ones(c, past, dtype=torch.bool), torch.eye(c, dtype=torch.bool)], dim=1).to(items.device)
+        seen = torch.cat([torch.ones(c, past, dtype=torch.bool), torch.eye(c, dtype=torch.bool)], dim=1).to(
+            items.device
+        )
         return self._read(items, positions, seen, memory)
 
     @staticmethod
@@ -94,8 +106,12 @@ class CausalSASRec(SASRec):
         if length > self.max_seq_length:
             raise ValueError(f"SASRec reads at most {self.max_seq_length} items, got {length}")
 
-    def _read(self, items: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
-        """States of `items` [b, s] at `positions`, each attending to those of memory and items that are `seen` [s, past + s]."""
+    def _read(
+        self, items: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, memory: Memory
+    ) -> tuple[torch.Tensor, Memory]:
+        """States of `items` [b, s] at `positions`, each attending to those of memory and items that are
+        `seen` [s, past + s].
+        """
         x = self.item_embedding(items) + self.position_embedding(positions)
         x = self.dropout(self.LayerNorm(x))
         extended = []
@@ -128,7 +144,8 @@ class CausalGRU4Rec(GRU4Rec):
         super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
 
     def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
-        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of both.
+        """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of
+        both.
 
         Padding (0) may stand at the end alone; the memory of a padded sequence is not to be continued.
         """
@@ -136,7 +153,9 @@ class CausalGRU4Rec(GRU4Rec):
         return self.dense(states), memory
 
     def branch(self, items: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
-        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what `follow` goes on from."""
+        """States [b, c, d] after each of `items` [b, c], every one of them the next after `memory`; and what
+        `follow` goes on from.
+        """
         b, c = items.shape
         states, branches = self.extend(items.reshape(-1, 1), memory.repeat_interleave(c, dim=1))
         return states.view(b, c, -1), branches.unflatten(1, (b, c))

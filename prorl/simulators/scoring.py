@@ -1,10 +1,12 @@
-"""What a simulator says of a path: log P(target), rank(target) and acceptance, at every prefix, in one causal pass.
+"""What a simulator says of a path: log P(target), rank(target) and acceptance, at every prefix, in one causal
+pass.
 
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d` simulator state, `n` items.
 
-`Simulator` is the protocol that rewards and evaluation need; a recommender of your own takes RecBole's place by having `score`.
-`InnerProductSimulator` implements it for any causal model whose score of an item is an inner product of state and item vector, and
-also ranks candidates for the next step, which the search for paths needs.
+`Simulator` is the protocol that rewards and evaluation need; a recommender of your own takes RecBole's place
+by having `score`. `InnerProductSimulator` implements it for any causal model whose score of an item is an
+inner product of state and item vector, and also ranks candidates for the next step, which the search for
+paths needs.
 """
 
 import dataclasses
@@ -23,8 +25,8 @@ from prorl.files import atomic_folder, read_json, write_json
 from prorl.simulators.recbole_models import SIMULATORS, SIZES, Memory
 from prorl.tables import DataError
 
-# States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its caches hold; else as few
-# calls as memory allows.
+# States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
+# caches hold; else as few calls as memory allows.
 SCORES_AT_ONCE = {"cpu": (512, 1024), "cuda": (2**14, 2**13)}
 READ_AT_ONCE = {"cpu": 1280, "cuda": 2**17}
 
@@ -33,10 +35,10 @@ READ_AT_ONCE = {"cpu": 1280, "cuda": 2**17}
 class Scores:
     """What a simulator says of paths.
 
-    log_prob [b, m, t+1] and rank [b, m, t+1] of the target after 0..t items of the path, from softmax over all items, padding
-    excluded; natural log; rank 1 is best. acceptance [b, m, t], the probability that the user takes each item.
-    Beyond the end of a path log_prob and rank keep their last value and acceptance is 0. Where the ends alone were asked for, log_prob
-    and rank are [b, m, 2], before the path and after it.
+    log_prob [b, m, t+1] and rank [b, m, t+1] of the target after 0..t items of the path, from softmax over
+    all items, padding excluded; natural log; rank 1 is best. acceptance [b, m, t], the probability that the
+    user takes each item. Beyond the end of a path log_prob and rank keep their last value and acceptance is
+    0. Where the ends alone were asked for, log_prob and rank are [b, m, 2], before the path and after it.
     """
 
     log_prob: torch.Tensor
@@ -49,17 +51,22 @@ class Simulator(Protocol):
 
     n_items: int
 
-    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False) -> Scores:
-        """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards `target` [b].
+    def score(
+        self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False
+    ) -> Scores:
+        """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards
+        `target` [b].
 
-        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance is 0. Where `ends`, the
-        target is scored before and after the path alone.
+        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance
+        is 0. Where `ends`, the target is scored before and after the path alone.
         """
         ...
 
 
 def _full_precision(method: Callable) -> Callable:
-    """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges by."""
+    """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges
+    by.
+    """
 
     @functools.wraps(method)
     def outside(self, *arguments, **options):
@@ -88,8 +95,13 @@ class InnerProductSimulator:
 
     @torch.no_grad()
     @_full_precision
-    def score(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False) -> Scores:
-        """See `Simulator.score`. The history is encoded once per prompt; what lies behind the end of a path is not scored."""
+    def score(
+        self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False
+    ) -> Scores:
+        """See `Simulator.score`.
+
+        The history is encoded once per prompt; what lies behind the end of a path is not scored.
+        """
         order = (path <= 0).to(torch.int8).argsort(dim=-1, stable=True)
         scores = self._score_items(history, path.gather(-1, order).clamp(min=0), target, ends)
         n_items = F.pad((path > 0).cumsum(-1), (1, 0))  # before each position, and at the end
@@ -99,7 +111,9 @@ class InnerProductSimulator:
             acceptance=scores.acceptance.gather(-1, n_items[..., :-1]) * (path > 0),
         )
 
-    def _score_items(self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, ends: bool) -> Scores:
+    def _score_items(
+        self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, ends: bool
+    ) -> Scores:
         """`score` for paths without non-items; of no meaning beyond the end of a path."""
         b, m, t = path.shape
         history_states, memory = self.model.extend(history)
@@ -108,7 +122,9 @@ class InnerProductSimulator:
         states = self._states(rows, memory, m, start)
         row, position = (rows != 0).nonzero(as_tuple=True)
         acceptance = torch.zeros(rows.shape, dtype=start.dtype, device=rows.device)
-        acceptance[row, position] = (states[row, position] * self.vectors[rows[row, position]]).sum(-1).sigmoid()
+        acceptance[row, position] = (
+            (states[row, position] * self.vectors[rows[row, position]]).sum(-1).sigmoid()
+        )
         if ends:
             length = (rows != 0).sum(1)
             row = length.nonzero()[:, 0]
@@ -127,39 +143,51 @@ class InnerProductSimulator:
         )
 
     def _states(self, rows: torch.Tensor, memory: Memory, m: int, start: torch.Tensor) -> torch.Tensor:
-        """States [b * m, t+1, d] after 0..t items of `rows` [b * m, t], the first being `start` [b, d]; of no meaning behind the end.
+        """States [b * m, t+1, d] after 0..t items of `rows` [b * m, t], the first being `start` [b, d]; of no
+        meaning behind the end.
 
-        Paths of like length are read together, each up to the longest of them, so that hardly any padding is computed.
+        Paths of like length are read together, each up to the longest of them, so that hardly any padding is
+        computed.
         """
         states = start.new_empty(len(rows), rows.shape[1] + 1, start.shape[1])
         states[:, 0] = start.repeat_interleave(m, dim=0)
         for group, longest in of_like_length((rows != 0).sum(1), READ_AT_ONCE[rows.device.type]):
-            states[group, 1 : longest + 1], _ = self.model.extend(rows[group, :longest], self.model.select(memory, group // m))
+            states[group, 1 : longest + 1], _ = self.model.extend(
+                rows[group, :longest], self.model.select(memory, group // m)
+            )
         return states
 
     @torch.no_grad()
     @_full_precision
     def item_scores(self, history: torch.Tensor) -> torch.Tensor:
-        """Scores [b, n] of all items after `history` [b, h], the first column being item 1; their softmax is P(item | history)."""
+        """Scores [b, n] of all items after `history` [b, h], the first column being item 1; their softmax is
+        P(item | history).
+        """
         states, _ = self.model.extend(history)
         return states[:, -1] @ self.vectors[1:].T
 
     @torch.no_grad()
     @_full_precision
     def target_scores(self, states: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """log P(target) [r] and rank [r] at `states` [r, d]. Memory stays bounded, whatever the number of states and items."""
+        """log P(target) [r] and rank [r] at `states` [r, d].
+
+        Memory stays bounded, whatever the number of states and items.
+        """
         vectors = self.vectors[1:]
         own = (states * vectors[target - 1]).sum(-1)
         log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
         n_states, n_items = SCORES_AT_ONCE[states.device.type]
         for first in range(0, len(states), n_states):
             rows = slice(first, first + n_states)
-            log_prob[rows], rank[rows] = _target_scores(states[rows], target[rows], own[rows], vectors, n_items)
+            log_prob[rows], rank[rows] = _target_scores(
+                states[rows], target[rows], own[rows], vectors, n_items
+            )
         return log_prob, rank
 
 
 def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length 0 are left out.
+    """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length
+    0 are left out.
 
     A group's rows times its longest are at most `at_once`, unless it is a single row.
     """
@@ -184,7 +212,9 @@ def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.T
 def _target_scores(
     states: torch.Tensor, target: torch.Tensor, own: torch.Tensor, vectors: torch.Tensor, n_items: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d], `n_items` at a time."""
+    """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d],
+    `n_items` at a time.
+    """
     normaliser = torch.full_like(own, -torch.inf)
     n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
     for first in range(0, len(vectors), n_items):
@@ -202,9 +232,15 @@ def _target_scores(
 def save_simulator(folder: Path, model: nn.Module, name: str, sizes: dict, max_length: int) -> None:
     """Write weights (safetensors) and `config.json` into `folder`, whole or not at all."""
     with atomic_folder(folder) as temporary:
-        save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, temporary / "model.safetensors")
+        save_file(
+            {key: value.contiguous().cpu() for key, value in model.state_dict().items()},
+            temporary / "model.safetensors",
+        )
         n_items = model.item_embedding.num_embeddings - 1
-        write_json(temporary / "config.json", {"name": name, "n_items": n_items, "max_length": max_length, "sizes": sizes})
+        write_json(
+            temporary / "config.json",
+            {"name": name, "n_items": n_items, "max_length": max_length, "sizes": sizes},
+        )
 
 
 def load_simulator(folder: Path) -> InnerProductSimulator:
@@ -212,13 +248,17 @@ def load_simulator(folder: Path) -> InnerProductSimulator:
     try:
         config = read_json(Path(folder) / "config.json")
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: no such file; a simulator is a folder as the simulator stage writes it") from error
+        raise DataError(
+            f"{error.filename}: no such file; a simulator is a folder as the simulator stage writes it"
+        ) from error
     name = config["name"]
     if name not in SIMULATORS:
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
     expected = {field.name for field in dataclasses.fields(SIZES[name])}
     if config["sizes"].keys() != expected:
-        raise DataError(f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}")
+        raise DataError(
+            f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}"
+        )
     model = SIMULATORS[name](SIZES[name](**config["sizes"]), config["n_items"], config["max_length"])
     try:
         model.load_state_dict(load_file(Path(folder) / "model.safetensors"))

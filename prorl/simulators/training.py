@@ -1,7 +1,9 @@
-"""Training simulators: cross-entropy on the next item at every position of windows over the training users' sequences.
+"""Training simulators: cross-entropy on the next item at every position of windows over the training users'
+sequences.
 
-RecBole makes one padded row per prefix and takes the loss at its last position; SASRec and GRU4Rec are causal, so one pass over a
-window gives the loss of all its prefixes. Early stopping and checkpoint choice by MRR@10 on the last item of validation users.
+RecBole makes one padded row per prefix and takes the loss at its last position; SASRec and GRU4Rec are
+causal, so one pass over a window gives the loss of all its prefixes. Early stopping and checkpoint choice by
+MRR@10 on the last item of validation users.
 """
 
 import math
@@ -21,11 +23,15 @@ from prorl.simulators.windows import last_items, windows
 from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, unpack
 
 
-def last_item_ranks(simulator: InnerProductSimulator, sequences: Sequences, max_length: int, batch_size: int = 512) -> torch.Tensor:
+def last_item_ranks(
+    simulator: InnerProductSimulator, sequences: Sequences, max_length: int, batch_size: int = 512
+) -> torch.Tensor:
     """Rank [u] of each user's last item after the `max_length` items before it."""
     device = simulator.vectors.device
     ranks = []
-    for target, before, length in zip(*(part.split(batch_size) for part in last_items(sequences, max_length)), strict=True):
+    for target, before, length in zip(
+        *(part.split(batch_size) for part in last_items(sequences, max_length)), strict=True
+    ):
         with torch.no_grad():
             states, _ = simulator.model.extend(before.to(device))
             states = states[torch.arange(len(length)), length.to(device) - 1]
@@ -34,7 +40,9 @@ def last_item_ranks(simulator: InnerProductSimulator, sequences: Sequences, max_
 
 
 def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
-    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; ties count as better items do not."""
+    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; ties count as better
+    items do not.
+    """
     last = sequences.items[sequences.offsets[1:] - 1]
     order = np.sort(counts[1:])
     return torch.from_numpy(1 + len(order) - np.searchsorted(order, counts[last], side="right"))
@@ -54,7 +62,8 @@ def train_simulator(
 ) -> tuple[InnerProductSimulator, dict]:
     """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`.
 
-    Raises `TrainingError` naming epoch, cause and last good checkpoint where the loss or a weight is not finite.
+    Raises `TrainingError` naming epoch, cause and last good checkpoint where the loss or a weight is not
+    finite.
     """
     run = accelerator("float32")
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
@@ -69,15 +78,24 @@ def train_simulator(
     curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
     epochs = range(state["epoch"] + 1, settings.epochs + 1)
     bar = progress(
-        epochs, description=f"simulator {name}", unit="epoch", every_seconds=every_seconds, total=settings.epochs, initial=state["epoch"]
+        epochs,
+        description=f"simulator {name}",
+        unit="epoch",
+        every_seconds=every_seconds,
+        total=settings.epochs,
+        initial=state["epoch"],
     )
     for epoch in bar:
         if state["epoch"] - state["best_epoch"] >= settings.patience:
             break
-        loss = _train_epoch(run, model, optimizer, settings, train, derived_seed(seed, "simulator", name, epoch))
+        loss = _train_epoch(
+            run, model, optimizer, settings, train, derived_seed(seed, "simulator", name, epoch)
+        )
         if not math.isfinite(loss):
             raise cannot_go_on(f"the loss is {loss}", f"epoch {epoch}", checkpoint)
-        if not all(weight.isfinite().all() for weight in model.parameters()):  # a rank by NaN would be the best
+        if not all(
+            weight.isfinite().all() for weight in model.parameters()
+        ):  # a rank by NaN would be the best
             raise cannot_go_on("a weight is not finite", f"epoch {epoch}", checkpoint)
         simulator = InnerProductSimulator(model)
         metrics = ranking_metrics(last_item_ranks(simulator, validation, settings.max_length))
@@ -86,17 +104,25 @@ def train_simulator(
         if metrics["mrr@10"] > state["best_mrr"]:
             state.update(best_mrr=metrics["mrr@10"], best_epoch=epoch)
             best = pack("best", model)
-        curves.log(epoch, {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}})
+        curves.log(
+            epoch, {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}}
+        )
         bar.set_postfix_str(f"loss {loss:.3f}, validation MRR@10 {metrics['mrr@10']:.4f}", refresh=False)
         if run.is_main_process:
-            checkpoint.save({**pack("model", model), **pack("optimizer", optimizer), **best}, {**state, "rows": curves.rows})
+            checkpoint.save(
+                {**pack("model", model), **pack("optimizer", optimizer), **best},
+                {**state, "rows": curves.rows},
+            )
     curves.close()
     unpack("best", model, best)
     return InnerProductSimulator(model), {"best_epoch": state["best_epoch"], "epochs": state["epoch"]}
 
 
 def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequences, seed: int) -> float:
-    """One pass over all windows; gives the mean loss per position. With several processes each takes a share of every batch."""
+    """One pass over all windows; gives the mean loss per position.
+
+    With several processes each takes a share of every batch.
+    """
     model.train()
     rows = windows(train, settings.max_length, np.random.default_rng(seed))
     torch.manual_seed(seed)

@@ -12,11 +12,14 @@ from prorl.paths.sequences import Sequences
 def of_users(sequences: Sequences, users: np.ndarray) -> Sequences:
     """The sequences of `users` (counted from 1) alone, in that order, numbered anew."""
     parts = [sequences.of(user) for user in users]
-    return Sequences(items=np.concatenate(parts), offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])]))
+    return Sequences(
+        items=np.concatenate(parts), offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    )
 
 
 def last_items(sequences: Sequences, max_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The last item of each user [u], the up to `max_length` items before it [u, s] padded with 0 on the right, and their number [u].
+    """The last item of each user [u], the up to `max_length` items before it [u, s] padded with 0 on the
+    right, and their number [u].
 
     Users of a single item are left out.
     """
@@ -28,13 +31,16 @@ def last_items(sequences: Sequences, max_length: int) -> tuple[torch.Tensor, tor
 
 
 def windows(sequences: Sequences, max_length: int, generator: np.random.Generator) -> torch.Tensor:
-    """Windows [w, max_length + 1] that together hold every transition once, padded with 0 on the right, in random order.
+    """Windows [w, max_length + 1] that together hold every transition once, padded with 0 on the right, in
+    random order.
 
-    Each user's sequence is cut at every `max_length`-th item from a random first cut, so that windows differ between epochs.
+    Each user's sequence is cut at every `max_length`-th item from a random first cut, so that windows differ
+    between epochs.
     """
     lengths = sequences.lengths
     first_cut = generator.integers(0, max_length, len(lengths))
-    # Cuts at first_cut, first_cut + max_length, ...; the window before the first cut starts below 0 and is shorter.
+    # Cuts at first_cut, first_cut + max_length, ...; the window before the first cut starts below 0 and is
+    # shorter.
     n_windows = (lengths - 2 - first_cut) // max_length + 2
     user = np.repeat(np.arange(len(lengths)), n_windows)
     index = np.arange(len(user)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)

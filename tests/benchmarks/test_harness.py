@@ -8,9 +8,20 @@ import pytest
 import torch
 
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.harness import RESULTS, Case, Claim, Disagreement, Options, commit, compare, measure, publish, with_peak_memory
+from benchmarks.harness import (
+    RESULTS,
+    Case,
+    Claim,
+    Disagreement,
+    Options,
+    commit,
+    compare,
+    measure,
+    publish,
+    with_peak_memory,
+)
 from tests.stage_dependencies import ROOT
-from tests.tiny_models import fresh_accelerator  # noqa: F401
+from tests.tiny_models import fresh_accelerator
 
 CPU = torch.device("cpu")
 QUICK = Options(quick=True, results=None, device=CPU)
@@ -63,7 +74,14 @@ def test_an_obvious_version_far_behind_another_runs_once(takes):
 
 
 def test_ratios_are_per_unit_and_the_aim_stands_beside_the_fastest_obvious_version(takes):
-    both = Case("t", takes(2.0, 4), {"slow": takes(12.0, 4), "fast": takes(8.0, 8)}, lambda *_: "as told", "tokens", lambda result: result)
+    both = Case(
+        "t",
+        takes(2.0, 4),
+        {"slow": takes(12.0, 4), "fast": takes(8.0, 8)},
+        lambda *_: "as told",
+        "tokens",
+        lambda result: result,
+    )
     rows, agreement = compare(both, 10, QUICK)
     assert agreement == "as told"
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
@@ -96,7 +114,12 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
         publish(title, [line], options)
     (page,) = tmp_path.iterdir()
     text = page.read_text()
-    assert [line for line in text.splitlines() if line.startswith(("#", "|"))][1:] == ["## First", "| 3 |", "## Second", "| 2 |"]
+    assert [line for line in text.splitlines() if line.startswith(("#", "|"))][1:] == [
+        "## First",
+        "| 3 |",
+        "## Second",
+        "| 2 |",
+    ]
     assert text.count("commit abc123") == 2
     assert "threads; **smoke size" in text
 
@@ -107,7 +130,11 @@ def test_the_aim_is_the_devices_own():
 
 
 def test_every_benchmark_is_listed():
-    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\nif __name__ ==" in path.read_text(encoding="utf-8")}
+    scripts = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if "\nif __name__ ==" in path.read_text(encoding="utf-8")
+    }
     assert scripts - {"__main__"} == set(BENCHMARKS)
 
 
@@ -123,7 +150,9 @@ def test_each_runs_at_its_smoke_size_and_its_versions_agree(name, tmp_path, monk
 def test_a_changed_checkout_is_named_so_but_for_stored_results(tmp_path, monkeypatch):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     monkeypatch.delenv("PRORL_COMMIT", raising=False)
     assert commit(tmp_path) == "unknown (no git repository here)"

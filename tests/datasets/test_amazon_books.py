@@ -27,7 +27,11 @@ def review(user="A1REUF3A1YCPHM", book="0001713353", time=1112140800, **more):
     }
 
 
-REVIEWS = [review(), review("AVP0HXC9FG790", "0001061240", 991440000, style=None, vote="2"), review(book="0001061240", image=["x"])]
+REVIEWS = [
+    review(),
+    review("AVP0HXC9FG790", "0001061240", 991440000, style=None, vote="2"),
+    review(book="0001061240", image=["x"]),
+]
 BOOKS = [
     {
         "category": ["Books", "Children's Books", "Literature &amp; Fiction", "</span></span>"],
@@ -40,7 +44,12 @@ BOOKS = [
     },
     {"asin": "0001061240", "category": [], "description": [], "title": "", "brand": "", "rank": "5 in Books"},
     {"asin": "0001713353", "title": "A second description"},
-    {"asin": "B0", "title": "var aPageStart = (new Date()).getTime();", "description": "one text", "brand": "Someone"},
+    {
+        "asin": "B0",
+        "title": "var aPageStart = (new Date()).getTime();",
+        "description": "one text",
+        "brand": "Someone",
+    },
 ]
 
 

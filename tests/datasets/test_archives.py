@@ -36,7 +36,9 @@ def test_one_zip_beside_or_inside_the_data_sets_folder_or_raw_files(tmp_path):
 
 
 def test_files_leave_the_zips_folders(tmp_path):
-    archive = make_zip(tmp_path / "x.zip", {"x/ratings.dat": "r", "x/deep/movies.csv": "m", "x/README": "unused"})
+    archive = make_zip(
+        tmp_path / "x.zip", {"x/ratings.dat": "r", "x/deep/movies.csv": "m", "x/README": "unused"}
+    )
     take_files(archive, FILES, tmp_path)
     assert (tmp_path / "ratings.dat").read_text() == "r"
     assert (tmp_path / "movies.csv").read_text() == "m"
@@ -83,7 +85,9 @@ def test_more_than_the_limit_is_refused(tmp_path):
 def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
     archive = make_zip(tmp_path / "x.zip", {"ratings.dat": "0" * 100000, "movies.dat": "m"})
     # The declared size stands in the local header and in the central directory.
-    archive.write_bytes(archive.read_bytes().replace((100000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    archive.write_bytes(
+        archive.read_bytes().replace((100000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    )
     with pytest.raises(DataError, match=r"x.zip"):
         take_files(archive, FILES, tmp_path, max_bytes=1000)
     assert (tmp_path / "ratings.dat").stat().st_size <= 10

@@ -43,7 +43,13 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.content, server.tag, server.status, server.break_after, server.asked = CONTENT, '"1"', None, None, []
+        server.content, server.tag, server.status, server.break_after, server.asked = (
+            CONTENT,
+            '"1"',
+            None,
+            None,
+            [],
+        )
         server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -51,7 +51,9 @@ def test_movielens_100k_from_the_installed_package(into, tmp_path):
 
 def test_an_installed_file_with_another_checksum_leaves_nothing(into, tmp_path, monkeypatch):
     source = DATASETS["ml-100k"]
-    installed = InstalledFiles("recbole", source.installed.folder, {**source.installed.sha256, "ml-100k.item": "0" * 64})
+    installed = InstalledFiles(
+        "recbole", source.installed.folder, {**source.installed.sha256, "ml-100k.item": "0" * 64}
+    )
     monkeypatch.setitem(DATASETS, "ml-100k", Source(source.files, source.read, installed=installed))
     with pytest.raises(DataError, match=r"ml-100k.item: SHA-256 is 51d7\w+, allowed: 0000"):
         into("ml-100k")
@@ -73,7 +75,10 @@ def test_a_package_without_the_files(into, tmp_path, monkeypatch, installed, mes
 
 
 def test_an_unknown_data_set_names_those_there_are(into):
-    with pytest.raises(ConfigError, match=r"fetch.netflix.source: data set 'netflix' has source 'netflix', allowed: ml-100k, ml-1m, steam"):
+    with pytest.raises(
+        ConfigError,
+        match=r"fetch.netflix.source: data set 'netflix' has source 'netflix', allowed: ml-100k, ml-1m, steam",
+    ):
         into("netflix")
 
 
@@ -90,7 +95,10 @@ def test_an_archive_comes_first_and_its_checksum_is_recorded(into, tmp_path, mon
         zipped.writestr("x/a", "from the folder of archives")
         zipped.writestr("x/b", "")
     record = into("x", archives=home)
-    assert record["archive"] == {"name": "x-ordered.zip", "sha256": sha256((home / "x-ordered.zip").read_bytes())}
+    assert record["archive"] == {
+        "name": "x-ordered.zip",
+        "sha256": sha256((home / "x-ordered.zip").read_bytes()),
+    }
     assert (tmp_path / "raw" / "a").read_text() == "from the folder of archives"
 
     own = tmp_path / "own"
@@ -126,7 +134,9 @@ def test_raw_files_and_zips_are_downloaded_and_checked(into, tmp_path, monkeypat
         zipped.writestr("x/a", "in the zip")
     packed = (tmp_path / "z.zip").read_bytes()
     web["http://host/z.zip"] = packed
-    monkeypatch.setitem(DATASETS, "x", Source((("a",),), read_nothing, (Remote("http://host/z.zip", sha256(packed)),)))
+    monkeypatch.setitem(
+        DATASETS, "x", Source((("a",),), read_nothing, (Remote("http://host/z.zip", sha256(packed)),))
+    )
     assert into("x")["downloads"] == {"z.zip": sha256(packed)}
     assert (tmp_path / "raw" / "a").read_text() == "in the zip"
     assert not (tmp_path / "checksums.json").exists()
@@ -141,7 +151,9 @@ def test_raw_files_and_zips_are_downloaded_and_checked(into, tmp_path, monkeypat
 
 def test_a_checksum_nobody_states_is_recorded_once_and_verified_after(into, tmp_path, monkeypatch, web):
     web["http://host/a.gz"] = b"first"
-    monkeypatch.setitem(DATASETS, "x", Source((("a.gz",),), read_nothing, (Remote("http://host/a.gz", None),)))
+    monkeypatch.setitem(
+        DATASETS, "x", Source((("a.gz",),), read_nothing, (Remote("http://host/a.gz", None),))
+    )
     write_json(tmp_path / "checksums.json", {"other": "kept"})
     into("x")
     assert read_json(tmp_path / "checksums.json") == {"other": "kept", "a.gz": sha256(b"first")}

@@ -28,9 +28,17 @@ def test_articles_come_to_the_front(inverted, natural):
     assert natural_title(inverted) == natural
 
 
-def write_100k(folder, log="1\t10\t3\t7\n2\t20\t3\t6\n", items="10\tConvent, The\t1995\tDrama Children's\n20\tunkonwn\tunkonwn\tunknown\n"):
-    (folder / "ml-100k.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + log)
-    (folder / "ml-100k.item").write_text("item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n" + items)
+def write_100k(
+    folder,
+    log="1\t10\t3\t7\n2\t20\t3\t6\n",
+    items="10\tConvent, The\t1995\tDrama Children's\n20\tunkonwn\tunkonwn\tunknown\n",
+):
+    (folder / "ml-100k.inter").write_text(
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + log
+    )
+    (folder / "ml-100k.item").write_text(
+        "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n" + items
+    )
     return folder
 
 
@@ -49,7 +57,10 @@ def test_recboles_files(tmp_path):
     ("lines", "message"),
     [
         ("1\t10\t3\t7\n2\t20\n", r"ml-100k.inter: line 3: 2 values, allowed: 4; found '2\\t20'"),
-        ("1\t10\t3\t7\n2\t20\t3\tnoon\n", r"ml-100k.inter: line 3: timestamp is 'noon', allowed: a whole number"),
+        (
+            "1\t10\t3\t7\n2\t20\t3\tnoon\n",
+            r"ml-100k.inter: line 3: timestamp is 'noon', allowed: a whole number",
+        ),
         ("1\t10\t3\t7\n2\t20\t3\t99999999999999999999\n", "line 3: timestamp is '9{20}'"),
         ("1\t10\t3\t7\n\t20\t3\t7\n", r"ml-100k.inter: line 3: user_id is empty, allowed: an id"),
         ("1\t10\t3\t7\n\n2\t20\t3\t7\n", r"ml-100k.inter: line 3: user_id is empty"),
@@ -64,7 +75,9 @@ def test_malformed_lines_are_named(tmp_path, lines, message):
 def test_a_missing_column_is_named(tmp_path):
     write_100k(tmp_path)
     (tmp_path / "ml-100k.inter").write_text("user_id:token\titem_id:token\trating:float\n1\t10\t3\n")
-    with pytest.raises(DataError, match=r"ml-100k.inter: column 'timestamp:float' is missing; found \['user_id:token', "):
+    with pytest.raises(
+        DataError, match=r"ml-100k.inter: column 'timestamp:float' is missing; found \['user_id:token', "
+    ):
         read_ml_100k(tmp_path, SETTINGS)
 
 
@@ -86,7 +99,12 @@ def test_grouplens_files_of_movielens_1m(tmp_path):
     log = read_ml_1m(write_1m(tmp_path), SETTINGS)
     assert log.items.to_dict("records") == [
         {"raw_id": "10", "title": "Les Misérables", "year": "1995", "genres": ["Drama", "Musical"]},
-        {"raw_id": "20", "title": "Il Postino (The Postman)", "year": "1994", "genres": ["Children's", "Sci-Fi"]},
+        {
+            "raw_id": "20",
+            "title": "Il Postino (The Postman)",
+            "year": "1994",
+            "genres": ["Children's", "Sci-Fi"],
+        },
         {"raw_id": "30", "title": "X", "year": "", "genres": ["Film-Noir"]},
     ]
     assert log.timestamp.tolist() == [978300760, 1000000000]

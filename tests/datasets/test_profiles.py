@@ -24,19 +24,28 @@ ITEMS = pd.DataFrame(
 def test_attributes_of_several_fields_each_once():
     assert attribute_lists(ITEMS, ["genres", "tags", "maker"]) == [["A", "B", "D", "M"], ["E"], ["C"]]
     assert attribute_lists(ITEMS, []) == [[], [], []]
-    with pytest.raises(ConfigError, match=r"prepare.attributes: got 'genre', allowed: title, year, genres, tags, maker"):
+    with pytest.raises(
+        ConfigError, match=r"prepare.attributes: got 'genre', allowed: title, year, genres, tags, maker"
+    ):
         attribute_lists(ITEMS, ["genre"])
 
 
 def test_pieces_with_an_empty_field_are_left_out():
-    texts = item_texts(ITEMS, [["A", "B"], [], ["C"]], ["{title}", "({year})", "Kinds: {attributes}.", "{title:.3} by {maker}"])
+    texts = item_texts(
+        ITEMS,
+        [["A", "B"], [], ["C"]],
+        ["{title}", "({year})", "Kinds: {attributes}.", "{title:.3} by {maker}"],
+    )
     assert texts == ["Toy Story (1995) Kinds: A, B. Toy by M", "Braces {year}", "Kinds: C."]
 
 
 @pytest.mark.parametrize(
     ("piece", "message"),
     [
-        ("{plot}", r"prepare.profile: '{plot}' has field 'plot', allowed: title, year, genres, tags, maker, attributes"),
+        (
+            "{plot}",
+            r"prepare.profile: '{plot}' has field 'plot', allowed: title, year, genres, tags, maker, attributes",
+        ),
         ("{title.__class__}", "has field 'title.__class__'"),
         ("{title[0]}", r"has field 'title\[0\]'"),
         ("{}", "has field ''"),

@@ -32,7 +32,10 @@ def test_both_ways_to_read_a_literal_agree(tmp_path, line):
 
 
 def test_the_usual_form_takes_only_the_wanted_names(tmp_path):
-    assert next(literal_records(packed(tmp_path / "x.gz", USUAL[0]), {"username", "absent"})) == (1, {"username": "a"})
+    assert next(literal_records(packed(tmp_path / "x.gz", USUAL[0]), {"username", "absent"})) == (
+        1,
+        {"username": "a"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,11 @@ def test_a_line_that_is_no_dictionary_is_named(tmp_path, line):
 def test_no_text_makes_the_match_slow(tmp_path):
     started = time.perf_counter()
     with pytest.raises(DataError):
-        list(literal_records(packed(tmp_path / "x.gz", "{u'a': u'" + "\\\\" * 200000, "{u'a': [" + "1, " * 100000), {"a"}))
+        list(
+            literal_records(
+                packed(tmp_path / "x.gz", "{u'a': u'" + "\\\\" * 200000, "{u'a': [" + "1, " * 100000), {"a"}
+            )
+        )
     assert time.perf_counter() - started < 5
 
 

@@ -57,7 +57,15 @@ def test_reviews_and_games(tmp_path):
             "publisher": ["Kotoshiro"],
             "developer": ["Kotoshiro"],
         },
-        {"raw_id": "725280", "title": 'Only "app" name', "year": "", "genres": [], "tags": [], "publisher": [], "developer": []},
+        {
+            "raw_id": "725280",
+            "title": 'Only "app" name',
+            "year": "",
+            "genres": [],
+            "tags": [],
+            "publisher": [],
+            "developer": [],
+        },
     ]
 
 
@@ -65,7 +73,10 @@ def test_reviews_and_games(tmp_path):
     ("line", "message"),
     [
         (REVIEWS[0][:-1], "line 2: not a Python literal"),
-        (REVIEWS[0].replace("2017-12-17", "17 December"), "line 2: date is '17 December', allowed: year-month-day"),
+        (
+            REVIEWS[0].replace("2017-12-17", "17 December"),
+            "line 2: date is '17 December', allowed: year-month-day",
+        ),
         (REVIEWS[0].replace("u'product_id'", "u'product'"), "line 2: field 'product_id' is missing"),
         (REVIEWS[0].replace("u'725280'", "725280"), "line 2: product_id is 725280, allowed: str"),
     ],

@@ -20,11 +20,17 @@ MAPPING = Tabular(
     separator="|",
 )
 SETTINGS = dataclasses.replace(
-    read_params(Path(__file__).parents[2] / "params.yaml").section("prepare"), attributes=["attributes"], tabular=MAPPING
+    read_params(Path(__file__).parents[2] / "params.yaml").section("prepare"),
+    attributes=["attributes"],
+    tabular=MAPPING,
 )
 
-LOG = pa.table({"when": [30, 20, 10], "who": ["a", "b", "a"], "what": ["x", "x", "y"], "more": [1.5, 2.5, 3.5]})
-ITEMS = pa.table({"id": ["x", "y"], "name": ["The, X", 'Y "2"\nends'], "kinds": ["red | big||", ""], "maker": ["M", None]})
+LOG = pa.table(
+    {"when": [30, 20, 10], "who": ["a", "b", "a"], "what": ["x", "x", "y"], "more": [1.5, 2.5, 3.5]}
+)
+ITEMS = pa.table(
+    {"id": ["x", "y"], "name": ["The, X", 'Y "2"\nends'], "kinds": ["red | big||", ""], "maker": ["M", None]}
+)
 
 
 def write(folder, ending, log=LOG, items=ITEMS):
@@ -42,7 +48,11 @@ def test_three_formats_give_the_same(tmp_path, ending):
     log = read_tabular(write(tmp_path, ending), SETTINGS)
     assert log.user_ids.to_pylist() == ["a", "b"]
     assert log.item_ids.to_pylist() == ["x", "y"]
-    assert (log.user.tolist(), log.item.tolist(), log.timestamp.tolist()) == ([0, 1, 0], [0, 0, 1], [30, 20, 10])
+    assert (log.user.tolist(), log.item.tolist(), log.timestamp.tolist()) == (
+        [0, 1, 0],
+        [0, 0, 1],
+        [30, 20, 10],
+    )
     assert log.items.to_dict("records") == [
         {"raw_id": "x", "title": "The, X", "attributes": ["red", "big"], "maker": "M"},
         {"raw_id": "y", "title": 'Y "2"\nends', "attributes": [], "maker": ""},
@@ -53,7 +63,9 @@ def test_attributes_as_lists_and_ids_as_numbers(tmp_path):
     log = LOG.set_column(2, "what", pa.array([7, 7, 8]))
     items = pa.table({"id": [7, 8], "kinds": [["a|b", None], None], "maker": ["", ""]})
     mapping = dataclasses.replace(MAPPING, items={**MAPPING.items, "title": None})
-    read = read_tabular(write(tmp_path, "parquet", log, items), dataclasses.replace(SETTINGS, tabular=mapping))
+    read = read_tabular(
+        write(tmp_path, "parquet", log, items), dataclasses.replace(SETTINGS, tabular=mapping)
+    )
     assert read.items["raw_id"].tolist() == ["7", "8"]
     assert read.items["attributes"].tolist() == [["a|b"], []]
     assert read.items["title"].tolist() == ["", ""]
@@ -81,7 +93,10 @@ def test_timestamps(values, expected):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["2020-01-01", "yesterday"], "x.csv: line 3: timestamp is 'yesterday', allowed: a whole number or an ISO date"),
+        (
+            ["2020-01-01", "yesterday"],
+            "x.csv: line 3: timestamp is 'yesterday', allowed: a whole number or an ISO date",
+        ),
         (["2020-01-01", None], "x.csv: line 3: timestamp is None"),
         (["5", None], "x.csv: line 3: timestamp is None"),
         ([5, None], "x.csv: line 3: timestamp is None"),
@@ -126,5 +141,7 @@ def test_what_is_no_parquet(tmp_path):
 
 def test_a_mapping_without_user(tmp_path):
     mapping = dataclasses.replace(MAPPING, interactions={"item": "what", "timestamp": "when"})
-    with pytest.raises(ConfigError, match=r"prepare.tabular.interactions.user: got null, allowed: the name of a column"):
+    with pytest.raises(
+        ConfigError, match=r"prepare.tabular.interactions.user: got null, allowed: the name of a column"
+    ):
         read_tabular(write(tmp_path, "csv"), dataclasses.replace(SETTINGS, tabular=mapping))

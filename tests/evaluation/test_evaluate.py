@@ -16,7 +16,13 @@ from prorl.metrics.intervals import UserBootstrap
 from prorl.paths.mining import attribute_words
 from prorl.policy.decoding import PolicyGuide
 from prorl.runtime import derived_seed
-from tests.tiny_models import random_catalogue, random_instances, random_paths, random_policy, random_simulator
+from tests.tiny_models import (
+    random_catalogue,
+    random_instances,
+    random_paths,
+    random_policy,
+    random_simulator,
+)
 
 N_ITEMS, T = 30, 4
 SETTINGS = Evaluate(
@@ -30,7 +36,19 @@ SETTINGS = Evaluate(
     precision="float32",
 )
 WORDS = attribute_words(pa.array([[f"a{i % 3}", f"b{i % 5}"] for i in range(N_ITEMS)]), ignored=[])
-GREEDY = {"ioi", "ior", "ctr", "coherence", "error", "length", "distinct", "diversity", "repeats", "target_in_path", "history_in_path"}
+GREEDY = {
+    "ioi",
+    "ior",
+    "ctr",
+    "coherence",
+    "error",
+    "length",
+    "distinct",
+    "diversity",
+    "repeats",
+    "target_in_path",
+    "history_in_path",
+}
 BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4"}
 SAMPLED = {"ioi", "ior", "ctr", "coherence"}
 
@@ -39,7 +57,9 @@ class Prepared:
     """A guide with its paths [p, k, t] written beforehand: the first is its greedy one."""
 
     def __init__(self, paths, prompts):
-        self.paths_of = {tuple(row): own for row, own in zip(key(prompts.history, prompts.target), paths, strict=True)}
+        self.paths_of = {
+            tuple(row): own for row, own in zip(key(prompts.history, prompts.target), paths, strict=True)
+        }
 
     def paths(self, history, target):
         return torch.stack([self.paths_of[tuple(row)][0] for row in key(history, target)])
@@ -81,7 +101,9 @@ def test_results_have_every_guide_simulator_and_metric(evaluation):
         for metrics in by_simulator.values():
             assert set(metrics) == GREEDY | BEST
             assert all(set(metrics[label]) == SAMPLED for label in BEST)
-            leaves = [metrics[name] for name in GREEDY] + [metrics[label][name] for label in BEST for name in SAMPLED]
+            leaves = [metrics[name] for name in GREEDY] + [
+                metrics[label][name] for label in BEST for name in SAMPLED
+            ]
             for leaf in leaves:
                 assert set(leaf) == {"mean", "low", "high"}
                 assert leaf["low"] - 1e-9 <= leaf["mean"] <= leaf["high"] + 1e-9
@@ -96,7 +118,9 @@ def test_means_are_those_of_each_prompts_path(evaluation, judge, paths):
         assert found["ioi"]["mean"] == pytest.approx(
             (scores.log_prob[:, 0, -1] - scores.log_prob[:, 0, 0]).double().mean().item(), abs=1e-5
         )
-        assert found["ior"]["mean"] == pytest.approx((scores.rank[:, 0, 0] - scores.rank[:, 0, -1]).double().mean().item())
+        assert found["ior"]["mean"] == pytest.approx(
+            (scores.rank[:, 0, 0] - scores.rank[:, 0, -1]).double().mean().item()
+        )
         assert found["length"]["mean"] == (paths[1][:, 0] != 0).sum(1).double().mean().item()
         coherence = path_metrics.coherence(paths[1][:, 0].numpy(), prompts.target.numpy(), WORDS)
         assert found["coherence"]["mean"] == pytest.approx(coherence.mean())
@@ -107,11 +131,19 @@ def test_the_best_of_more_samples_is_never_worse(evaluation, judge, paths):
     for name, simulator in judge.simulators.items():
         found = evaluation.results["second"][name]
         for metric in SAMPLED:
-            assert found["rollout@1"][metric]["mean"] <= found["rollout@3"][metric]["mean"] <= found["rollout@6"][metric]["mean"]
+            assert (
+                found["rollout@1"][metric]["mean"]
+                <= found["rollout@3"][metric]["mean"]
+                <= found["rollout@6"][metric]["mean"]
+            )
         scores = simulator.score(prompts.history, paths[2], prompts.target)
         ioi = (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double()
-        assert found["rollout@3"]["ioi"]["mean"] == pytest.approx(ioi[:, :3].max(1).values.mean().item(), abs=1e-5)
-        assert found["beam@2"]["ioi"]["mean"] == pytest.approx(ioi[:, :2].max(1).values.mean().item(), abs=1e-5)
+        assert found["rollout@3"]["ioi"]["mean"] == pytest.approx(
+            ioi[:, :3].max(1).values.mean().item(), abs=1e-5
+        )
+        assert found["beam@2"]["ioi"]["mean"] == pytest.approx(
+            ioi[:, :2].max(1).values.mean().item(), abs=1e-5
+        )
         assert found["rollout@1"]["ioi"] == found["ioi"]  # the greedy path is the first sample here
 
 
@@ -120,9 +152,13 @@ def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
     for by_metric in evaluation.comparison["same - first"].values():
         assert all(leaf == {"mean": 0, "low": 0, "high": 0} for leaf in by_metric.values())
     rows = evaluation.per_prompt
-    bootstrap = UserBootstrap.of_users(judge.prompts.user, SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap"))
+    bootstrap = UserBootstrap.of_users(
+        judge.prompts.user, SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap")
+    )
     for name in judge.simulators:
-        first, second = (rows[(rows.policy == p) & (rows.simulator == name)].ior.to_numpy() for p in ("first", "second"))
+        first, second = (
+            rows[(rows.policy == p) & (rows.simulator == name)].ior.to_numpy() for p in ("first", "second")
+        )
         assert evaluation.comparison["second - first"][name]["ior"] == bootstrap.mean(second - first)
 
 
@@ -137,7 +173,9 @@ def test_every_prompts_result_is_a_row(evaluation, judge, paths):
     assert part.target.tolist() == judge.prompts.target.tolist()
     assert [list(p) for p in part.path] == [[i for i in path if i] for path in paths[2][:, 0].tolist()]
     for metric, value in evaluation.results["second"]["GRU4Rec"].items():
-        of_prompts = {f"{metric}/{name}": own for name, own in value.items()} if metric in BEST else {metric: value}
+        of_prompts = (
+            {f"{metric}/{name}": own for name, own in value.items()} if metric in BEST else {metric: value}
+        )
         for column, own in of_prompts.items():
             assert part[column].mean() == pytest.approx(own["mean"]), column
 
@@ -174,4 +212,6 @@ def test_a_policys_evaluation_keeps_its_rules_and_repeats_with_its_seed(judge):
     for metrics in evaluation.results["policy"].values():
         for name in ("error", "repeats", "target_in_path", "history_in_path"):
             assert metrics[name] == {"mean": 0, "low": 0, "high": 0}
-    assert judge.greedy_means(guides["policy"])["SASRec"]["ioi"] == pytest.approx(evaluation.results["policy"]["SASRec"]["ioi"]["mean"])
+    assert judge.greedy_means(guides["policy"])["SASRec"]["ioi"] == pytest.approx(
+        evaluation.results["policy"]["SASRec"]["ioi"]["mean"]
+    )

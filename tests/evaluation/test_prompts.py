@@ -50,4 +50,6 @@ def test_greedy_paths_are_the_guides_batch_by_batch():
     guide, judged = Echo(), prompts()
     paths = greedy_paths(guide, judged, 3, 5)
     assert guide.batches == [5, 5, 2]
-    np.testing.assert_array_equal(paths, torch.stack([judged.history[:, -1], judged.target, 0 * judged.target], dim=1))
+    np.testing.assert_array_equal(
+        paths, torch.stack([judged.history[:, -1], judged.target, 0 * judged.target], dim=1)
+    )

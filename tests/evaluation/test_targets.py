@@ -23,13 +23,21 @@ def test_targets_are_those_of_brute_force(monkeypatch, scores_at_once):
     found = percentile_targets(simulator, history, instances.user, sequences, [1, 20, 60, 100])
     for prompt, user in enumerate(instances.user):
         free = sorted(set(range(1, N_ITEMS + 1)) - set(sequences.of(user).tolist()))
-        scores = simulator.score(history[prompt][None].expand(len(free), -1), torch.zeros(len(free), 1, 1).long(), torch.tensor(free))
+        scores = simulator.score(
+            history[prompt][None].expand(len(free), -1),
+            torch.zeros(len(free), 1, 1).long(),
+            torch.tensor(free),
+        )
         ranked = [free[i] for i in scores.log_prob[:, 0, 0].argsort(descending=True).tolist()]
-        assert found[:, prompt].tolist() == [ranked[math.ceil(q / 100 * len(free) - 1e-9) - 1] for q in (1, 20, 60, 100)]
+        assert found[:, prompt].tolist() == [
+            ranked[math.ceil(q / 100 * len(free) - 1e-9) - 1] for q in (1, 20, 60, 100)
+        ]
     assert len(np.unique(found[0])) > 1
 
 
 def test_a_user_who_had_everything_is_an_error():
     history = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 1, 2, 1]])
     with pytest.raises(DataError, match="user 2 interacted with all 3 items"):
-        percentile_targets(random_simulator(3), history, np.array([1, 2]), sequences_of([1, 2], [1, 2, 3]), [50])
+        percentile_targets(
+            random_simulator(3), history, np.array([1, 2]), sequences_of([1, 2], [1, 2, 3]), [50]
+        )

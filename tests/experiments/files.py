@@ -21,7 +21,9 @@ SMALL = {
 
 
 def write(root, name="own", **changes) -> Experiment:
-    """Write `SMALL` with `changes` as the experiment `name` of the repository at `root`; gives it as it is read."""
+    """Write `SMALL` with `changes` as the experiment `name` of the repository at `root`; gives it as it is
+    read.
+    """
     (root / "experiments").mkdir(exist_ok=True)
     round_trip_yaml().dump(SMALL | changes, root / "experiments" / f"{name}.yaml")
     return read_experiment(root, name)

@@ -29,7 +29,9 @@ TRAINING = {
 
 @pytest.fixture
 def result(tmp_path):
-    """A function that makes the result of a run: `ior` of each prompt, under both policies; `scale` is also what path lengths grow by."""
+    """A function that makes the result of a run: `ior` of each prompt, under both policies; `scale` is also
+    what path lengths grow by.
+    """
 
     def make(name, ior, scale=1.0, targets=(5, 6, 7, 8)):
         curve = tmp_path / name / "reports/ml-100k/curves/finetune/plots/metrics/train/length.tsv"
@@ -38,11 +40,19 @@ def result(tmp_path):
         curve.write_text(f"step\tlength\n{rows}", encoding="utf-8")
         prompts = pd.DataFrame({"prompt": range(4), "user": USERS, "target": targets})
         parts = [
-            prompts.assign(policy=policy, simulator=simulator, ior=np.array(ior) + plus, ctr=0.5, **{"rollout@3/ior": 9.0})
+            prompts.assign(
+                policy=policy,
+                simulator=simulator,
+                ior=np.array(ior) + plus,
+                ctr=0.5,
+                **{"rollout@3/ior": 9.0},
+            )
             for plus, policy in ((0, "prorl"), (100, "pretrained"))
             for simulator in ("SASRec", "GRU4Rec")
         ]
-        return Result(name, pd.concat(parts), DirFileSystem(tmp_path / name, LocalFileSystem()), "reports/ml-100k")
+        return Result(
+            name, pd.concat(parts), DirFileSystem(tmp_path / name, LocalFileSystem()), "reports/ml-100k"
+        )
 
     return make
 
@@ -70,7 +80,11 @@ def test_values_are_averaged_over_seeds_and_users_are_resampled():
 
 @pytest.mark.parametrize(
     ("second", "mean", "clear"),
-    [([[1.0, 1, 1, 1], [2, 2, 2, 2]], 1.5, True), ([[3.0, 3, 3, 3], [-1, -1, -1, -1]], 1.0, False), ([[0.0, 0, 9, -8]] * 2, 0.25, False)],
+    [
+        ([[1.0, 1, 1, 1], [2, 2, 2, 2]], 1.5, True),
+        ([[3.0, 3, 3, 3], [-1, -1, -1, -1]], 1.0, False),
+        ([[0.0, 0, 9, -8]] * 2, 0.25, False),
+    ],
     ids=["every seed and user", "one seed the other way", "one user the other way"],
 )
 def test_a_difference_is_clear_if_its_interval_excludes_0_and_every_seed_agrees(second, mean, clear):
@@ -84,7 +98,9 @@ def test_rows_are_paired_with_the_reference_under_every_simulator(experiment, re
     assert comparison.simulators == ["SASRec", "GRU4Rec"]
     assert (comparison.n_users, comparison.n_prompts) == (3, 4)
     for simulator in comparison.simulators:
-        first, second, sampled = (comparison.rows[row]["metrics"][simulator] for row in ("first", "second", "sampled"))
+        first, second, sampled = (
+            comparison.rows[row]["metrics"][simulator] for row in ("first", "second", "sampled")
+        )
         assert first["ior"]["seeds"] == [3.0, 5.0]
         assert second["ior"]["mean"] == 6.0
         paired = comparison.rows["second"]["differences"][simulator]["ior"]
@@ -121,7 +137,9 @@ def test_rows_judged_on_other_prompts_are_refused(experiment, results, result):
     ],
 )
 def test_an_unknown_policy_or_decoding_is_an_error_that_says_what_there_is(tmp_path, results, row, message):
-    experiment = write(tmp_path, rows={"first": {"label": "a"}, "second": {"label": "b", "set": ["seed=2"], **row}})
+    experiment = write(
+        tmp_path, rows={"first": {"label": "a"}, "second": {"label": "b", "set": ["seed=2"], **row}}
+    )
     with pytest.raises(DataError, match=message):
         compare(experiment, {row: results[row] for row in experiment.overrides})
 
@@ -135,7 +153,10 @@ def test_a_figure_without_steps_is_an_error_that_names_the_run(tmp_path, results
 def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(tmp_path, experiment, results):
     comparison = compare(experiment, results)
     page = markdown(experiment, comparison, "ml-100k", [1, 2], "abc")
-    judged = {simulator: page.partition(f"## Judged by {simulator}")[2].partition("##")[0] for simulator in comparison.simulators}
+    judged = {
+        simulator: page.partition(f"## Judged by {simulator}")[2].partition("##")[0]
+        for simulator in comparison.simulators
+    }
     low, high = (comparison.rows["first"]["metrics"]["SASRec"]["ior"][end] for end in ("low", "high"))
     assert "|  | IoR | published | CTR |" in judged["SASRec"]
     assert f"| First | 4.0 [{low:.1f}, {high:.1f}] | 7.0 | 0.500 [0.500, 0.500] |" in judged["SASRec"]
@@ -147,7 +168,9 @@ def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(t
     assert "    prorl experiments table own --dataset ml-100k --seeds 1 2\n" in page
     write_page(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
     assert (tmp_path / "reports/experiments/ml-100k/own.md").read_text(encoding="utf-8") == f"{page}\n"
-    assert read_json(tmp_path / "reports/experiments/ml-100k/own.json") == document(experiment, comparison, "ml-100k", [1, 2], "abc")
+    assert read_json(tmp_path / "reports/experiments/ml-100k/own.json") == document(
+        experiment, comparison, "ml-100k", [1, 2], "abc"
+    )
 
 
 def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, results):
@@ -159,11 +182,15 @@ def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, results):
 
 @pytest.fixture
 def at_repository(repository, results, monkeypatch):
-    """At the root of a repository with an experiment and its results, which the commit before the last holds too."""
+    """At the root of a repository with an experiment and its results, which the commit before the last holds
+    too.
+    """
     write(repository)
     for message in ("Second", "Third"):
         subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
-        subprocess.run(["git", "commit", "--quiet", "--allow-empty", "--message", message], cwd=repository, check=True)
+        subprocess.run(
+            ["git", "commit", "--quiet", "--allow-empty", "--message", message], cwd=repository, check=True
+        )
     monkeypatch.setattr(comparison, "read_results", lambda root, experiment, params, dataset, seeds, commit: {
         row: {seed: results[row][seed] for seed in seeds} for row in experiment.contents.rows
     })  # fmt: skip

@@ -20,14 +20,20 @@ NAMES = experiment_names(ROOT)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset, tmp_path):
     experiment = read_experiment(ROOT, name)
-    params = with_layers(ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"])
+    params = with_layers(
+        ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"]
+    )
     runs = planned(experiment, params, dataset, [1, 2])
     for run in runs:
         check_settings(experiment, run)
         round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
         settings = read_params(tmp_path / "params.yaml").section("finetune", dataset)
         n_steps_and_centering(settings, steps_per_epoch=100)  # raises
-    assert len({run.name for run in runs}) == len(runs) == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
+    assert (
+        len({run.name for run in runs})
+        == len(runs)
+        == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
+    )
     assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
 
 
@@ -42,7 +48,9 @@ def test_every_experiment_states_its_claim_and_three_seeds(name):
 def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_default(tmp_path):
     experiment = read_experiment(ROOT, "released-to-ours")
     first, *_, last = experiment.overrides
-    started = planned(experiment.only([first]), with_layers(ROOT / "params.yaml", []), "ml-100k", [1])[0].params
+    started = planned(experiment.only([first]), with_layers(ROOT / "params.yaml", []), "ml-100k", [1])[
+        0
+    ].params
     released = with_layers(ROOT / "params.yaml", [ROOT / "presets" / "released.yaml"])
     for name, params in (("row", started), ("preset", released)):
         round_trip_yaml().dump(params, tmp_path / name)
@@ -54,16 +62,26 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
 
 
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
-    rows = {"first": {"label": "a", "set": ["finetune.steps=3", "finetune.gamma=0.5"]}, "second": {"label": "b"}}
+    rows = {
+        "first": {"label": "a", "set": ["finetune.steps=3", "finetune.gamma=0.5"]},
+        "second": {"label": "b"},
+    }
     experiment = write(tmp_path, rows=rows)
-    assert experiment.overrides == {"first": ["finetune.steps=3", "finetune.gamma=0.5"], "second": ["finetune.steps=2"]}
+    assert experiment.overrides == {
+        "first": ["finetune.steps=3", "finetune.gamma=0.5"],
+        "second": ["finetune.steps=2"],
+    }
 
 
 def test_a_row_that_unsets_goes_on_from_the_row_before_it(tmp_path):
     rows = {
         "first": {"label": "a", "set": ["finetune.gamma=0.5", "finetune.temperature=2"]},
         "second": {"label": "b", "unset": ["finetune.gamma"]},
-        "third": {"label": "c", "unset": ["finetune.steps", "finetune.temperature"], "set": ["finetune.gamma=0.9"]},
+        "third": {
+            "label": "c",
+            "unset": ["finetune.steps", "finetune.temperature"],
+            "set": ["finetune.gamma=0.9"],
+        },
     }
     experiment = write(tmp_path, rows=rows)
     assert experiment.overrides["second"] == ["finetune.steps=2", "finetune.temperature=2"]
@@ -75,7 +93,10 @@ def test_rows_with_the_same_overrides_share_a_run(tmp_path):
     assert [experiment.run_of(row) for row in experiment.overrides] == ["first", "second", "first"]
     params = with_layers(ROOT / "params.yaml", [])
     assert [run.row for run in planned(experiment, params, "ml-100k", [1])] == ["first", "second"]
-    assert [run.row for run in planned(experiment.only(["sampled"]), params, "ml-100k", [1, 2])] == ["first", "first"]
+    assert [run.row for run in planned(experiment.only(["sampled"]), params, "ml-100k", [1, 2])] == [
+        "first",
+        "first",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,16 +107,38 @@ def test_rows_with_the_same_overrides_share_a_run(tmp_path):
         ({"seeds": []}, "seeds: got [], allowed: at least one number, each once"),
         ({"seeds": [1, 1]}, "seeds: got [1, 1], allowed: at least one number, each once"),
         ({"seeds": ["1"]}, "seeds[0]: got '1' (str), allowed: a whole number"),
-        ({"common": ["finetune.steps"]}, "got 'finetune.steps', allowed: key=value, as in finetune.gamma=0.9"),
+        (
+            {"common": ["finetune.steps"]},
+            "got 'finetune.steps', allowed: key=value, as in finetune.gamma=0.9",
+        ),
         ({"rows": {"first": {}}}, "rows.first.label: missing"),
         ({"rows": {"First": {"label": "a"}}}, "rows: got 'First', allowed: small letters, digits and _"),
-        ({"rows": {"first": {"label": "a", "published": {"ioi": 1}}}}, "rows.first.published: got 'ioi', allowed: ior, ctr"),
-        ({"rows": {"first": {"label": "a", "against": "b"}}}, "rows.first.against: got 'b', allowed: a row: first"),
         (
-            {"training": {"a": {"label": "A", "curve": "train/length", "after": 0, "until": 1, "relative_to": "sampled"}}},
+            {"rows": {"first": {"label": "a", "published": {"ioi": 1}}}},
+            "rows.first.published: got 'ioi', allowed: ior, ctr",
+        ),
+        (
+            {"rows": {"first": {"label": "a", "against": "b"}}},
+            "rows.first.against: got 'b', allowed: a row: first",
+        ),
+        (
+            {
+                "training": {
+                    "a": {
+                        "label": "A",
+                        "curve": "train/length",
+                        "after": 0,
+                        "until": 1,
+                        "relative_to": "sampled",
+                    }
+                }
+            },
             "training.a.relative_to: got 'sampled', allowed: a row of policy prorl",
         ),
-        ({"rows": {"first": {"label": "a", "unset": ["seed"]}}}, "rows.first.unset: got 'seed', allowed: what the row before sets: "),
+        (
+            {"rows": {"first": {"label": "a", "unset": ["seed"]}}},
+            "rows.first.unset: got 'seed', allowed: what the row before sets: ",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -106,7 +149,9 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, changes, messag
 
 
 def test_a_window_without_steps_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"training figure 'A': after: got 0\.5, allowed: below until, 0\.5"):
+    with pytest.raises(
+        ConfigError, match=r"training figure 'A': after: got 0\.5, allowed: below until, 0\.5"
+    ):
         write(tmp_path, training={"a": {"label": "A", "curve": "train/length", "after": 0.5, "until": 0.5}})
 
 
@@ -121,7 +166,9 @@ def test_an_unknown_experiment_or_row_is_an_error_that_names_those_there_are(tmp
     experiment = write(tmp_path)
     with pytest.raises(ConfigError, match="no experiment 'other'; there are: own"):
         read_experiment(tmp_path, "other")
-    with pytest.raises(ConfigError, match="experiment 'own' has no row 'third'; there are: first, second, sampled"):
+    with pytest.raises(
+        ConfigError, match="experiment 'own' has no row 'third'; there are: first, second, sampled"
+    ):
         experiment.only(["third"])
     with pytest.raises(ConfigError, match="no folder experiments/; run from the root of the repository"):
         experiment_names(tmp_path / "experiments")

@@ -11,12 +11,23 @@ from tests.stage_dependencies import ROOT
 PARAMS = {
     "seed": 1,
     "decoding": {"forbid": ["repeats"], "min_length": 8},
-    "finetune": {"steps": 100, "gamma": 1.0, "weights": {"ctr": 1.0, "ioi": 1.0}, "ml-1m": {"steps": 300, "weights": {"ctr": 0.1}}},
+    "finetune": {
+        "steps": 100,
+        "gamma": 1.0,
+        "weights": {"ctr": 1.0, "ioi": 1.0},
+        "ml-1m": {"steps": 300, "weights": {"ctr": 0.1}},
+    },
 }
 
 
 def test_a_value_goes_to_the_data_sets_entry_where_that_has_the_key():
-    overrides = ["finetune.steps=7", "finetune.gamma=0.5", "finetune.weights.ctr=0", "finetune.weights.ioi=0", "decoding.forbid=[]"]
+    overrides = [
+        "finetune.steps=7",
+        "finetune.gamma=0.5",
+        "finetune.weights.ctr=0",
+        "finetune.weights.ioi=0",
+        "decoding.forbid=[]",
+    ]
     params, for_dvc = applied(PARAMS, overrides, "ml-1m", "a.yaml")
     assert params["finetune"] == {
         "steps": 100,
@@ -36,7 +47,9 @@ def test_the_later_of_two_overrides_holds():
     assert for_dvc == ["seed=3"]
 
 
-@pytest.mark.parametrize(("dataset", "share", "steps"), [("ml-1m", "33%", 99), ("ml-100k", "0.1%", 1), ("ml-100k", "66%", 66)])
+@pytest.mark.parametrize(
+    ("dataset", "share", "steps"), [("ml-1m", "33%", 99), ("ml-100k", "0.1%", 1), ("ml-100k", "66%", 66)]
+)
 def test_a_percentage_is_a_share_of_the_data_sets_own_number(dataset, share, steps):
     _, for_dvc = applied(PARAMS, [f"finetune.steps={share}"], dataset, "a.yaml")
     assert for_dvc[0].rpartition("=")[2] == str(steps)
@@ -45,7 +58,10 @@ def test_a_percentage_is_a_share_of_the_data_sets_own_number(dataset, share, ste
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("finetune.stepz=1", "a.yaml: finetune.stepz: params.yaml has no such key; did you mean 'finetune.steps'?"),
+        (
+            "finetune.stepz=1",
+            "a.yaml: finetune.stepz: params.yaml has no such key; did you mean 'finetune.steps'?",
+        ),
         ("finetune.weights={ctr: 1}", "allowed: one value for one key, not a mapping"),
         ("finetune.gamma=50%", r"a share of 1\.0, allowed: of a whole number"),
     ],

@@ -7,7 +7,14 @@ import pytest
 
 from prorl.config import ConfigError
 from prorl.experiments.definition import read_experiment
-from prorl.experiments.running import base_params, check_settings, head, planned_run, require_identity, run_all
+from prorl.experiments.running import (
+    base_params,
+    check_settings,
+    head,
+    planned_run,
+    require_identity,
+    run_all,
+)
 from prorl.presets import round_trip_yaml
 from prorl.worktrees import WorktreeError
 from tests.experiments.files import write
@@ -33,7 +40,9 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
     experiment = read_experiment(ROOT, "rewards")
     found = base_params(repository, head(repository), "ml-100k")
     run = planned_run(experiment, found, "ml-100k", "full", 1)
-    assert run.params == params | {key: run.params[key] for key in ("training_seed", "decoding", "pretrain", "finetune")}
+    assert run.params == params | {
+        key: run.params[key] for key in ("training_seed", "decoding", "pretrain", "finetune")
+    }
     with pytest.raises(ConfigError, match=r"row full: evaluate\.precision: missing"):
         check_settings(experiment, run)
 
@@ -53,7 +62,9 @@ def test_a_git_without_identity_is_an_error_that_says_what_to_set(repository, mo
     for who in ("AUTHOR", "COMMITTER"):
         for what in ("NAME", "EMAIL"):
             monkeypatch.delenv(f"GIT_{who}_{what}", raising=False)
-    with pytest.raises(WorktreeError, match="git has no identity to commit experiments with; set one by `git config"):
+    with pytest.raises(
+        WorktreeError, match="git has no identity to commit experiments with; set one by `git config"
+    ):
         require_identity(repository)
 
 
@@ -62,5 +73,7 @@ def test_two_runs_in_one_worktree_are_refused(repository):
     (repository / ".experiments").mkdir()
     with open(repository / ".experiments" / "ml-100k.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(WorktreeError, match=r"another `prorl experiments run` is at work in .*\.experiments/ml-100k"):
+        with pytest.raises(
+            WorktreeError, match=r"another `prorl experiments run` is at work in .*\.experiments/ml-100k"
+        ):
             run_all(repository, experiment, None, [1], queue=False)

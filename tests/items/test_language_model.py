@@ -17,7 +17,10 @@ from prorl.items.embedding import embed
 from prorl.items.language_model import encode, shards_of
 from tests.items.tiny_qwen3 import save_tiny_qwen3
 
-TEXTS = [f"{'The long ' * (i % 7)}film {i} ({1950 + i % 60}). {'Comedy' if i % 3 else 'Drama, War'}" for i in range(300)]
+TEXTS = [
+    f"{'The long ' * (i % 7)}film {i} ({1950 + i % 60}). {'Comedy' if i % 3 else 'Drama, War'}"
+    for i in range(300)
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,14 @@ def one_thread(monkeypatch):
 
 
 def settings_for(folder) -> Embed:
-    return Embed(import_=None, model=str(folder / "model"), dimension=8, batch_size=4, max_tokens=24, precision="float32")
+    return Embed(
+        import_=None,
+        model=str(folder / "model"),
+        dimension=8,
+        batch_size=4,
+        max_tokens=24,
+        precision="float32",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +96,9 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(qwen3, tmp_path, mon
         encode(TEXTS, settings_for(qwen3), tmp_path / "broken", 15)
     n_done = len(list((tmp_path / "broken").rglob("*.npy")))
     assert n_done == 2  # of 4 batches each
-    monkeypatch.setattr(language_model, "encode_batch", lambda model, texts: encoded.append(texts) or original(model, texts))
+    monkeypatch.setattr(
+        language_model, "encode_batch", lambda model, texts: encoded.append(texts) or original(model, texts)
+    )
     resumed = encode(TEXTS, settings_for(qwen3), tmp_path / "broken", 15)
     assert len(encoded) == 9 + 75 - 2 * 4
     np.testing.assert_array_equal(resumed, unbroken)
@@ -115,7 +127,9 @@ def test_two_processes_make_the_same_bits_as_one(qwen3, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sentence_transformers"])  # its import takes seconds, and this way once for both
+    context.set_forkserver_preload(
+        ["sentence_transformers"]
+    )  # its import takes seconds, and this way once for both
     arguments = (port, settings_for(qwen3), tmp_path)
     processes = [context.Process(target=encode_as_one_of_two, args=(rank, *arguments)) for rank in (0, 1)]
     for process in processes:
@@ -125,7 +139,9 @@ def test_two_processes_make_the_same_bits_as_one(qwen3, tmp_path):
         process.kill()
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(list((tmp_path / "shards").rglob("*.npy"))) == 19
-    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), encode(TEXTS, settings_for(qwen3), tmp_path / "one", 15))
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "vectors.npy"), encode(TEXTS, settings_for(qwen3), tmp_path / "one", 15)
+    )
 
 
 def test_batches_are_of_like_length_and_every_text_is_in_one():

@@ -14,7 +14,11 @@ def test_means_equal_those_of_resampled_users_prompt_by_prompt():
     names = np.unique(user)
     means = []
     for weights in bootstrap.weights:
-        drawn = [value for name, times in zip(names, weights, strict=True) for value in np.tile(values[user == name], int(times))]
+        drawn = [
+            value
+            for name, times in zip(names, weights, strict=True)
+            for value in np.tile(values[user == name], int(times))
+        ]
         means.append(np.mean(drawn))
     result = bootstrap.mean(values)
     assert result["mean"] == pytest.approx(values.mean())

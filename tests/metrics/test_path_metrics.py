@@ -11,7 +11,9 @@ from prorl.paths.mining import attribute_words
 from prorl.tables import DataError
 
 # Items 1..6; the last two have no attribute in common with anything, 6 has none at all.
-WORDS = attribute_words(pa.array([["Comedy"], ["Comedy", "Drama"], ["Drama"], ["War", "Drama"], ["Western"], []]), ignored=[])
+WORDS = attribute_words(
+    pa.array([["Comedy"], ["Comedy", "Drama"], ["Drama"], ["War", "Drama"], ["Western"], []]), ignored=[]
+)
 
 
 def test_interest_and_rank_are_what_the_whole_path_adds():
@@ -89,7 +91,10 @@ def test_diversity_meets_only_other_users_and_all_of_them_alike():
 def test_diversity_of_a_collapsed_and_of_a_disjoint_set_of_paths():
     user = np.arange(5)
     assert path_metrics.diversity(np.tile([1, 2, 3], (5, 1)), user, 50, seed=0).tolist() == [0.0] * 5
-    assert path_metrics.diversity(np.tile([1, 2, 3], (5, 1)) + 3 * user[:, None], user, 50, seed=0).tolist() == [1.0] * 5
+    assert (
+        path_metrics.diversity(np.tile([1, 2, 3], (5, 1)) + 3 * user[:, None], user, 50, seed=0).tolist()
+        == [1.0] * 5
+    )
     same_sets = np.array([[1, 2, 2], [2, 1, 0], [2, 2, 1]])
     assert path_metrics.diversity(same_sets, np.arange(3), 30, seed=0).tolist() == [0.0] * 3
 
@@ -105,4 +110,7 @@ def test_diversity_repeats_with_its_seed_and_needs_two_users():
 
 
 def test_two_empty_paths_are_alike():
-    assert path_metrics.diversity(np.array([[0, 0], [0, 0]]), np.array([1, 2]), 4, seed=0).tolist() == [0.0, 0.0]
+    assert path_metrics.diversity(np.array([[0, 0], [0, 0]]), np.array([1, 2]), 4, seed=0).tolist() == [
+        0.0,
+        0.0,
+    ]

@@ -1,4 +1,6 @@
-"""The stages fetch, prepare and mine as processes: real data in, tables out; one clear line and no output where something is wrong."""
+"""The stages fetch, prepare and mine as processes: real data in, tables out; one clear line and no output
+where something is wrong.
+"""
 
 import os
 import subprocess
@@ -40,19 +42,25 @@ class Workplace:
     def run(self, *stages):
         for stage in stages:
             command = [sys.executable, ROOT / "stages" / f"{stage}.py", self.dataset]
-            done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
 
     def refusal(self, stage):
         """What a stage says that must fail."""
         command = [sys.executable, ROOT / "stages" / f"{stage}.py", self.dataset]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         return done.stderr
 
     def files(self, under):
-        return sorted(str(path.relative_to(self.folder)) for path in (self.folder / under).rglob("*") if path.is_file())
+        return sorted(
+            str(path.relative_to(self.folder)) for path in (self.folder / under).rglob("*") if path.is_file()
+        )
 
 
 def test_movielens_100k_from_package_to_instances(tmp_path):
@@ -79,13 +87,18 @@ def test_movielens_100k_from_package_to_instances(tmp_path):
         assert (instances.length.min(), instances.length.max()) == (2, 10)
         assert {split_of[user] for user in instances.user} == {split}
         if split != "train":
-            assert not any(target in met[user] for user, target in zip(instances.user, instances.random_target, strict=True))
+            assert not any(
+                target in met[user]
+                for user, target in zip(instances.user, instances.random_target, strict=True)
+            )
     first = {path: sha256_of(tmp_path / path) for path in workplace.files("data")}
     workplace.run("fetch", "prepare", "mine")
     assert first == {path: sha256_of(tmp_path / path) for path in workplace.files("data")}
 
 
-@pytest.mark.skipif("PRORL_ARCHIVES" not in os.environ, reason="PRORL_ARCHIVES does not name a folder with MovieLens-1M")
+@pytest.mark.skipif(
+    "PRORL_ARCHIVES" not in os.environ, reason="PRORL_ARCHIVES does not name a folder with MovieLens-1M"
+)
 def test_movielens_1m_has_the_published_sizes(tmp_path):
     workplace = Workplace(tmp_path, "ml-1m", os.environ["PRORL_ARCHIVES"])
     workplace.run("fetch", "prepare", "mine")
@@ -103,7 +116,9 @@ def own_tables(folder, log):
     folder.mkdir()
     (folder / "interactions.csv").write_text("user,item,timestamp\n" + log)
     colours = ["red", "green", "blue", "red|blue"]
-    (folder / "items.tsv").write_text("item\ttitle\tattributes\n" + "".join(f"t{i}\tThing {i}\t{colours[i % 4]}\n" for i in range(40)))
+    (folder / "items.tsv").write_text(
+        "item\ttitle\tattributes\n" + "".join(f"t{i}\tThing {i}\t{colours[i % 4]}\n" for i in range(40))
+    )
     return {
         "fetch": {"source": "tabular", "archive": str(folder)},
         "prepare": {
@@ -117,21 +132,36 @@ def own_tables(folder, log):
 
 def busy_log():
     generator = np.random.default_rng(0)
-    return "".join(f"u{generator.integers(60)},t{generator.integers(40)},2024-01-01T00:{i // 60:02}:{i % 60:02}\n" for i in range(3000))
+    return "".join(
+        f"u{generator.integers(60)},t{generator.integers(40)},2024-01-01T00:{i // 60:02}:{i % 60:02}\n"
+        for i in range(3000)
+    )
 
 
 def test_a_users_own_tables_under_a_name_of_their_own(tmp_path):
     workplace = Workplace(tmp_path, "shop", **own_tables(tmp_path / "mine", busy_log()))
     workplace.run("fetch", "prepare", "mine")
-    assert read_json(tmp_path / "reports/shop/prepare.json")["kept"] == {"interactions": 3000, "users": 60, "items": 40}
+    assert read_json(tmp_path / "reports/shop/prepare.json")["kept"] == {
+        "interactions": 3000,
+        "users": 60,
+        "items": 40,
+    }
     assert len(read_instances(tmp_path / "data/instances/shop/train.parquet")) > 100
-    assert pq.read_schema(tmp_path / "data/instances/shop/test.parquet").names == ["user", "history", "run", "random_target"]
+    assert pq.read_schema(tmp_path / "data/instances/shop/test.parquet").names == [
+        "user",
+        "history",
+        "run",
+        "random_target",
+    ]
 
 
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ("u1,t1,1\nu2,t2\n", r"prepare@shop: data/raw/shop/interactions.csv: line 3: 2 values, allowed: 3; found 'u2,t2'"),
+        (
+            "u1,t1,1\nu2,t2\n",
+            r"prepare@shop: data/raw/shop/interactions.csv: line 3: 2 values, allowed: 3; found 'u2,t2'",
+        ),
         ("u1,t1,1\nu2,t2,2\n", "prepare@shop: nothing is left of 2 interactions; dropped were"),
     ],
 )
@@ -148,15 +178,18 @@ def test_users_who_all_have_short_sequences_leave_no_instances(tmp_path):
     workplace = Workplace(tmp_path, "shop", **own_tables(tmp_path / "mine", log))
     workplace.run("fetch", "prepare")
     said = workplace.refusal("mine")
-    assert "instances mined per split: {'train': 0, 'validation': 0, 'test': 0}, allowed: at least one in each" in said
+    assert (
+        "instances mined per split: {'train': 0, 'validation': 0, 'test': 0}, allowed: at least one in each"
+        in said
+    )
     assert "'users_shorter_than_history': 30" in said
     assert workplace.files("data/instances") == []
 
 
 def test_unknown_data_set_and_missing_archive_leave_no_output(tmp_path):
-    assert "fetch.netflix.source: data set 'netflix' has source 'netflix', allowed: ml-100k" in Workplace(tmp_path, "netflix").refusal(
-        "fetch"
-    )
+    assert "fetch.netflix.source: data set 'netflix' has source 'netflix', allowed: ml-100k" in Workplace(
+        tmp_path, "netflix"
+    ).refusal("fetch")
     workplace = Workplace(tmp_path, "shop", fetch={"source": "tabular", "archive": "gone.zip"})
     assert "fetch@shop: gone.zip: no such file or folder" in workplace.refusal("fetch")
     assert "run the fetch stage first" in workplace.refusal("prepare")

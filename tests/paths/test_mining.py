@@ -6,7 +6,14 @@ import pytest
 
 from prorl.config import ConfigError, Mine
 from prorl.paths.instances import mine
-from prorl.paths.mining import attribute_words, feasible_transitions, instance_table, later_positions, mine_runs, random_targets
+from prorl.paths.mining import (
+    attribute_words,
+    feasible_transitions,
+    instance_table,
+    later_positions,
+    mine_runs,
+    random_targets,
+)
 from prorl.paths.sequences import Sequences
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES, DataError
 
@@ -16,19 +23,28 @@ SETTINGS = Mine(import_=None, history_length=3, min_run=2, max_run=4, ignored_at
 def log_of(sequences: dict[int, list[int]]) -> Sequences:
     lengths = [len(items) for items in sequences.values()]
     flat = [item for items in sequences.values() for item in items]
-    return Sequences(np.array(flat, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Sequences(
+        np.array(flat, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    )
 
 
 def random_log(generator, n_users, n_items, n_names):
-    sequences = {u: generator.integers(1, n_items + 1, size=generator.integers(1, 40)).tolist() for u in range(1, n_users + 1)}
+    sequences = {
+        u: generator.integers(1, n_items + 1, size=generator.integers(1, 40)).tolist()
+        for u in range(1, n_users + 1)
+    }
     names = ["Drama", *(f"genre {i}" for i in range(n_names))]
     # Long tail: later names are rarer, and some items have none at all.
-    attributes = [[name for k, name in enumerate(names) if generator.random() < 0.6 / (k + 1)] for _ in range(n_items)]
+    attributes = [
+        [name for k, name in enumerate(names) if generator.random() < 0.6 / (k + 1)] for _ in range(n_items)
+    ]
     return sequences, attributes
 
 
 def naive_instances(sequences, attributes, ignored, history_length, min_run, max_run):
-    """The rule of mining as it is told: walk through each user's items and archive a run whenever a transition is not feasible."""
+    """The rule of mining as it is told: walk through each user's items and archive a run whenever a
+    transition is not feasible.
+    """
     sets = {item: set(names) - set(ignored) for item, names in enumerate(attributes, start=1)}
     found = []
     for user, items in sequences.items():
@@ -52,7 +68,9 @@ def test_mining_equals_the_walk_through_every_user(seed, n_names):
     log = log_of(sequences)
     words = attribute_words(pa.array(attributes, pa.list_(pa.string())), ["Drama"])
     later = later_positions(log, 3)
-    runs = mine_runs(log, later, feasible_transitions(log.items, words, later), history_length=3, min_run=2, max_run=4)
+    runs = mine_runs(
+        log, later, feasible_transitions(log.items, words, later), history_length=3, min_run=2, max_run=4
+    )
     table = instance_table(log, runs, np.ones(len(runs.user), dtype=bool), 3)
     expected = naive_instances(sequences, attributes, ["Drama"], 3, 2, 4)
     assert len(expected) > 20
@@ -78,12 +96,15 @@ def test_no_attributes_at_all():
 def mined(sequences, feasible, min_run=2, max_run=3):
     log = log_of(sequences)
     later = later_positions(log, 2)
-    runs = mine_runs(log, later, np.array(feasible, dtype=bool)[later], history_length=2, min_run=min_run, max_run=max_run)
+    runs = mine_runs(
+        log, later, np.array(feasible, dtype=bool)[later], history_length=2, min_run=min_run, max_run=max_run
+    )
     return instance_table(log, runs, np.ones(len(runs.user), dtype=bool), 2).to_pylist(), runs.statistics
 
 
 def test_a_run_by_hand():
-    # Positions 0, 1 are the first history; the transition into position 2 does not matter; 4 is the first that is not feasible.
+    # Positions 0, 1 are the first history; the transition into position 2 does not matter; 4 is the first
+    # that is not feasible.
     instances, statistics = mined({1: [10, 11, 12, 13, 14, 15]}, [0, 0, 0, 1, 0, 1])
     assert instances == [{"user": 1, "history": [10, 11], "run": [12, 13]}]
     assert statistics["runs_open_at_end"] == 1
@@ -97,14 +118,17 @@ def test_a_long_run_is_dropped_not_cut():
 
 
 def test_no_run_crosses_from_one_user_to_the_next():
-    # All transitions are feasible, also the one from user 1's last item to user 2's first: both runs stay open.
+    # All transitions are feasible, also the one from user 1's last item to user 2's first: both runs stay
+    # open.
     instances, statistics = mined({1: [1, 2, 3, 4], 2: [5, 6, 7, 8]}, [1] * 8)
     assert instances == []
     assert statistics["runs_open_at_end"] == 2
 
 
 def test_short_users_are_counted_and_skipped():
-    instances, statistics = mined({1: [1], 2: [1, 2], 3: [1, 2, 3], 4: [1, 2, 3, 4, 5]}, [0] * 3 + [0, 0, 0] + [0, 0, 0, 1, 0])
+    instances, statistics = mined(
+        {1: [1], 2: [1, 2], 3: [1, 2, 3], 4: [1, 2, 3, 4, 5]}, [0] * 3 + [0, 0, 0] + [0, 0, 0, 1, 0]
+    )
     assert instances == [{"user": 4, "history": [1, 2], "run": [3, 4]}]
     assert statistics["users_shorter_than_history"] == 1
     assert statistics["users_without_item_after_history"] == 1
@@ -141,7 +165,12 @@ def test_a_user_of_all_items_has_no_random_target():
 def tables(sequences, attributes, splits):
     log = log_of(sequences)
     interactions = pa.table({"user": log.users, "item": log.items, "timestamp": np.arange(len(log.items))})
-    items = pa.table({"item": np.arange(1, len(attributes) + 1, dtype=np.int32), "attributes": pa.array(attributes, pa.list_(pa.string()))})
+    items = pa.table(
+        {
+            "item": np.arange(1, len(attributes) + 1, dtype=np.int32),
+            "attributes": pa.array(attributes, pa.list_(pa.string())),
+        }
+    )
     return interactions, items, pa.table({"user": np.array(list(sequences), dtype=np.int32), "split": splits})
 
 
@@ -153,7 +182,9 @@ def test_every_instance_lands_in_its_users_split():
     for name, low, high in (("train", 1, 30), ("validation", 31, 35), ("test", 36, 40)):
         schema = INSTANCES if name == "train" else PROMPTED_INSTANCES
         table = mined[name].cast(schema)
-        assert table.select(INSTANCES.names).to_pylist() == [row for row in expected if low <= row["user"] <= high]
+        assert table.select(INSTANCES.names).to_pylist() == [
+            row for row in expected if low <= row["user"] <= high
+        ]
         assert statistics["instances"][name] == table.num_rows
 
 

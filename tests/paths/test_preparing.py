@@ -45,7 +45,14 @@ LOG = [
 
 def log_of(rows, catalogue=CATALOGUE):
     users, items, timestamps = zip(*rows, strict=True)
-    return raw_log(pa.chunked_array([users]), pa.chunked_array([items]), np.array(timestamps), catalogue, {"odd lines": 3}, Path("x.csv"))
+    return raw_log(
+        pa.chunked_array([users]),
+        pa.chunked_array([items]),
+        np.array(timestamps),
+        catalogue,
+        {"odd lines": 3},
+        Path("x.csv"),
+    )
 
 
 def test_tables_by_hand():
@@ -54,7 +61,13 @@ def test_tables_by_hand():
     assert [(row["user"], row["raw_id"]) for row in splits] == [(1, "ann"), (2, "bob"), (3, "cid")]
     assert sorted(row["split"] for row in splits) == ["test", "train", "validation"]
     assert prepared.items.cast(ITEMS).to_pylist() == [
-        {"item": 1, "raw_id": "i30", "title": "Thirty", "attributes": ["War", "Drama"], "text": "Thirty (War, Drama)"},
+        {
+            "item": 1,
+            "raw_id": "i30",
+            "title": "Thirty",
+            "attributes": ["War", "Drama"],
+            "text": "Thirty (War, Drama)",
+        },
         {"item": 2, "raw_id": "i10", "title": "", "attributes": ["War"], "text": "(War)"},
         {"item": 3, "raw_id": "i20", "title": "Twenty", "attributes": [], "text": "Twenty"},
     ]
@@ -111,5 +124,7 @@ def test_an_item_described_twice_is_named():
 
 def test_texts_made_elsewhere_replace_the_template(tmp_path):
     (tmp_path / "texts.json").write_text('{"i30": "a", "i10": "b", "i20": "c"}')
-    prepared = prepare(log_of(LOG), dataclasses.replace(SETTINGS, profiles=str(tmp_path / "texts.json")), seed=1)
+    prepared = prepare(
+        log_of(LOG), dataclasses.replace(SETTINGS, profiles=str(tmp_path / "texts.json")), seed=1
+    )
     assert prepared.items["text"].to_pylist() == ["a", "b", "c"]

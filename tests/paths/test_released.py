@@ -17,7 +17,13 @@ ITEMS = pa.table(
         "attributes": [["War"], ["War", "Drama"], [], ["War"], ["War"], ["War"]],
     }
 )
-SPLITS = pa.table({"user": np.array([1, 2, 3], dtype=np.int32), "raw_id": ["a", "b", "7"], "split": ["train", "validation", "test"]})
+SPLITS = pa.table(
+    {
+        "user": np.array([1, 2, 3], dtype=np.int32),
+        "raw_id": ["a", "b", "7"],
+        "split": ["train", "validation", "test"],
+    }
+)
 INTERACTIONS = pa.table(
     {
         "user": np.repeat([1, 2, 3], 4).astype(np.int32),
@@ -25,7 +31,10 @@ INTERACTIONS = pa.table(
         "timestamp": np.arange(12),
     }
 )
-TRAIN = [{"user": "a", "inters": ["11", "12"], "proc_path": ["13", "14"]}, {"user": 7, "inters": [12, 11], "proc_path": [13, 14, 15]}]
+TRAIN = [
+    {"user": "a", "inters": ["11", "12"], "proc_path": ["13", "14"]},
+    {"user": 7, "inters": [12, 11], "proc_path": [13, 14, 15]},
+]
 VALIDATION = [{"user": "b", "inters": ["11", "12"], "proc_path": ["13", "14"]}]
 TEST = [
     {"inters": ["11", "12"], "proc_path": ["13", "16"], "target": "16"},
@@ -46,7 +55,9 @@ def released(tmp_path):
         files = {"train": TRAIN, "val": VALIDATION, "test": TEST, "datamaps": MAPS, **changed}
         for ending, value in files.items():
             (tmp_path / f"x.{ending}").write_text(value if isinstance(value, str) else json.dumps(value))
-        settings = Mine(import_=str(tmp_path / "x"), history_length=2, min_run=2, max_run=3, ignored_attributes=[])
+        settings = Mine(
+            import_=str(tmp_path / "x"), history_length=2, min_run=2, max_run=3, ignored_attributes=[]
+        )
         return mine(INTERACTIONS, ITEMS, SPLITS, settings, (1, "mine", "x"))
 
     return run
@@ -81,12 +92,27 @@ def test_raw_ids_become_ours(released):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"train": [{**TRAIN[0], "inters": ["11", "99"]}]}, r"x.train: entry 0: item '99' is unknown, allowed: one of the 6"),
-        ({"val": [{**VALIDATION[0], "user": "z"}]}, r"x.val: entry 0: user 'z' is unknown, allowed: one of the 3"),
-        ({"train": [TRAIN[0], {"user": "a", "inters": ["11", "12"]}]}, r"x.train: entry 1: 'proc_path' is missing"),
-        ({"train": [{**TRAIN[0], "inters": ["11"]}]}, r"inters has 1 items, allowed: mine.history_length = 2"),
+        (
+            {"train": [{**TRAIN[0], "inters": ["11", "99"]}]},
+            r"x.train: entry 0: item '99' is unknown, allowed: one of the 6",
+        ),
+        (
+            {"val": [{**VALIDATION[0], "user": "z"}]},
+            r"x.val: entry 0: user 'z' is unknown, allowed: one of the 3",
+        ),
+        (
+            {"train": [TRAIN[0], {"user": "a", "inters": ["11", "12"]}]},
+            r"x.train: entry 1: 'proc_path' is missing",
+        ),
+        (
+            {"train": [{**TRAIN[0], "inters": ["11"]}]},
+            r"inters has 1 items, allowed: mine.history_length = 2",
+        ),
         ({"train": [{**TRAIN[0], "proc_path": ["11"]}]}, r"proc_path has 1 items, allowed: 2 to 3"),
-        ({"test": [{**TEST[0], "target": "11"}]}, r"x.test: entry 0: target is '11', allowed: the last of proc_path, '16'"),
+        (
+            {"test": [{**TEST[0], "target": "11"}]},
+            r"x.test: entry 0: target is '11', allowed: the last of proc_path, '16'",
+        ),
         ({"test": {}}, r"x.test: found dict, allowed: a list"),
         ({"test": "["}, r"x.test: not JSON"),
         ({"datamaps": {"itemid2title": {}}}, r"x.datamaps: 'raw_item_id2attribute' is missing"),
@@ -100,6 +126,8 @@ def test_what_does_not_fit_is_named(released, changed, message):
 def test_a_missing_file_is_named(released, tmp_path):
     released()
     (tmp_path / "x.val").unlink()
-    settings = Mine(import_=str(tmp_path / "x"), history_length=2, min_run=2, max_run=3, ignored_attributes=[])
+    settings = Mine(
+        import_=str(tmp_path / "x"), history_length=2, min_run=2, max_run=3, ignored_attributes=[]
+    )
     with pytest.raises(DataError, match=r"x.val: no such file; mine.import names"):
         mine(INTERACTIONS, ITEMS, SPLITS, settings, (1,))

@@ -64,7 +64,9 @@ def test_nothing_is_in_order():
 
 @pytest.mark.parametrize("kind", [pa.table, pd.DataFrame])
 def test_sequences_of_users(kind):
-    sequences = user_sequences(kind({"user": np.array([1, 1, 2, 4], dtype=np.int32), "item": np.array([7, 8, 9, 6], dtype=np.int32)}))
+    sequences = user_sequences(
+        kind({"user": np.array([1, 1, 2, 4], dtype=np.int32), "item": np.array([7, 8, 9, 6], dtype=np.int32)})
+    )
     assert len(sequences) == 4
     assert [sequences.of(user).tolist() for user in (1, 2, 3, 4)] == [[7, 8], [9], [], [6]]
     assert sequences.lengths.tolist() == [2, 1, 0, 1]

@@ -25,7 +25,14 @@ TINY = {
         "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
     },
     "policy": {"n_layers": 1, "d_model": 16, "d_ff": 16, "d_kv": 8, "n_heads": 2},
-    "pretrain": {"search_paths": 16, "search_candidates": 4, "max_steps": 6, "evaluate_every": 3, "batch_size": 16, "warmup_steps": 2},
+    "pretrain": {
+        "search_paths": 16,
+        "search_candidates": 4,
+        "max_steps": 6,
+        "evaluate_every": 3,
+        "batch_size": 16,
+        "warmup_steps": 2,
+    },
     "finetune": {
         "steps": 3,
         "centering_steps": 1,
@@ -47,21 +54,35 @@ class Clone:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for programs that run in the clone: the virtual environment's programs and the clone's own library first."""
+        """Variables for programs that run in the clone: the virtual environment's programs and the clone's
+        own library first.
+        """
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PRORL_", "GIT_", "DVC_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("PRORL_", "GIT_", "DVC_"))
+            },
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.root),
             "DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "tmp" / "site"),
             "GIT_CONFIG_GLOBAL": os.devnull,
-            **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "a"), ("EMAIL", "a@b.c"))},
+            **{
+                f"GIT_{who}_{what}": value
+                for who in ("AUTHOR", "COMMITTER")
+                for what, value in (("NAME", "a"), ("EMAIL", "a@b.c"))
+            },
         }
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run `command` at the clone's root; where `check`, a failure shows what it printed."""
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False
+        )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(
+                f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     def dvc(self, *arguments: str) -> str:
@@ -71,7 +92,11 @@ class Clone:
     def repro(self, *arguments: str) -> list[str]:
         """Run `dvc repro`; the names of the stages it ran."""
         words = "Running stage '"
-        return [line.removeprefix(words).rstrip("':") for line in self.dvc("repro", *arguments).splitlines() if line.startswith(words)]
+        return [
+            line.removeprefix(words).rstrip("':")
+            for line in self.dvc("repro", *arguments).splitlines()
+            if line.startswith(words)
+        ]
 
     def commit(self, message: str) -> None:
         """Commit all that git does not ignore."""
@@ -97,7 +122,9 @@ class Clone:
 
     def files(self, *folders: str) -> dict[str, Path]:
         """Every file below `folders`, by its path from the root."""
-        found = (path for folder in folders for path in sorted((self.root / folder).rglob("*")) if path.is_file())
+        found = (
+            path for folder in folders for path in sorted((self.root / folder).rglob("*")) if path.is_file()
+        )
         return {str(path.relative_to(self.root)): path for path in found}
 
 
@@ -110,8 +137,12 @@ def _merge(values: dict, changes: dict) -> None:
 
 
 def clone_of_working_tree(root: Path) -> Clone:
-    """A repository at `root` with the files git knows or does not ignore, tiny settings, and no results of an earlier run."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """A repository at `root` with the files git knows or does not ignore, tiny settings, and no results of an
+    earlier run.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file() and not name.startswith("reports/") and name != "dvc.lock":
             (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,9 @@ from tests.pipeline.clones import Clone, clone_of, clone_of_working_tree
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A clone in which every stage has run, its results committed and pushed to a local remote, and the stages' names in that order."""
+    """A clone in which every stage has run, its results committed and pushed to a local remote, and the
+    stages' names in that order.
+    """
 
     clone: Clone
     ran: list[str]
@@ -18,7 +20,10 @@ class Pipeline:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory) -> Pipeline:
-    """Run all stages once, push, and pull into a second clone, as the README's walkthrough does. Tests leave both as they find them."""
+    """Run all stages once, push, and pull into a second clone, as the README's walkthrough does.
+
+    Tests leave both as they find them.
+    """
     folder = tmp_path_factory.mktemp("pipeline")
     clone = clone_of_working_tree(folder / "clone")
     ran = clone.repro()

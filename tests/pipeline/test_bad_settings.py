@@ -1,11 +1,19 @@
-"""A mistake in params.yaml ends `dvc repro` with one line that says what is wrong, a status that is not 0, and no output."""
+"""A mistake in params.yaml ends `dvc repro` with one line that says what is wrong, a status that is not 0,
+and no output.
+"""
 
 import pytest
 
 DATASET = "ml-100k"
 MISTAKES = {
-    "wrong type": ({"finetune": {"steps": "many"}}, "finetune.steps: got 'many' (str), allowed: a whole number"),
-    "out of range": ({"finetune": {"gamma": 2}}, "finetune.gamma: got 2.0 (float), allowed: a number above 0 and at most 1"),
+    "wrong type": (
+        {"finetune": {"steps": "many"}},
+        "finetune.steps: got 'many' (str), allowed: a whole number",
+    ),
+    "out of range": (
+        {"finetune": {"gamma": 2}},
+        "finetune.gamma: got 2.0 (float), allowed: a number above 0 and at most 1",
+    ),
     "unknown key": ({"mine": {"min_rn": 2}}, "mine.min_rn: unknown key; did you mean 'min_run'?"),
     "unknown source": ({"fetch": {"source": "ml-10m"}}, "'ml-10m'"),
     "nothing left": ({"prepare": {"min_user_interactions": 100000}}, "min_user_interactions"),
@@ -22,7 +30,10 @@ def test_a_mistake_is_one_line_and_leaves_no_output(untouched, settings, message
     assert message in said[0]
     assert "Traceback" not in failed.stderr
     assert not untouched.files("data/prepared")
-    assert not [path for path in untouched.files("reports") if path.endswith("runtime.json")] or "prepare@" in said[0]
+    assert (
+        not [path for path in untouched.files("reports") if path.endswith("runtime.json")]
+        or "prepare@" in said[0]
+    )
 
 
 def test_a_data_set_without_entries_is_named(untouched):

@@ -1,4 +1,6 @@
-"""`prorl experiments run` runs rows as DVC experiments in a worktree of its own; the checkout stays as it is, what has run is skipped."""
+"""`prorl experiments run` runs rows as DVC experiments in a worktree of its own; the checkout stays as it is,
+what has run is skipped.
+"""
 
 import os
 import signal
@@ -25,7 +27,9 @@ def prorl(clone, *arguments, check=True):
 def ran(done):
     """The stages that a command ran."""
     words = "Running stage '"
-    return [line.removeprefix(words).rstrip("':") for line in done.stdout.splitlines() if line.startswith(words)]
+    return [
+        line.removeprefix(words).rstrip("':") for line in done.stdout.splitlines() if line.startswith(words)
+    ]
 
 
 def contents(clone):
@@ -49,13 +53,24 @@ def test_rows_run_in_the_worktree_share_stages_and_are_skipped_once_there(checko
     assert "[2/2] ml-100k-own-second-seed-1: mine.min_run=3 training_seed=1" in first.stdout
     assert contents(checkout) == before
     assert checkout.run("git", "status", "--porcelain").stdout == "?? experiments/own.yaml\n"
-    assert {"ml-100k-own-first-seed-1", "ml-100k-own-second-seed-1"} == set(checkout.dvc("exp", "list", "--name-only").split())
+    assert {"ml-100k-own-first-seed-1", "ml-100k-own-second-seed-1"} == set(
+        checkout.dvc("exp", "list", "--name-only").split()
+    )
 
     again = prorl(checkout, "run", "own")
     assert ran(again) == []
-    assert again.stdout == "[1/2] ml-100k-own-first-seed-1: there already\n[2/2] ml-100k-own-second-seed-1: there already\n"
+    assert (
+        again.stdout
+        == "[1/2] ml-100k-own-first-seed-1: there already\n[2/2] ml-100k-own-second-seed-1: there already\n"
+    )
 
-    write(checkout.root, targets=["mine"], common=[], seeds=[1], rows=ROWS | {"second": {"label": "Second", "set": ["mine.min_run=4"]}})
+    write(
+        checkout.root,
+        targets=["mine"],
+        common=[],
+        seeds=[1],
+        rows=ROWS | {"second": {"label": "Second", "set": ["mine.min_run=4"]}},
+    )
     changed = prorl(checkout, "run", "own")
     assert ran(changed) == ["mine@ml-100k"], "the row's settings are others"
     assert "[1/2] ml-100k-own-first-seed-1: there already" in changed.stdout
@@ -64,7 +79,10 @@ def test_rows_run_in_the_worktree_share_stages_and_are_skipped_once_there(checko
         stream.write("# changed\n")
     refused = prorl(checkout, "run", "own", check=False)
     assert refused.returncode == 1
-    assert refused.stderr == "prorl: uncommitted changes in stages/mine.py; what runs is the last commit: commit them first\n"
+    assert (
+        refused.stderr
+        == "prorl: uncommitted changes in stages/mine.py; what runs is the last commit: commit them first\n"
+    )
 
 
 def test_what_is_wrong_or_missing_is_one_line_and_runs_nothing(checkout):
@@ -85,7 +103,9 @@ def test_an_interrupted_run_leaves_the_checkout_as_it_is_and_goes_on(checkout):
     before = contents(checkout)
     command = [sys.executable, "-m", "prorl.cli", "experiments", "run", "own"]
     options = {"cwd": checkout.root, "env": checkout.environment, "text": True, "start_new_session": True}
-    options |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # it is ignored in what a shell runs in the background
+    options |= {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    }  # it is ignored in what a shell runs in the background
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as run:
         next(line for line in run.stdout if line.startswith("Running stage 'prepare@ml-100k'"))
         os.killpg(run.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
@@ -101,18 +121,26 @@ def test_an_interrupted_run_leaves_the_checkout_as_it_is_and_goes_on(checkout):
 def test_a_table_of_two_rows_and_two_seeds_holds_what_evaluation_says(pipeline, untouched):
     untouched.dvc("pull")
     rows = ROWS | {"second": {"label": "Second", "set": ["finetune.gamma=0.5"]}}
-    training = {"length": {"label": "Length", "curve": "train/length", "after": 0, "until": 1, "relative_to": "first"}}
+    training = {
+        "length": {"label": "Length", "curve": "train/length", "after": 0, "until": 1, "relative_to": "first"}
+    }
     write(untouched.root, common=["finetune.steps=2"], rows=rows, training=training)
     done = prorl(untouched, "run", "own")
     stages = [f"{stage}@ml-100k" for stage in ("pretrain", "finetune", "evaluate", "finetune", "evaluate")]
-    assert ran(done) == stages * 2, "a seed's pre-training serves both rows, and everything before it comes from the cache"
+    assert ran(done) == stages * 2, (
+        "a seed's pre-training serves both rows, and everything before it comes from the cache"
+    )
     assert "there already" in prorl(untouched, "run", "own").stdout
 
     page = prorl(untouched, "table", "own").stdout
     assert page == (untouched.root / "reports/experiments/ml-100k/own.md").read_text(encoding="utf-8")
     found = untouched.read("reports/experiments/ml-100k/own.json")["rows"]
     commit = untouched.run("git", "rev-parse", "HEAD").stdout.strip()
-    for row, policy, protocol in (("first", "prorl", ""), ("second", "prorl", ""), ("sampled", "pretrained", "rollout@3")):
+    for row, policy, protocol in (
+        ("first", "prorl", ""),
+        ("second", "prorl", ""),
+        ("sampled", "pretrained", "rollout@3"),
+    ):
         run = "first" if row == "sampled" else row
         for place, seed in enumerate((1, 2)):
             ref = f"refs/exps/{commit[:2]}/{commit[2:]}/ml-100k-own-{run}-seed-{seed}"
@@ -123,5 +151,7 @@ def test_a_table_of_two_rows_and_two_seeds_holds_what_evaluation_says(pipeline, 
     seeds = found["first"]["metrics"]["SASRec"]["ior"]["seeds"]
     assert seeds[0] != seeds[1]
     means = {row: found[row]["metrics"]["SASRec"]["ior"]["mean"] for row in ("first", "second")}
-    assert found["second"]["differences"]["SASRec"]["ior"]["mean"] == pytest.approx(means["second"] - means["first"])
+    assert found["second"]["differences"]["SASRec"]["ior"]["mean"] == pytest.approx(
+        means["second"] - means["first"]
+    )
     assert found["first"]["training"]["length"] == 1.0

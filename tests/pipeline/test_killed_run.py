@@ -45,7 +45,9 @@ def unbroken(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run of a stage: how it ended, when its first checkpoint was there and when it ended, in seconds, and where its steps began."""
+    """One run of a stage: how it ended, when its first checkpoint was there and when it ended, in seconds,
+    and where its steps began.
+    """
 
     status: int
     checkpoint_after: float | None
@@ -53,8 +55,17 @@ class Attempt:
     first_step: str
 
 
-def attempt(clone: Clone, command: list[str], label: str, kill_after: float | None = None, *, from_checkpoint: bool = False) -> Attempt:
-    """Run `command` to its end, or until SIGKILL `kill_after` seconds after its start or, if so asked, its first checkpoint."""
+def attempt(
+    clone: Clone,
+    command: list[str],
+    label: str,
+    kill_after: float | None = None,
+    *,
+    from_checkpoint: bool = False,
+) -> Attempt:
+    """Run `command` to its end, or until SIGKILL `kill_after` seconds after its start or, if so asked, its
+    first checkpoint.
+    """
     started, checkpoint_after = time.monotonic(), None
     log = clone.root / "log"
     with open(log, "wb") as stream:
@@ -76,7 +87,11 @@ def attempt(clone: Clone, command: list[str], label: str, kill_after: float | No
 
 def checkpoints(clone: Clone) -> list[Path]:
     """The finished files of the clone's checkpoints; those being written are hidden."""
-    return [path for path in (clone.root / ".checkpoints").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return [
+        path
+        for path in (clone.root / ".checkpoints").rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    ]
 
 
 def hashes(files: dict[str, Path]) -> dict[str, str]:
@@ -102,7 +117,9 @@ def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same_files(unbrok
     continued = []
     for moment, (kill_after, from_checkpoint) in enumerate(moments):
         killed = Attempt(0, None, 0, "")
-        while killed.status == 0:  # one that ended before its moment, on a machine that has become faster, is no test
+        while (
+            killed.status == 0
+        ):  # one that ended before its moment, on a machine that has become faster, is no test
             clone, _ = alone(unbroken, name, tmp_path / f"moment {moment}")
             killed = attempt(clone, command, label, kill_after, from_checkpoint=from_checkpoint)
             kill_after *= 0.8
@@ -113,23 +130,40 @@ def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same_files(unbrok
         assert again.status == 0
         assert hashes(written_since(clone, given)) == expected, f"killed after {killed.seconds:.2f} s"
         assert checkpoints(clone) == []
-        assert bool(left) == (again.first_step != whole.first_step), "where there is a checkpoint, the run goes on from it"
+        assert bool(left) == (again.first_step != whole.first_step), (
+            "where there is a checkpoint, the run goes on from it"
+        )
         continued.append(bool(left))
-        print(f"{name}: killed after {killed.seconds:.1f} of {whole.seconds:.1f} s, went on from {again.first_step}")
+        print(
+            f"{name}: killed after {killed.seconds:.1f} of {whole.seconds:.1f} s, went on from {again.first_step}"
+        )
     assert any(continued)
 
 
 @pytest.mark.slow
 def test_after_a_kill_of_dvc_and_its_stage_the_next_repro_goes_on(unbroken):
-    outputs = [f"models/policies/{DATASET}/prorl", f"reports/{DATASET}/finetune.json", f"reports/{DATASET}/curves/finetune"]
+    outputs = [
+        f"models/policies/{DATASET}/prorl",
+        f"reports/{DATASET}/finetune.json",
+        f"reports/{DATASET}/curves/finetune",
+    ]
 
     def written():
-        return {path: value for path, value in hashes(unbroken.files("models", "reports")).items() if path.startswith(tuple(outputs))}
+        return {
+            path: value
+            for path, value in hashes(unbroken.files("models", "reports")).items()
+            if path.startswith(tuple(outputs))
+        }
 
     expected = written()
     command = ["dvc", "repro", "--force", "--single-item", f"finetune@{DATASET}"]
     group = subprocess.Popen(
-        command, cwd=unbroken.root, env=unbroken.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=unbroken.root,
+        env=unbroken.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     while not checkpoints(unbroken):
         assert group.poll() is None

@@ -11,7 +11,19 @@ STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 DATASET = "ml-100k"
 SIMULATORS = ("SASRec", "GRU4Rec")
 POLICIES = ("pretrained", "prorl")
-GREEDY = {"ioi", "ior", "ctr", "coherence", "error", "length", "distinct", "diversity", "repeats", "target_in_path", "history_in_path"}
+GREEDY = {
+    "ioi",
+    "ior",
+    "ctr",
+    "coherence",
+    "error",
+    "length",
+    "distinct",
+    "diversity",
+    "repeats",
+    "target_in_path",
+    "history_in_path",
+}
 NAMES = [
     f"{stage}@{DATASET}{simulator}"
     for stage in STAGES
@@ -25,7 +37,11 @@ def declared(kinds=("outs", "metrics", "plots")):
     for stage in STAGES.values():
         for out in (out for kind in kinds for out in stage.get(kind, [])):
             path = (out if isinstance(out, str) else next(iter(out))).replace("${item.dataset}", DATASET)
-            paths += [path.replace("${item.simulator}", name) for name in SIMULATORS] if "${item.simulator}" in path else [path]
+            paths += (
+                [path.replace("${item.simulator}", name) for name in SIMULATORS]
+                if "${item.simulator}" in path
+                else [path]
+            )
     return paths
 
 
@@ -39,7 +55,9 @@ def test_every_declared_output_is_written_and_no_other_file(pipeline):
     outputs = declared()
     assert [path for path in outputs if not (pipeline.clone.root / path).exists()] == []
     written = pipeline.clone.files("data", "models", "reports")
-    extra = [path for path in written if not any(path == out or path.startswith(f"{out}/") for out in outputs)]
+    extra = [
+        path for path in written if not any(path == out or path.startswith(f"{out}/") for out in outputs)
+    ]
     assert extra == [f"reports/{DATASET}/runtime.json"]
     assert not list((pipeline.clone.root / ".checkpoints").glob("*")), "a finished stage leaves no checkpoint"
 
@@ -48,7 +66,10 @@ def test_git_holds_metrics_curves_and_the_page_and_neither_data_nor_models_nor_m
     tracked = pipeline.clone.run("git", "ls-files").stdout.split()
     assert {"dvc.lock", f"reports/{DATASET}/index.html", f"reports/{DATASET}/evaluation.json"} <= set(tracked)
     assert not [
-        path for path in tracked if path.startswith(("data/", "models/")) or path.endswith(("runtime.json", ".parquet", ".safetensors"))
+        path
+        for path in tracked
+        if path.startswith(("data/", "models/"))
+        or path.endswith(("runtime.json", ".parquet", ".safetensors"))
     ]
     assert any(path.endswith("curves/finetune/plots/metrics/train/kl.tsv") for path in tracked)
 
@@ -70,7 +91,9 @@ def test_a_colleague_pulls_all_results_and_has_nothing_to_run(pipeline):
     assert pipeline.colleague.repro() == []
 
 
-def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_and_shows_in_every_diff(pipeline, tmp_path):
+def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_and_shows_in_every_diff(
+    pipeline, tmp_path
+):
     clone = pipeline.colleague
     params, lock = (clone.root / "params.yaml").read_bytes(), (clone.root / "dvc.lock").read_bytes()
     learning_rate = 0.0123
@@ -91,8 +114,15 @@ def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_a
 def test_another_data_sets_entry_runs_nothing_of_this_one_again(pipeline):
     clone = pipeline.colleague
     params = (clone.root / "params.yaml").read_bytes()
-    sections = [name for name, values in round_trip_yaml().load(params).items() if isinstance(values, dict) and DATASET in values]
-    clone.set(datasets=[DATASET, "ml-1m"], **{name: {"ml-1m": {"steps": 7} if name == "finetune" else {}} for name in sections})
+    sections = [
+        name
+        for name, values in round_trip_yaml().load(params).items()
+        if isinstance(values, dict) and DATASET in values
+    ]
+    clone.set(
+        datasets=[DATASET, "ml-1m"],
+        **{name: {"ml-1m": {"steps": 7} if name == "finetune" else {}} for name in sections},
+    )
     names = [name for name in clone.dvc("status", "--json").split('"') if "@" in name]
     (clone.root / "params.yaml").write_bytes(params)
     assert names
@@ -123,7 +153,9 @@ def test_a_remote_needs_no_data_in_git_and_pull_of_one_model_brings_that_alone(p
     untouched.dvc("pull", f"models/policies/{DATASET}/prorl")
     assert (untouched.root / f"models/policies/{DATASET}/prorl").is_dir()
     assert not (untouched.root / "data").exists()
-    assert untouched.dvc("metrics", "show", "--json") == pipeline.clone.dvc("metrics", "show", "--json"), "metrics come with git"
+    assert untouched.dvc("metrics", "show", "--json") == pipeline.clone.dvc("metrics", "show", "--json"), (
+        "metrics come with git"
+    )
 
 
 def assert_interval(value, name):
@@ -150,7 +182,9 @@ def test_evaluation_holds_every_policy_simulator_and_metric_with_intervals(pipel
                 assert metrics[name]["mean"] == 0, "constrained decoding forbids them"
             assert metrics["rollout@3"]["ioi"]["mean"] >= metrics["rollout@1"]["ioi"]["mean"]
             assert 1 <= metrics["length"]["mean"] <= 10
-            assert all(0 <= metrics[name]["mean"] <= 1 for name in ("ctr", "coherence", "distinct", "diversity"))
+            assert all(
+                0 <= metrics[name]["mean"] <= 1 for name in ("ctr", "coherence", "distinct", "diversity")
+            )
 
 
 def test_comparison_is_paired_by_simulator_and_its_means_are_the_differences(pipeline):
@@ -168,7 +202,12 @@ def test_comparison_is_paired_by_simulator_and_its_means_are_the_differences(pip
 @pytest.mark.parametrize("name", SIMULATORS)
 def test_simulators_report_ranking_beside_popularitys(pipeline, name):
     report = pipeline.clone.read(f"reports/{DATASET}/simulator/{name}.json")
-    for ranking in (report["validation"], report["test"], report["popularity"]["validation"], report["popularity"]["test"]):
+    for ranking in (
+        report["validation"],
+        report["test"],
+        report["popularity"]["validation"],
+        report["popularity"]["test"],
+    ):
         assert ranking.keys() == {"mrr@10", "recall@10", "ndcg@10"}
         assert 0 <= ranking["mrr@10"] <= ranking["ndcg@10"] <= ranking["recall@10"] <= 1
     assert 1 <= report["best_epoch"] <= report["epochs"] <= 2

@@ -28,7 +28,11 @@ def run_preset(checkout, *arguments):
 def contents(checkout):
     """The bytes of every file of the checkout; the site's cache of DVC is only here inside it."""
     elsewhere = (".git/", ".presets/", ".dvc/tmp/site/")
-    return {name: path.read_bytes() for name, path in checkout.files(".").items() if not name.startswith(elsewhere)}
+    return {
+        name: path.read_bytes()
+        for name, path in checkout.files(".").items()
+        if not name.startswith(elsewhere)
+    }
 
 
 def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout):
@@ -48,15 +52,25 @@ def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout)
         stream.write("    import prorl\n\n    Path('imported').write_text(prorl.__file__)\n")
     refused = checkout.run("python", "tools/preset.py", "own", check=False)
     assert refused.returncode != 0
-    assert refused.stderr == "preset: uncommitted changes in stages/prepare.py; what runs is the last commit: commit them first\n"
+    assert (
+        refused.stderr
+        == "preset: uncommitted changes in stages/prepare.py; what runs is the last commit: commit them first\n"
+    )
     checkout.run("git", "commit", "--quiet", "--all", "--message", "Another script")
-    assert run_preset(checkout, "prepare@own")[1] == ["Running stage 'prepare@own':"], "what was fetched is still there"
+    assert run_preset(checkout, "prepare@own")[1] == ["Running stage 'prepare@own':"], (
+        "what was fetched is still there"
+    )
     assert (worktree.root / "imported").read_text() == str(worktree.root / "prorl" / "__init__.py")
-    assert checkout.dvc("repro", "--dry", "fetch@ml-100k").count("Running stage") == 1, "the checkout's own pipeline is its own"
+    assert checkout.dvc("repro", "--dry", "fetch@ml-100k").count("Running stage") == 1, (
+        "the checkout's own pipeline is its own"
+    )
 
 
 def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
     failed = checkout.run("python", "tools/preset.py", "ml-10m", check=False)
     assert failed.returncode != 0
-    assert failed.stderr == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, own, released, steam\n"
+    assert (
+        failed.stderr
+        == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, own, released, steam\n"
+    )
     assert not (checkout.root / ".presets").exists()

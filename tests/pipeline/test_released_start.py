@@ -16,8 +16,13 @@ def test_finetune_starts_from_a_released_file(pipeline):
     n_ids = 4 * TINY["quantize"]["codebook_size"] + 3
     torch.manual_seed(0)
     widths = {name: sizes[name] for name in ("d_model", "d_kv", "d_ff")}
-    model = T5ForConditionalGeneration(T5Config(vocab_size=n_ids, num_layers=sizes["n_layers"], num_heads=sizes["n_heads"], **widths))
-    torch.save({"model": {f"t5.{name}": weight for name, weight in model.state_dict().items()}}, clone.root / "models/released.pth")
+    model = T5ForConditionalGeneration(
+        T5Config(vocab_size=n_ids, num_layers=sizes["n_layers"], num_heads=sizes["n_heads"], **widths)
+    )
+    torch.save(
+        {"model": {f"t5.{name}": weight for name, weight in model.state_dict().items()}},
+        clone.root / "models/released.pth",
+    )
     clone.set(policy={"target_tokens": "shared"}, finetune={"init_from": "models/released.pth"})
     clone.dvc("repro", "--single-item", f"finetune@{DATASET}")
     policy = clone.root / "models/policies" / DATASET / "prorl"

@@ -20,11 +20,16 @@ def resolved(path, simulator, params):
 
 
 def alone(clone: Clone, name: str, root: Path) -> tuple[Clone, list[str]]:
-    """The stage `name` (`mine`, `simulator-SASRec`) with what it depends on in `clone` and nothing else, at `root`; and its command."""
+    """The stage `name` (`mine`, `simulator-SASRec`) with what it depends on in `clone` and nothing else, at
+    `root`; and its command.
+    """
     stage, _, simulator = name.partition("-")
     params = round_trip_yaml().load(clone.root / "params.yaml")
     for path in ["params.yaml", *STAGES[stage]["deps"]]:
-        source, target = clone.root / resolved(path, simulator, params), root / resolved(path, simulator, params)
+        source, target = (
+            clone.root / resolved(path, simulator, params),
+            root / resolved(path, simulator, params),
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target)
@@ -34,14 +39,22 @@ def alone(clone: Clone, name: str, root: Path) -> tuple[Clone, list[str]]:
 
 
 def written_since(clone: Clone, given: set[str]) -> dict[str, Path]:
-    """The stage's output files: those not in `given`, but for times and memory, and what a killed run left unfinished."""
+    """The stage's output files: those not in `given`, but for times and memory, and what a killed run left
+    unfinished.
+    """
     files = clone.files("data", "models", "reports")
-    passing = {path for path in files if path.endswith((".partial", f"{DATASET}/runtime.json")) or ".partial/" in path}
+    passing = {
+        path
+        for path in files
+        if path.endswith((".partial", f"{DATASET}/runtime.json")) or ".partial/" in path
+    }
     return {path: file for path, file in files.items() if path not in given | passing}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*(name for name in STAGES if name != "simulator"), *(f"simulator-{name}" for name in SIMULATORS)])
+@pytest.mark.parametrize(
+    "name", [*(name for name in STAGES if name != "simulator"), *(f"simulator-{name}" for name in SIMULATORS)]
+)
 def test_a_stage_run_again_with_its_dependencies_alone_writes_the_same_bytes(pipeline, tmp_path, name):
     clone, command = alone(pipeline.clone, name, tmp_path)
     given = set(clone.files("data", "models", "reports"))

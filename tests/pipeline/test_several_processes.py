@@ -10,7 +10,12 @@ def test_two_processes_train_every_model(pipeline, untouched):
     untouched.dvc("pull")
     before = untouched.read(f"reports/{DATASET}/finetune.json")
     untouched.set(launch="accelerate launch --multi_gpu --num_processes 2 --main_process_port 0")
-    trained = [f"simulator@{DATASET}-SASRec", f"simulator@{DATASET}-GRU4Rec", f"pretrain@{DATASET}", f"finetune@{DATASET}"]
+    trained = [
+        f"simulator@{DATASET}-SASRec",
+        f"simulator@{DATASET}-GRU4Rec",
+        f"pretrain@{DATASET}",
+        f"finetune@{DATASET}",
+    ]
     assert untouched.repro() == [f"embed@{DATASET}", *trained, f"evaluate@{DATASET}", f"report@{DATASET}"]
     after = untouched.read(f"reports/{DATASET}/finetune.json")
     assert after["steps"] == before["steps"]

@@ -12,7 +12,9 @@ def forbidden_items(catalogue, history, target, before: list[int]) -> set[int]:
     )
 
 
-def choices(policy, catalogue, history, target, before: list[int], codes: list[int], temperature: float = 1.0) -> dict[int, float]:
+def choices(
+    policy, catalogue, history, target, before: list[int], codes: list[int], temperature: float = 1.0
+) -> dict[int, float]:
     """Log-probability of each next token id after the items `before` and the first `codes` of another."""
     size = catalogue.vocabulary.codebook_size
     forbidden, level = forbidden_items(catalogue, history, target, before), len(codes)
@@ -23,23 +25,31 @@ def choices(policy, catalogue, history, target, before: list[int], codes: list[i
         ids.append(catalogue.vocabulary.eos)
     written = [token for i in before for token in catalogue.item_tokens(torch.tensor(i)).tolist()]
     written += [1 + size * at + code for at, code in enumerate(codes)]
-    state = policy(catalogue.prompt_tokens(history[None], target[None]), torch.tensor([[[0, *written]]]))[0, 0, -1]
+    state = policy(catalogue.prompt_tokens(history[None], target[None]), torch.tensor([[[0, *written]]]))[
+        0, 0, -1
+    ]
     log_probs = (policy.logits(state, torch.tensor(ids)) / temperature).log_softmax(0)
     return dict(zip(ids, log_probs.tolist(), strict=True))
 
 
 @torch.no_grad()
-def action_log_probs(policy, catalogue, history, target, path: list[int], temperature: float = 1.0) -> list[float]:
+def action_log_probs(
+    policy, catalogue, history, target, path: list[int], temperature: float = 1.0
+) -> list[float]:
     """Log-probability of each item of `path`, and of the stop where there is one."""
     size, actions = catalogue.vocabulary.codebook_size, []
     for t, item in enumerate(path):
         total, codes = 0.0, []
         for level, code in enumerate(catalogue.trie.item_codes[item].tolist()):
-            total += choices(policy, catalogue, history, target, path[:t], codes, temperature)[1 + size * level + code]
+            total += choices(policy, catalogue, history, target, path[:t], codes, temperature)[
+                1 + size * level + code
+            ]
             codes.append(code)
         actions.append(total)
     if len(path) < catalogue.decoding.max_length:
-        actions.append(choices(policy, catalogue, history, target, path, [], temperature)[catalogue.vocabulary.eos])
+        actions.append(
+            choices(policy, catalogue, history, target, path, [], temperature)[catalogue.vocabulary.eos]
+        )
     return actions
 
 
@@ -55,7 +65,13 @@ def greedy_path(policy, catalogue, history, target) -> list[int]:
             if token == vocabulary.eos:
                 return path
             codes.append(token - 1 - vocabulary.codebook_size * level)
-        path.append(next(i for i in range(1, catalogue.trie.n_items + 1) if catalogue.trie.item_codes[i].tolist() == codes))
+        path.append(
+            next(
+                i
+                for i in range(1, catalogue.trie.n_items + 1)
+                if catalogue.trie.item_codes[i].tolist() == codes
+            )
+        )
     return path
 
 
@@ -74,7 +90,9 @@ def allowed_paths(catalogue, history, target) -> list[list[int]]:
 
 @torch.no_grad()
 def beam_paths(policy, catalogue, history, target, n_beams: int) -> list[list[int]]:
-    """The paths of a beam search, hypothesis by hypothesis: (score, items, codes of the next item, whether it has ended)."""
+    """The paths of a beam search, hypothesis by hypothesis: (score, items, codes of the next item, whether it
+    has ended).
+    """
     vocabulary, hypotheses = catalogue.vocabulary, [(0.0, [], [], False)]
     item_of = {tuple(catalogue.trie.item_codes[i].tolist()): i for i in range(1, catalogue.trie.n_items + 1)}
     for position in range(catalogue.n_tokens):
@@ -90,6 +108,13 @@ def beam_paths(policy, catalogue, history, target, n_beams: int) -> list[list[in
                     continue
                 written = [*codes, token - 1 - vocabulary.codebook_size * level]
                 whole = len(written) == vocabulary.n_levels
-                longer.append((score + log_prob, [*items, item_of[tuple(written)]] if whole else items, [] if whole else written, False))
+                longer.append(
+                    (
+                        score + log_prob,
+                        [*items, item_of[tuple(written)]] if whole else items,
+                        [] if whole else written,
+                        False,
+                    )
+                )
         hypotheses = sorted(longer, key=lambda hypothesis: -hypothesis[0])[:n_beams]
     return [items for _, items, _, _ in hypotheses]

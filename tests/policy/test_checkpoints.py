@@ -19,7 +19,11 @@ N_ITEMS = 30
 
 def write_ids(path, catalogue, **columns):
     codes = catalogue.trie.item_codes[1:].numpy()
-    table = {"item": np.arange(1, len(codes) + 1), "codes": codes, "tokens": catalogue.vocabulary.tokens(codes)} | columns
+    table = {
+        "item": np.arange(1, len(codes) + 1),
+        "codes": codes,
+        "tokens": catalogue.vocabulary.tokens(codes),
+    } | columns
     write_table(path, pd.DataFrame({name: list(values) for name, values in table.items()}), SEMANTIC_IDS)
 
 
@@ -42,7 +46,10 @@ def test_a_saved_policy_is_loaded_with_its_catalogue(stored):
     for name in catalogue.trie.__dataclass_fields__:
         assert torch.equal(getattr(its_catalogue.trie, name), getattr(catalogue.trie, name)), name
     history, target = random_prompts(4, N_ITEMS)
-    assert torch.equal(greedy(loaded.eval(), its_catalogue, history, target).items, greedy(policy, catalogue, history, target).items)
+    assert torch.equal(
+        greedy(loaded.eval(), its_catalogue, history, target).items,
+        greedy(policy, catalogue, history, target).items,
+    )
 
 
 @torch.no_grad()
@@ -58,14 +65,19 @@ def test_a_saved_policy_opens_in_transformers_with_the_same_logits(stored):
     history, target = random_prompts(4, N_ITEMS)
     prompt, path = catalogue.prompt_tokens(history, target), torch.tensor([[0, 3, 6, 9, 1]] * 4)
     ours = policy.logits(policy(prompt, path[:, None]), slice(None))[:, 0]
-    torch.testing.assert_close(theirs.eval()(input_ids=prompt, decoder_input_ids=path).logits, ours, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        theirs.eval()(input_ids=prompt, decoder_input_ids=path).logits, ours, rtol=0, atol=1e-4
+    )
 
 
 def test_other_rules_of_decoding_may_be_asked_for(stored):
     catalogue, _, folder = stored
     other = random_catalogue(N_ITEMS, forbid=["repeats"], max_length=2).decoding
     assert load_policy(folder, other)[1].decoding == other
-    assert json.loads((folder / "prorl.json").read_text())["decoding"]["max_length"] == catalogue.decoding.max_length
+    assert (
+        json.loads((folder / "prorl.json").read_text())["decoding"]["max_length"]
+        == catalogue.decoding.max_length
+    )
 
 
 def test_a_folder_without_a_policy_is_an_error(tmp_path):
@@ -100,9 +112,18 @@ def test_a_policy_that_lacks_the_ids_of_its_items_is_an_error(stored):
     ("columns", "message"),
     [
         ({"item": np.arange(2, N_ITEMS + 2)}, r"items must be 1\.\.30, in order"),
-        ({"codes": np.zeros((N_ITEMS, 3), dtype=int), "tokens": np.tile([1, 5, 9], (N_ITEMS, 1))}, "items 1 and 2 share the codes"),
-        ({"codes": np.ones((N_ITEMS, 3), dtype=int)}, "column 'tokens' does not hold the tokens of column 'codes'|codes 1..1; allowed"),
-        ({"codes": np.zeros((N_ITEMS, 1), dtype=int), "tokens": np.ones((N_ITEMS, 1), dtype=int)}, "1 code; at least 2"),
+        (
+            {"codes": np.zeros((N_ITEMS, 3), dtype=int), "tokens": np.tile([1, 5, 9], (N_ITEMS, 1))},
+            "items 1 and 2 share the codes",
+        ),
+        (
+            {"codes": np.ones((N_ITEMS, 3), dtype=int)},
+            "column 'tokens' does not hold the tokens of column 'codes'|codes 1..1; allowed",
+        ),
+        (
+            {"codes": np.zeros((N_ITEMS, 1), dtype=int), "tokens": np.ones((N_ITEMS, 1), dtype=int)},
+            "1 code; at least 2",
+        ),
     ],
 )
 def test_semantic_ids_that_break_a_rule_are_an_error(tmp_path, columns, message):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.policy.decoding import PolicyGuide, choose, greedy, inverse_transform, keyed_uniforms, rollouts
-from prorl.policy.prompts import Actions, masked_log_softmax
 from tests.policy import naive
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
 
@@ -37,7 +37,9 @@ def loss_log_probs(policy, catalogue, history, target, paths, temperature=1.0):
 
 @pytest.mark.parametrize("all_at_once", [0.0, 0.3, 1.0])
 def test_paths_are_the_same_however_choices_are_read(monkeypatch, all_at_once):
-    """Whether the decoder goes on with all paths, or peeks for those that have a choice, at every code or where few have one."""
+    """Whether the decoder goes on with all paths, or peeks for those that have a choice, at every code or
+    where few have one.
+    """
     catalogue = random_catalogue(N_ITEMS, forbid=RULES, min_length=1, max_length=4)
     policy = random_policy(catalogue).double()
     shares = (catalogue.trie.only_code[catalogue.trie.item_parents[1:, 1:].long()] >= 0).double().mean(0)
@@ -72,7 +74,9 @@ def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):
 @pytest.mark.parametrize("target_tokens", ["shared", "separate"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @torch.no_grad()
-def test_log_probabilities_of_the_sampler_equal_those_of_the_loss_and_of_plain_loops(forbid, target_tokens, temperature):
+def test_log_probabilities_of_the_sampler_equal_those_of_the_loss_and_of_plain_loops(
+    forbid, target_tokens, temperature
+):
     catalogue = random_catalogue(N_ITEMS, forbid=forbid, target_tokens=target_tokens)
     policy = random_policy(catalogue).double()
     history, target, paths = drawn(catalogue, policy, temperature=temperature)
@@ -91,11 +95,16 @@ def test_paths_are_drawn_with_their_exact_probabilities():
     policy = random_policy(catalogue, seed=3).double()
     history, target = torch.tensor([[1, 4, 4]]), torch.tensor([6])
     possible = naive.allowed_paths(catalogue, history[0], target[0])
-    probability = {tuple(path): math.exp(sum(naive.action_log_probs(policy, catalogue, history[0], target[0], path))) for path in possible}
+    probability = {
+        tuple(path): math.exp(sum(naive.action_log_probs(policy, catalogue, history[0], target[0], path)))
+        for path in possible
+    }
     assert len(possible) == 9  # three items are left; alone, or in pairs without repeats
     assert sum(probability.values()) == pytest.approx(1.0, abs=1e-6)
     n = 20_000
-    paths = rollouts(policy, catalogue, history, target, keyed_uniforms(5, torch.zeros(1), n, catalogue.n_tokens))
+    paths = rollouts(
+        policy, catalogue, history, target, keyed_uniforms(5, torch.zeros(1), n, catalogue.n_tokens)
+    )
     counts = dict.fromkeys(probability, 0)
     for row in paths.items[0].tolist():
         counts[tuple(i for i in row if i)] += 1
@@ -111,7 +120,9 @@ def test_greedy_paths_take_the_likeliest_token_at_every_step():
     expected = [naive.greedy_path(policy, catalogue, h, g) for h, g in zip(history, target, strict=True)]
     assert [[i for i in path if i] for path in paths.items[:, 0].tolist()] == expected
     assert len({tuple(path) for path in expected}) > 2
-    torch.testing.assert_close(paths.log_prob, loss_log_probs(policy, catalogue, history, target, paths), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        paths.log_prob, loss_log_probs(policy, catalogue, history, target, paths), rtol=0, atol=1e-12
+    )
 
 
 def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
@@ -121,7 +132,13 @@ def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
     number = torch.arange(100, 108)
     together = rollouts(policy, catalogue, history, target, keyed_uniforms(1, number, 6, catalogue.n_tokens))
     for rows in (torch.tensor([5]), torch.tensor([7, 0, 3])):
-        apart = rollouts(policy, catalogue, history[rows], target[rows], keyed_uniforms(1, number[rows], 4, catalogue.n_tokens))
+        apart = rollouts(
+            policy,
+            catalogue,
+            history[rows],
+            target[rows],
+            keyed_uniforms(1, number[rows], 4, catalogue.n_tokens),
+        )
         assert torch.equal(apart.items, together.items[rows, :4])
         torch.testing.assert_close(apart.log_prob, together.log_prob[rows, :4], rtol=0, atol=1e-12)
 
@@ -134,7 +151,9 @@ def test_keyed_uniforms_are_uniform_and_each_has_a_key_of_its_own():
     counts = torch.histc(uniforms, bins=64, min=0, max=1)
     assert chisquare(counts.numpy()).pvalue > 0.001
     pairs = torch.histogramdd(
-        torch.stack([uniforms[..., :-1].flatten(), uniforms[..., 1:].flatten()], dim=1), bins=[8, 8], range=[0, 1, 0, 1]
+        torch.stack([uniforms[..., :-1].flatten(), uniforms[..., 1:].flatten()], dim=1),
+        bins=[8, 8],
+        range=[0, 1, 0, 1],
     )
     assert chisquare(pairs.hist.flatten().numpy()).pvalue > 0.001
     # 40,000 draws of 2^23 values: about 95 coincide by chance.
@@ -158,7 +177,12 @@ def test_inverse_transform_takes_the_choice_whose_stretch_holds_the_number():
 
 
 def test_a_choice_comes_with_its_log_probability():
-    logits = masked_log_softmax(3 * torch.randn(50, 9, dtype=torch.float64), torch.tensor([True] * 7 + [False] * 2)) + 2.0
+    logits = (
+        masked_log_softmax(
+            3 * torch.randn(50, 9, dtype=torch.float64), torch.tensor([True] * 7 + [False] * 2)
+        )
+        + 2.0
+    )
     for uniform in (None, torch.rand(50)):
         choice, log_prob = choose(logits, uniform)
         torch.testing.assert_close(log_prob, logits.log_softmax(-1).gather(1, choice[:, None])[:, 0])

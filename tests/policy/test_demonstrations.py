@@ -18,7 +18,11 @@ N_ITEMS = 14
 RULES = ["repeats", "history", "target"]
 # Attributes as bits in two words; item 3 has none.
 WORDS = np.array(
-    [[0, 0], *([[1 << (i % 3), 1 << 63 if i == 7 else 0] if i != 3 else [0, 0] for i in range(1, N_ITEMS + 1)])], dtype=np.uint64
+    [
+        [0, 0],
+        *([[1 << (i % 3), 1 << 63 if i == 7 else 0] if i != 3 else [0, 0] for i in range(1, N_ITEMS + 1)]),
+    ],
+    dtype=np.uint64,
 )
 
 
@@ -47,7 +51,10 @@ def test_mined_paths_are_runs_without_their_target():
 def test_random_prompts_use_all_histories_alike_and_targets_new_to_the_user():
     instances, sequences = random_instances(8, 20)
     history, target = random_prompts(instances, sequences, 20, 40, seed=1)
-    owner = {tuple(row): user for row, user in zip(instances.history.tolist(), instances.user.tolist(), strict=True)}
+    owner = {
+        tuple(row): user
+        for row, user in zip(instances.history.tolist(), instances.user.tolist(), strict=True)
+    }
     times = {}
     for row, item in zip(history.tolist(), target.tolist(), strict=True):
         times[tuple(row)] = times.get(tuple(row), 0) + 1
@@ -68,7 +75,10 @@ def gains(simulator, history, target, before, weights):
         scores = simulator.score(history[None], torch.tensor([[[*before, item]]]), target[None])
         log_prob, acceptance = scores.log_prob[0, 0], scores.acceptance[0, 0, -1]
         incoherent = bool(before) and not (WORDS[item] & WORDS[before[-1]]).any()
-        found.append((log_prob[-1] - log_prob[-2] + weights.ctr * acceptance.log()).item() - weights.coherence * incoherent)
+        found.append(
+            (log_prob[-1] - log_prob[-2] + weights.ctr * acceptance.log()).item()
+            - weights.coherence * incoherent
+        )
     return np.array(found)
 
 
@@ -78,13 +88,17 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
     simulator = random_simulator(N_ITEMS, name)
     simulator.model.double()
     history, target = some_prompts(6, N_ITEMS)
-    search = search_on(simulator, Decoding(True, forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent)
+    search = search_on(
+        simulator, Decoding(True, forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent
+    )
     found = search.paths(history, target, 60, batch_size=4)
     assert torch.equal(found.history, history)
     assert torch.equal(found.target, target)
     for h, g, path in zip(history, target, found.path.tolist(), strict=True):
         items = [i for i in path if i]
-        closed = (set(h.tolist()) if "history" in forbid else set()) | ({int(g)} if "target" in forbid else set())
+        closed = (set(h.tolist()) if "history" in forbid else set()) | (
+            {int(g)} if "target" in forbid else set()
+        )
         for t in range(3):
             gain = gains(simulator, h, g, items[:t], search.weights)
             gain[list(closed | (set(items[:t]) if "repeats" in forbid else set()))] = -math.inf
@@ -100,12 +114,17 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
 def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(12, N_ITEMS)
-    short, long = (search_on(simulator, Decoding(True, RULES, n, max_length=4), 6).paths(history, target, 60) for n in (1, 3))
+    short, long = (
+        search_on(simulator, Decoding(True, RULES, n, max_length=4), 6).paths(history, target, 60)
+        for n in (1, 3)
+    )
     assert {1, 2} <= set(short.lengths.tolist()) <= {1, 2, 3, 4}
     assert {3} <= set(long.lengths.tolist()) <= {3, 4}
     for path, longer in zip(short.path, long.path, strict=True):
         assert torch.equal(path[path != 0], longer[: int((path != 0).sum())]), "the same path, gone on with"
-    assert search_on(simulator, Decoding(True, RULES, min_length=1, max_length=2), 6).paths(history, target, 60).path.shape == (12, 2)
+    assert search_on(simulator, Decoding(True, RULES, min_length=1, max_length=2), 6).paths(
+        history, target, 60
+    ).path.shape == (12, 2)
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
@@ -121,7 +140,9 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 @pytest.mark.parametrize("n_candidates", [1, 2, 3])
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
     history, target = some_prompts(3, N_ITEMS)
-    found = search_on(random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=2), n_candidates).paths(history, target, 60)
+    found = search_on(
+        random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=2), n_candidates
+    ).paths(history, target, 60)
     assert (found.lengths >= 1).all()
 
 
@@ -130,7 +151,9 @@ def test_a_weight_of_coherence_makes_paths_coherent():
     history, target = some_prompts(30, N_ITEMS)
     decoding = Decoding(True, RULES, min_length=3, max_length=4)
     without, heavy = (search_on(simulator, decoding, 2 * N_ITEMS, coherent=weight) for weight in (0.0, 100.0))
-    plain, coherent = (search.statistics(search.paths(history, target, 60))["coherence"] for search in (without, heavy))
+    plain, coherent = (
+        search.statistics(search.paths(history, target, 60))["coherence"] for search in (without, heavy)
+    )
     assert coherent > plain + 0.2
 
 

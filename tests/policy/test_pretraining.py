@@ -12,20 +12,33 @@ from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
 from prorl.runtime import TrainingError
 from prorl.training import Curves
-from tests.tiny_models import PRETRAIN, Killed, checkpoint_at, killed_at, random_catalogue, random_paths, random_policy, random_prompts
+from tests.tiny_models import (
+    PRETRAIN,
+    Killed,
+    checkpoint_at,
+    killed_at,
+    random_catalogue,
+    random_paths,
+    random_policy,
+    random_prompts,
+)
 
 N_ITEMS = 30
 
 
 def demonstrations(n, max_length=4, seed=0):
     history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(history, target, random_paths(n, 1, max_length, N_ITEMS, min_length=1, seed=seed)[:, 0])
+    return Demonstrations(
+        history, target, random_paths(n, 1, max_length, N_ITEMS, min_length=1, seed=seed)[:, 0]
+    )
 
 
 def towards_target(n, seed=0):
     """Demonstrations that can be learnt: the path is the target, then the last item of the history."""
     history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(history, target, torch.stack([target, history[:, -1], 0 * target, 0 * target], dim=1))
+    return Demonstrations(
+        history, target, torch.stack([target, history[:, -1], 0 * target, 0 * target], dim=1)
+    )
 
 
 @torch.no_grad()
@@ -43,7 +56,9 @@ def test_the_loss_is_that_of_transformers():
         labels[row, : len(written)] = torch.tensor(written)
     assert (labels != -100).sum() == n_tokens(batch, catalogue)
     expected = theirs(input_ids=catalogue.prompt_tokens(batch.history, batch.target), labels=labels).loss
-    torch.testing.assert_close(summed_loss(policy, catalogue, batch) / n_tokens(batch, catalogue), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        summed_loss(policy, catalogue, batch) / n_tokens(batch, catalogue), expected, rtol=0, atol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -62,7 +77,9 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     policy = random_policy(catalogue).double()
     batch = demonstrations(4)
     batch = Demonstrations(batch.history, batch.target, batch.path[:, :1])
-    catalogue = replace(catalogue, decoding=replace(catalogue.decoding, max_length=1))  # a path of one item, without a stop
+    catalogue = replace(
+        catalogue, decoding=replace(catalogue.decoding, max_length=1)
+    )  # a path of one item, without a stop
     tokens = catalogue.item_tokens(batch.path).flatten(1)
     inputs = torch.cat([torch.zeros(4, 1, dtype=torch.int64), tokens[:, :-1]], dim=1)
     states = policy(catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None])[:, 0]
@@ -102,7 +119,9 @@ def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_the_loss_falls(tmp_path, precision):
-    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=60, evaluate_every=20, precision=precision), dropout=0.0)
+    policy, result, rows = run(
+        tmp_path, replace(PRETRAIN, max_steps=60, evaluate_every=20, precision=precision), dropout=0.0
+    )
     losses = [row["values"]["train/loss"] for row in rows]
     assert losses[-1] < 0.7 * losses[0]
     assert [row["step"] for row in rows] == [20, 40, 60]
@@ -115,7 +134,9 @@ def test_the_loss_falls(tmp_path, precision):
 def test_the_best_weights_are_those_given_back(tmp_path):
     """A learning rate that ruins the policy after the first evaluation."""
     catalogue = random_catalogue(N_ITEMS)
-    policy, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=3.0, warmup_steps=10))
+    policy, result, rows = run(
+        tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=3.0, warmup_steps=10)
+    )
     validation = towards_target(20, seed=1)
     assert result["best_step"] < 10
     assert rows[-1]["values"]["validation/loss"] > result["validation_loss"]
@@ -140,10 +161,14 @@ def spoiling_step(monkeypatch, number):
 
 @pytest.mark.parametrize(("spoilt", "found"), [(12, 13), (15, 15), (3, 4)])  # an evaluation every 5 steps
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, spoilt, found):
-    """The loss of the step behind the spoilt update, or where there is none before the evaluation, the validation loss."""
+    """The loss of the step behind the spoilt update, or where there is none before the evaluation, the
+    validation loss.
+    """
     spoiling_step(monkeypatch, spoilt)
     good = r".*/checkpoint\.safetensors" if spoilt > 5 else "none yet"
-    with pytest.raises(TrainingError, match=f"the loss is nan, at step {found}; last good checkpoint: {good}"):
+    with pytest.raises(
+        TrainingError, match=f"the loss is nan, at step {found}; last good checkpoint: {good}"
+    ):
         run(tmp_path, replace(PRETRAIN, evaluate_every=5))
     if spoilt > 5:
         tensors, state = checkpoint_at(tmp_path / "checkpoint.safetensors").load()
@@ -197,7 +222,9 @@ def test_batches_are_mixed_in_their_shares_and_the_validation_loss_is_too(tmp_pa
     monkeypatch.setattr(pretraining, "concatenated", remember)
     validation = {"mined": demonstrations(8, seed=1), "search": towards_target(8, seed=2)}
     train = {"mined": demonstrations(16), "search": towards_target(16)}
-    _, _, rows = run(tmp_path, PRETRAIN, train=train, validation=validation, shares={"mined": 0.25, "search": 0.75})
+    _, _, rows = run(
+        tmp_path, PRETRAIN, train=train, validation=validation, shares={"mined": 0.25, "search": 0.75}
+    )
     assert lengths == [[2, 6]] * 20
     last = rows[-1]["values"]
     expected = 0.25 * last["validation/loss_mined"] + 0.75 * last["validation/loss_search"]

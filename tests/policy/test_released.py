@@ -12,7 +12,16 @@ from prorl.tables import DataError
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
 
-SIZES = replace(PARAMS.section("policy"), n_layers=2, d_model=16, d_ff=32, d_kv=8, n_heads=3, dropout=0.1, target_tokens="shared")
+SIZES = replace(
+    PARAMS.section("policy"),
+    n_layers=2,
+    d_model=16,
+    d_ff=32,
+    d_kv=8,
+    n_heads=3,
+    dropout=0.1,
+    target_tokens="shared",
+)
 
 
 @pytest.fixture
@@ -27,7 +36,13 @@ def ids(tmp_path):
 def theirs(ids):
     """A Transformers T5 with random weights, for the ids of that catalogue."""
     torch.manual_seed(3)
-    sizes = {"d_model": SIZES.d_model, "d_ff": SIZES.d_ff, "d_kv": SIZES.d_kv, "num_layers": SIZES.n_layers, "num_heads": SIZES.n_heads}
+    sizes = {
+        "d_model": SIZES.d_model,
+        "d_ff": SIZES.d_ff,
+        "d_kv": SIZES.d_kv,
+        "num_layers": SIZES.n_layers,
+        "num_heads": SIZES.n_heads,
+    }
     return T5ForConditionalGeneration(T5Config(vocab_size=ids[1].vocabulary.size, **sizes)).eval()
 
 
@@ -41,12 +56,16 @@ def released(path, model, **changes):
 @torch.no_grad()
 def test_a_released_policy_computes_what_transformers_computes(tmp_path, ids, theirs):
     path, catalogue = ids
-    policy, its_catalogue = load_released(released(tmp_path / "epoch.pth", theirs), SIZES, path, catalogue.decoding)
+    policy, its_catalogue = load_released(
+        released(tmp_path / "epoch.pth", theirs), SIZES, path, catalogue.decoding
+    )
     assert its_catalogue.target_tokens == "shared"
     history, target = random_prompts(4, catalogue.trie.n_items)
     prompt, tokens = its_catalogue.prompt_tokens(history, target), torch.tensor([[0, 3, 6, 9, 1]] * 4)
     ours = policy.eval().logits(policy(prompt, tokens[:, None]), slice(None))[:, 0]
-    torch.testing.assert_close(theirs(input_ids=prompt, decoder_input_ids=tokens).logits, ours, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        theirs(input_ids=prompt, decoder_input_ids=tokens).logits, ours, rtol=0, atol=1e-4
+    )
 
 
 WEIGHT = "t5.encoder.block.1.layer.0.SelfAttention.q.weight"
@@ -57,9 +76,15 @@ WEIGHT = "t5.encoder.block.1.layer.0.SelfAttention.q.weight"
     [
         ({WEIGHT: None}, f"weight '{WEIGHT}' is missing"),
         ({WEIGHT: torch.zeros(24, 17)}, rf"weight '{WEIGHT}' has shape \[24, 17\]; .* make it \[24, 16\]"),
-        ({"t5.encoder.block.2.layer.0.layer_norm.weight": torch.ones(16)}, "'t5.encoder.block.2.layer.0.layer_norm.weight' belongs to no"),
+        (
+            {"t5.encoder.block.2.layer.0.layer_norm.weight": torch.ones(16)},
+            "'t5.encoder.block.2.layer.0.layer_norm.weight' belongs to no",
+        ),
         ({"t5.lm_head.weight": torch.zeros(4, 4)}, "'t5.lm_head.weight' differs from 't5.shared.weight'"),
-        ({"critic.weight": torch.zeros(1)}, r"found 'critic.weight' \(Tensor\), allowed: tensors with names that start with 't5.'"),
+        (
+            {"critic.weight": torch.zeros(1)},
+            r"found 'critic.weight' \(Tensor\), allowed: tensors with names that start with 't5.'",
+        ),
     ],
 )
 def test_other_weights_are_an_error_that_names_the_first(tmp_path, ids, theirs, changes, message):
@@ -70,8 +95,12 @@ def test_other_weights_are_an_error_that_names_the_first(tmp_path, ids, theirs, 
 def test_other_sizes_of_the_codebooks_are_an_error(tmp_path, ids, theirs):
     larger = random_catalogue(codebook_size=9)
     write_ids(tmp_path / "larger.parquet", larger)
-    with pytest.raises(DataError, match=r"weight 't5.shared.weight' has shape .* the codes in .*larger.parquet make it"):
-        load_released(released(tmp_path / "epoch.pth", theirs), SIZES, tmp_path / "larger.parquet", larger.decoding)
+    with pytest.raises(
+        DataError, match=r"weight 't5.shared.weight' has shape .* the codes in .*larger.parquet make it"
+    ):
+        load_released(
+            released(tmp_path / "epoch.pth", theirs), SIZES, tmp_path / "larger.parquet", larger.decoding
+        )
 
 
 class Code:
@@ -88,14 +117,21 @@ def test_other_files_are_an_error_and_run_nothing(tmp_path, ids, content, capsys
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(DataError, match=r"epoch\.pth: (not readable as a PyTorch file of weights alone|expected a mapping)"):
+    with pytest.raises(
+        DataError, match=r"epoch\.pth: (not readable as a PyTorch file of weights alone|expected a mapping)"
+    ):
         load_released(path, SIZES, ids[0], ids[1].decoding)
     assert capsys.readouterr().out == ""
 
 
 def test_target_tokens_of_their_own_are_refused(tmp_path, ids, theirs):
     with pytest.raises(DataError, match=r"policy\.target_tokens must be shared"):
-        load_released(released(tmp_path / "epoch.pth", theirs), replace(SIZES, target_tokens="separate"), ids[0], ids[1].decoding)
+        load_released(
+            released(tmp_path / "epoch.pth", theirs),
+            replace(SIZES, target_tokens="separate"),
+            ids[0],
+            ids[1].decoding,
+        )
 
 
 def test_a_missing_file_is_an_error(tmp_path, ids):

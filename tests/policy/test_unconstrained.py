@@ -1,12 +1,14 @@
-"""Unconstrained decoding: probabilities against Transformers' T5, groups that are items and groups that are none, and the stop."""
+"""Unconstrained decoding: probabilities against Transformers' T5, groups that are items and groups that are
+none, and the stop.
+"""
 
 import pytest
 import torch
 from scipy.stats import chisquare
 
 from benchmarks.obvious import transformers_policy
+from prorl.policy.catalogue import NO_TOKEN
 from prorl.policy.decoding import greedy, keyed_uniforms, rollouts
-from prorl.policy.prompts import NO_TOKEN
 from tests.policy.test_decoding import loss_log_probs
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
 
@@ -15,7 +17,13 @@ N_ITEMS = 6
 
 def unconstrained(max_length=3, target_tokens="shared"):
     return random_catalogue(
-        N_ITEMS, constrained=False, min_length=0, max_length=max_length, n_levels=2, codebook_size=3, target_tokens=target_tokens
+        N_ITEMS,
+        constrained=False,
+        min_length=0,
+        max_length=max_length,
+        n_levels=2,
+        codebook_size=3,
+        target_tokens=target_tokens,
     )
 
 
@@ -30,7 +38,8 @@ def token_log_probs(policy, catalogue, history, target, tokens, temperature=1.0)
     m, emitted = tokens.shape[1], tokens != NO_TOKEN
     inputs = torch.cat([torch.zeros_like(tokens[..., :1]), tokens[..., :-1].clamp(min=0)], dim=2)
     logits = transformers_policy(policy, catalogue)(
-        input_ids=catalogue.prompt_tokens(history, target).repeat_interleave(m, dim=0), decoder_input_ids=inputs.flatten(0, 1)
+        input_ids=catalogue.prompt_tokens(history, target).repeat_interleave(m, dim=0),
+        decoder_input_ids=inputs.flatten(0, 1),
     ).logits[..., : catalogue.vocabulary.size]
     log_probs = (logits / temperature).log_softmax(-1).view(*tokens.shape, -1)
     return log_probs.gather(-1, tokens.clamp(min=0)[..., None])[..., 0] * emitted
@@ -49,7 +58,10 @@ def test_tokens_are_read_in_groups_and_the_first_end_ends_the_path():
     eos = catalogue.vocabulary.eos
     ends, ids = set(), set()
     for row, items, length in zip(
-        paths.tokens.flatten(0, 1).tolist(), paths.items.flatten(0, 1).tolist(), paths.length.flatten(), strict=True
+        paths.tokens.flatten(0, 1).tolist(),
+        paths.items.flatten(0, 1).tolist(),
+        paths.length.flatten(),
+        strict=True,
     ):
         emitted = row[: row.index(NO_TOKEN)] if NO_TOKEN in row else row
         assert set(row[len(emitted) :]) <= {NO_TOKEN}
@@ -61,7 +73,9 @@ def test_tokens_are_read_in_groups_and_the_first_end_ends_the_path():
         assert length == len(expected)
         ends.add(len(whole))
         ids |= set(emitted)
-    assert ends == set(range(catalogue.n_tokens + 1))  # stops between groups, in their midst, at once, and not at all
+    assert ends == set(
+        range(catalogue.n_tokens + 1)
+    )  # stops between groups, in their midst, at once, and not at all
     assert ids == set(range(catalogue.vocabulary.size))  # padding and the reserved id too
     assert {-1, 1, 2, 3, 4, 5, 6} <= set(paths.items.flatten().tolist())
 
@@ -80,7 +94,9 @@ def test_log_probabilities_are_those_of_transformers_and_of_the_loss(target_toke
     torch.testing.assert_close(paths.log_prob, expected, rtol=0, atol=1e-5)
     loss = loss_log_probs(policy, catalogue, history, target, paths, temperature)
     torch.testing.assert_close(paths.log_prob, loss, rtol=0, atol=1e-12)
-    assert paths.log_prob.lt(0).sum() == (paths.length + 1).clamp(max=3).sum()  # a stop in mid-group is one action with all its tokens
+    assert (
+        paths.log_prob.lt(0).sum() == (paths.length + 1).clamp(max=3).sum()
+    )  # a stop in mid-group is one action with all its tokens
 
 
 @torch.no_grad()
@@ -90,7 +106,9 @@ def test_token_sequences_are_drawn_with_their_exact_probabilities():
     history, target = random_prompts(1, N_ITEMS)
     size, eos = catalogue.vocabulary.size, catalogue.vocabulary.eos
     possible = [(eos, NO_TOKEN)] + [(first, second) for first in range(size - 1) for second in range(size)]
-    probability = token_log_probs(policy, catalogue, history, target, torch.tensor([possible])).sum(-1)[0].exp()
+    probability = (
+        token_log_probs(policy, catalogue, history, target, torch.tensor([possible])).sum(-1)[0].exp()
+    )
     assert probability.sum().item() == pytest.approx(1.0, abs=1e-6)
     n = 20_000
     paths = rollouts(policy, catalogue, history, target, keyed_uniforms(5, torch.zeros(1), n, 2))

@@ -7,9 +7,15 @@ import pytest
 from prorl.reports.figures import bar_plot, interval_plot, line_plot
 
 PLOTS = {
-    "lines": lambda title: line_plot(title, "step", {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 3], [3.0, 1.5])}),
-    "intervals": lambda title: interval_plot(title, ["SASRec", "GRU4Rec"], {"prorl": [(1.0, 0.5, 1.5), (2.0, 1.5, 2.5)]}),
-    "bars": lambda title: bar_plot(title, "items", range(3), {"prorl": [0.25, 0.75, 0.0], "pretrained": [0.5, 0.25, 0.25]}),
+    "lines": lambda title: line_plot(
+        title, "step", {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 3], [3.0, 1.5])}
+    ),
+    "intervals": lambda title: interval_plot(
+        title, ["SASRec", "GRU4Rec"], {"prorl": [(1.0, 0.5, 1.5), (2.0, 1.5, 2.5)]}
+    ),
+    "bars": lambda title: bar_plot(
+        title, "items", range(3), {"prorl": [0.25, 0.75, 0.0], "pretrained": [0.5, 0.25, 0.25]}
+    ),
 }
 
 
@@ -26,7 +32,9 @@ def test_a_plot_is_one_svg_element_with_a_name_and_without_script_size_or_metada
     assert root.get("aria-label") == 'Loss & "rate" < 1'
     assert root.get("viewBox")
     assert root.get("width") is None
-    assert not any(word in svg for word in ("<script", "<metadata", "<image", 'href="http', "<?xml", "<!DOCTYPE"))
+    assert not any(
+        word in svg for word in ("<script", "<metadata", "<image", 'href="http', "<?xml", "<!DOCTYPE")
+    )
 
 
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
@@ -38,7 +46,10 @@ def test_text_and_axes_take_the_pages_colour_and_font(plot):
 
 
 def test_plots_on_one_page_share_no_id():
-    ids = [{element.get("id") for element in ElementTree.fromstring(PLOTS["lines"](title)).iter()} - {None} for title in ("one", "two")]
+    ids = [
+        {element.get("id") for element in ElementTree.fromstring(PLOTS["lines"](title)).iter()} - {None}
+        for title in ("one", "two")
+    ]
     assert ids[0]
     assert not ids[0] & ids[1]
 

@@ -37,7 +37,12 @@ def test_the_same_inputs_give_the_same_bytes(written, page):
 def test_the_page_needs_nothing_from_elsewhere_and_no_script(page):
     elements = Elements(page)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in elements.tags}
-    references = [value for _, attributes in elements.tags for name, value in attributes.items() if name in ("href", "src", "xlink:href")]
+    references = [
+        value
+        for _, attributes in elements.tags
+        for name, value in attributes.items()
+        if name in ("href", "src", "xlink:href")
+    ]
     assert references
     assert all(reference.startswith("#") for reference in references)
     assert "@import" not in page
@@ -45,7 +50,11 @@ def test_the_page_needs_nothing_from_elsewhere_and_no_script(page):
 
 
 def test_the_page_reads_on_a_phone_in_light_and_dark(page):
-    metas = {attributes.get("name"): attributes.get("content") for tag, attributes in Elements(page).tags if tag == "meta"}
+    metas = {
+        attributes.get("name"): attributes.get("content")
+        for tag, attributes in Elements(page).tags
+        if tag == "meta"
+    }
     assert metas["viewport"] == "width=device-width, initial-scale=1"
     assert metas["color-scheme"] == "light dark"
 

@@ -8,7 +8,14 @@ from prorl.reports.published import DIFFERENCES, NEAREST, PUBLISHED
 
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
-    [(1234, 3, "1,234"), (1234.5678, 2, "1,234.57"), (None, 3, "-"), ("lsa", 3, "lsa"), (True, 3, "True"), (-0.5, 3, "-0.500")],
+    [
+        (1234, 3, "1,234"),
+        (1234.5678, 2, "1,234.57"),
+        (None, 3, "-"),
+        ("lsa", 3, "lsa"),
+        (True, 3, "True"),
+        (-0.5, 3, "-0.500"),
+    ],
 )
 def test_numbers_are_readable(value, decimals, text):
     assert tables.number(value, decimals) == text
@@ -21,10 +28,17 @@ def test_an_interval_is_shown_where_there_is_one():
 
 def test_results_have_a_table_per_simulator_policies_as_columns_and_paired_differences(inputs):
     first, second = tables.results(inputs)
-    assert [first.caption, second.caption] == ["Greedy paths, judged by GRU4Rec", "Greedy paths, judged by SASRec"]
+    assert [first.caption, second.caption] == [
+        "Greedy paths, judged by GRU4Rec",
+        "Greedy paths, judged by SASRec",
+    ]
     assert first.columns == ["", "pretrained", "prorl", "prorl - pretrained"]
     rows = {row[0]: row[1:] for row in first.rows}
-    assert rows["IoI, increment of interest"] == ["1.000 [0.750, 1.250]", "2.000 [1.750, 2.250]", "1.000 [0.750, 1.250]"]
+    assert rows["IoI, increment of interest"] == [
+        "1.000 [0.750, 1.250]",
+        "2.000 [1.750, 2.250]",
+        "1.000 [0.750, 1.250]",
+    ]
     assert rows["Distinct paths / prompts"] == ["0.750", "0.750", "-"]
     assert not any("@" in name for name in rows)
 
@@ -39,13 +53,19 @@ def test_other_ways_to_decode_grow_with_k(inputs):
     table, beam, target = tables.other_ways(inputs)[1:]
     assert [row[0] for row in beam.rows] == ["prorl, K = 4"]
     assert [row[0] for row in target.rows] == ["prorl, percentile = 20", "prorl, percentile = 40"]
-    assert [row[0] for row in table.rows] == [f"{policy}, K = {k}" for policy in ("pretrained", "prorl") for k in (1, 5, 10)]
+    assert [row[0] for row in table.rows] == [
+        f"{policy}, K = {k}" for policy in ("pretrained", "prorl") for k in (1, 5, 10)
+    ]
     assert table.rows[-1][1] == "3.000 [2.750, 3.250]"
 
 
 def test_simulators_stand_beside_popularity(inputs):
     table = tables.simulators(inputs)
-    assert [row[:2] for row in table.rows] == [["GRU4Rec", "0.0400"], ["SASRec", "0.0400"], ["popularity", "0.0110"]]
+    assert [row[:2] for row in table.rows] == [
+        ["GRU4Rec", "0.0400"],
+        ["SASRec", "0.0400"],
+        ["popularity", "0.0110"],
+    ]
 
 
 def test_data_and_training_tables_hold_every_row(inputs):

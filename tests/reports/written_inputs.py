@@ -18,7 +18,10 @@ def write_all(folder):
     write_training_metrics(reports)
     write_results(reports)
     for simulator in SIMULATORS:
-        write_curve(reports / "curves/simulator" / simulator / "plots/metrics/validation/mrr@10.tsv", [0.01, 0.03, 0.04])
+        write_curve(
+            reports / "curves/simulator" / simulator / "plots/metrics/validation/mrr@10.tsv",
+            [0.01, 0.03, 0.04],
+        )
     for part in ("train", "validation"):
         write_curve(reports / "curves/pretrain/plots/metrics" / part / "loss.tsv", [4.0, 2.0, 1.5])
     write_curve(reports / "curves/finetune/plots/metrics/train/kl.tsv", [0.0, 0.25])
@@ -33,10 +36,16 @@ def read_all(folder, dataset="ml-100k"):
 def write_data_metrics(reports):
     counts = {"users": 9, "items": 5, "interactions": 1234}
     split = {"train": {"users": 7, "interactions": 99}}
-    write_json(reports / "prepare.json", {"raw": counts, "dropped": {"users_below_minimum": counts}, "kept": counts, "split": split})
+    write_json(
+        reports / "prepare.json",
+        {"raw": counts, "dropped": {"users_below_minimum": counts}, "kept": counts, "split": split},
+    )
     runs = {"runs_too_short": 5, "runs_too_long": 1, "runs_open_at_end": 9}
     write_json(reports / "mine.json", {"instances": {"train": 20, "validation": 3, "test": 2}, **runs})
-    write_json(reports / "quantize.json", {"embedding_model": "lsa", "level_1": {"used_codes": 4, "perplexity": 3.5}, "items": 5})
+    write_json(
+        reports / "quantize.json",
+        {"embedding_model": "lsa", "level_1": {"used_codes": 4, "perplexity": 3.5}, "items": 5},
+    )
 
 
 def write_training_metrics(reports):
@@ -44,12 +53,24 @@ def write_training_metrics(reports):
     popularity = {"validation": {**ranking, "mrr@10": 0.011}, "test": ranking}
     training = {"best_epoch": 3, "epochs": 5, "untouched_items": 1, "n_items": 5}
     for name in SIMULATORS:
-        write_json(reports / "simulator" / f"{name}.json", {"validation": ranking, "test": ranking, "popularity": popularity, **training})
+        write_json(
+            reports / "simulator" / f"{name}.json",
+            {"validation": ranking, "test": ranking, "popularity": popularity, **training},
+        )
     search = {"paths": 4000, "ioi": 3.25, "ior": 250.0, "ctr": 0.6, "length": 3.5}
-    pretrain = {"steps": 1200, "best_step": 1000, "stopped": "flattened", "validation_loss": 1.5, "search": search}
+    pretrain = {
+        "steps": 1200,
+        "best_step": 1000,
+        "stopped": "flattened",
+        "validation_loss": 1.5,
+        "search": search,
+    }
     write_json(reports / "pretrain.json", {**pretrain, "validation": {"ioi": 1.5, "ior": 100.0}})
     finetune = {"steps": 60, "best_step": 50, "centering": {"ioi": {"mean": 0.25, "std": 0.5}}}
-    write_json(reports / "finetune.json", {**finetune, "validation_initial": {"ioi": 1.5}, "validation": {"ioi": 2.5, "distinct": 0.9}})
+    write_json(
+        reports / "finetune.json",
+        {**finetune, "validation_initial": {"ioi": 1.5}, "validation": {"ioi": 2.5, "distinct": 0.9}},
+    )
 
 
 def interval(mean):
@@ -58,13 +79,24 @@ def interval(mean):
 
 def judged(ioi):
     """One policy's results under one simulator."""
-    greedy = {"ioi": interval(ioi), "ior": interval(40 * ioi), "ctr": interval(0.5), "coherence": interval(0.5), "error": interval(0.0)}
-    best = {f"rollout@{k}": {metric: interval(ioi + k / 10) for metric in ("ioi", "ior", "ctr")} for k in (1, 5, 10)}
+    greedy = {
+        "ioi": interval(ioi),
+        "ior": interval(40 * ioi),
+        "ctr": interval(0.5),
+        "coherence": interval(0.5),
+        "error": interval(0.0),
+    }
+    best = {
+        f"rollout@{k}": {metric: interval(ioi + k / 10) for metric in ("ioi", "ior", "ctr")}
+        for k in (1, 5, 10)
+    }
     return {**greedy, "length": interval(2.0), "distinct": {"mean": 0.75, "low": None, "high": None}, **best}
 
 
 def write_results(reports):
-    evaluation = {policy: {name: judged(1.0 + index) for name in SIMULATORS} for index, policy in enumerate(POLICIES)}
+    evaluation = {
+        policy: {name: judged(1.0 + index) for name in SIMULATORS} for index, policy in enumerate(POLICIES)
+    }
     metrics = {metric: interval(1.0) for metric in ("ioi", "ior", "ctr", "coherence")}
     evaluation["prorl"]["SASRec"] |= {"beam@4": metrics, "target@40": metrics, "target@20": metrics}
     write_json(reports / "evaluation.json", evaluation)
@@ -83,11 +115,23 @@ def write_tables(folder):
     """Greedy paths of every policy on three prompts under every simulator, and the items."""
     paths = [[1], [2, 3], [3, 3]]
     rows = [
-        {"policy": policy, "simulator": name, "prompt": prompt, "target": 4, "path": path, "ioi": 0.5 * prompt, "ior": 10.0, "ctr": 0.25}
+        {
+            "policy": policy,
+            "simulator": name,
+            "prompt": prompt,
+            "target": 4,
+            "path": path,
+            "ioi": 0.5 * prompt,
+            "ior": 10.0,
+            "ctr": 0.25,
+        }
         for policy in reversed(POLICIES)
         for name in SIMULATORS
         for prompt, path in enumerate(paths)
     ]
     write_table(folder / "per_prompt.parquet", pa.Table.from_pylist(rows, schema=GREEDY_PATHS), GREEDY_PATHS)
-    items = [{"item": i, "raw_id": str(i), "title": title, "attributes": [], "text": title} for i, title in enumerate(TITLES, start=1)]
+    items = [
+        {"item": i, "raw_id": str(i), "title": title, "attributes": [], "text": title}
+        for i, title in enumerate(TITLES, start=1)
+    ]
     write_table(folder / "items.parquet", pa.Table.from_pylist(items, schema=ITEMS), ITEMS)

@@ -1,6 +1,8 @@
-"""One of several processes that train together on a CPU: `several_processes.py <folder>`, with RANK and WORLD_SIZE in the environment.
+"""One of several processes that train together on a CPU: `several_processes.py <folder>`, with RANK and
+WORLD_SIZE in the environment.
 
-Trains a simulator, pre-trains a policy and fine-tunes it, all without dropout, and writes the curves and weights into the folder.
+Trains a simulator, pre-trains a policy and fine-tunes it, all without dropout, and writes the curves and
+weights into the folder.
 """
 
 import json
@@ -22,7 +24,16 @@ from prorl.policy.pretraining import pretrain
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.training import train_simulator
-from tests.tiny_models import FINETUNE, PRETRAIN, SASREC, SIMULATOR, checkpoint_at, random_catalogue, random_instances, random_policy
+from tests.tiny_models import (
+    FINETUNE,
+    PRETRAIN,
+    SASREC,
+    SIMULATOR,
+    checkpoint_at,
+    random_catalogue,
+    random_instances,
+    random_policy,
+)
 
 N_ITEMS = 30
 
@@ -31,11 +42,22 @@ def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
     still = replace(SASREC, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    checkpoints = {name: checkpoint_at(folder / f"{name}.safetensors") for name in ("simulator", "pretrain", "critic", "finetune")}
+    checkpoints = {
+        name: checkpoint_at(folder / f"{name}.safetensors")
+        for name in ("simulator", "pretrain", "critic", "finetune")
+    }
 
     settings = replace(SIMULATOR, SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
-        "SASRec", settings, sequences, sequences, N_ITEMS, 7, checkpoints["simulator"], folder / "curves/simulator", 60
+        "SASRec",
+        settings,
+        sequences,
+        sequences,
+        N_ITEMS,
+        7,
+        checkpoints["simulator"],
+        folder / "curves/simulator",
+        60,
     )
     policy = random_policy(catalogue, dropout=0.0)
     # Odd batches, so that processes have unequal shares.
@@ -45,8 +67,12 @@ def train_all(folder: Path) -> None:
         checkpoints["pretrain"], folder / "curves/pretrain", 60,
     )  # fmt: skip
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
-    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0)
-    source = PromptSource(instances, sequences, N_ITEMS, "random", 5, 3)  # an epoch's last step has four prompts
+    judge = Judge(
+        prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
+    )
+    source = PromptSource(
+        instances, sequences, N_ITEMS, "random", 5, 3
+    )  # an epoch's last step has four prompts
     critic = {"estimator": "a2c", "centering": "running", "updates_per_rollout": 2, "kl": KL("k3", 0.1, 0.1)}
     for name, variant in {"critic": critic, "finetune": {}}.items():
         policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
@@ -59,7 +85,10 @@ def train_all(folder: Path) -> None:
         rows = {name: checkpoint.load()[1]["rows"] for name, checkpoint in checkpoints.items()}
         (folder / "rows.json").write_text(json.dumps(rows))
         (folder / "processes").write_text(str(PartialState().num_processes))
-        save_file({name: weight.contiguous() for name, weight in policy.state_dict().items()}, folder / "policy.safetensors")
+        save_file(
+            {name: weight.contiguous() for name, weight in policy.state_dict().items()},
+            folder / "policy.safetensors",
+        )
     PartialState().wait_for_everyone()
 
 

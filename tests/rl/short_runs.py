@@ -28,7 +28,9 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
     """A learner whose reference is another policy, so that KL counts from the first step on."""
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES)
     run = accelerator(settings.precision)
-    learner = Learner.of(run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS), settings, seed=5)
+    learner = Learner.of(
+        run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS), settings, seed=5
+    )
     learner.reference = random_policy(catalogue, seed=seed + 1)
     return learner
 
@@ -50,12 +52,16 @@ class LikesEvenItems:
 
 
 def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
-    """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the curves."""
+    """Fine-tune a random policy for a simulator, random by default; gives policy, report and rows of the
+    curves.
+    """
     instances, sequences = random_instances(20, N_ITEMS)
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
     policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
-    judge = Judge(prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0)
+    judge = Judge(
+        prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0
+    )
     checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
     result = finetune(
         policy,

@@ -17,7 +17,9 @@ REWARDS = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 5.0, 0.0], [6.0, 0.0, 0.0]]])
 
 def test_items_and_stops_act_but_a_path_of_the_longest_length_makes_no_stop():
     assert acting(LENGTH, 3).int().tolist() == [[[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 0]]]
-    assert acting(torch.tensor([[0]]), 3).int().tolist() == [[[1, 0, 0, 0]]]  # an empty path acts once: it stops
+    assert acting(torch.tensor([[0]]), 3).int().tolist() == [
+        [[1, 0, 0, 0]]
+    ]  # an empty path acts once: it stops
 
 
 def test_reward_to_go():
@@ -66,7 +68,9 @@ def test_alone_at_a_position_there_is_no_advantage():
     length, rewards = torch.tensor([[3, 0, 0]]), torch.tensor([[[1.0, 2.0, 4.0], [0, 0, 0], [0, 0, 0]]])
     advantages = position_specific(reward_to_go(rewards, 1.0), acting(length, 3))
     # t = 0: G = 7 against two stops with 0, mean 7/3.
-    torch.testing.assert_close(advantages, torch.tensor([[[14 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0]]]))
+    torch.testing.assert_close(
+        advantages, torch.tensor([[[14 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0]]])
+    )
 
 
 def test_prompts_have_baselines_of_their_own():

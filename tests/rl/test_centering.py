@@ -55,7 +55,9 @@ def test_standard_deviations_below_a_tenth_count_as_a_tenth():
 
 
 def rewards(ctr, ioi, ior, real, repeated):
-    return StepRewards(*(torch.tensor(x) for x in (ctr, ioi, ior)), torch.tensor(real), torch.tensor(repeated))
+    return StepRewards(
+        *(torch.tensor(x) for x in (ctr, ioi, ior)), torch.tensor(real), torch.tensor(repeated)
+    )
 
 
 # Two paths of up to three items: the first stops after two, the second repeats its first item at the end.
@@ -86,13 +88,19 @@ def test_centered_rewards_by_hand():
     last = 2.0 / 10 * (0.0 - 0.5) / s_ctr + 0.5 * (50 - 1) / s_ioi + (500 - 10) / s_ior
     assert found[0, 0, 0].item() == pytest.approx(first, rel=1e-6)
     assert found[0, 0, 2].item() == 0  # behind the end of a path
-    assert found[0, 1, 2].item() == pytest.approx(last, rel=1e-6)  # a repeat counts in the reward, not in the moments
+    assert found[0, 1, 2].item() == pytest.approx(
+        last, rel=1e-6
+    )  # a repeat counts in the reward, not in the moments
 
 
 def test_one_more_step_is_worth_nothing_on_average():
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(8, 4, 6, generator=generator) < 0.7
-    steps = StepRewards(*(3 + 5 * torch.randn(8, 4, 6, generator=generator).double() for _ in range(3)), real, torch.zeros_like(real))
+    steps = StepRewards(
+        *(3 + 5 * torch.randn(8, 4, 6, generator=generator).double() for _ in range(3)),
+        real,
+        torch.zeros_like(real),
+    )
     found = centered(steps, collected(steps), RewardWeights(1.0, 1.0, 1.0), 10)
     assert found[real].mean().item() == pytest.approx(0.0, abs=1e-12)
 
@@ -101,7 +109,9 @@ def test_uncentered_rewards_by_hand():
     moments = collected(STEPS)
     found = uncentered(STEPS, moments, RewardWeights(ctr=2.0, ioi=0.5, ior=1.0), 10, offset=0.25)
     s_ctr, s_ioi, s_ior = (np.std(x, ddof=1) for x in ([0.2, 0.4, 0.6, 0.8], [1, -1, 3, 1], [10, 0, 20, 10]))
-    assert found[0, 0, 0].item() == pytest.approx(2.0 / 10 * 0.2 / s_ctr + 0.5 * 1.0 / s_ioi + 10 / s_ior - 0.25, rel=1e-6)
+    assert found[0, 0, 0].item() == pytest.approx(
+        2.0 / 10 * 0.2 / s_ctr + 0.5 * 1.0 / s_ioi + 10 / s_ior - 0.25, rel=1e-6
+    )
     assert found[0, 0, 2].item() == 0  # the offset is taken from steps alone
 
 

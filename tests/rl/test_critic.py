@@ -23,7 +23,9 @@ def test_a_critic_is_made_for_its_estimator_alone_and_leaves_other_random_number
     expected = torch.rand(2)
     torch.manual_seed(3)
     assert CriticLearner.of(FINETUNE, 16, 7, cpu) is None
-    first, again, other = (CriticLearner.of(replace(FINETUNE, estimator="a2c"), 16, seed, cpu).critic for seed in (7, 7, 8))
+    first, again, other = (
+        CriticLearner.of(replace(FINETUNE, estimator="a2c"), 16, seed, cpu).critic for seed in (7, 7, 8)
+    )
     assert torch.equal(torch.rand(2), expected)
     states = torch.randn(5, 16)
     assert torch.equal(first(states), again(states))
@@ -39,7 +41,9 @@ def test_a_critic_learns_the_value_of_states():
     torch.manual_seed(0)
     states = torch.randn(64, 4)
     to_go = states[:, 0] - 2 * states[:, 1]
-    learner = CriticLearner.of(replace(FINETUNE, estimator="a2c", learning_rate=1e-2), 4, 0, torch.device("cpu"))
+    learner = CriticLearner.of(
+        replace(FINETUNE, estimator="a2c", learning_rate=1e-2), 4, 0, torch.device("cpu")
+    )
     losses = []
     for _ in range(100):
         loss = value_loss(to_go, learner.critic(states), len(states))

@@ -21,7 +21,9 @@ def test_pairwise_distance_equals_that_of_python_sets():
     items = random_paths(6, 5, 4, 7)
     for prompt, found in zip(items.tolist(), pairwise_distance(items).tolist(), strict=True):
         sets = [set(path) - {0} for path in prompt]
-        distances = [1 - len(a & b) / len(a | b) if a | b else 0.0 for a, b in itertools.combinations(sets, 2)]
+        distances = [
+            1 - len(a & b) / len(a | b) if a | b else 0.0 for a, b in itertools.combinations(sets, 2)
+        ]
         assert found == pytest.approx(sum(distances) / len(distances))
 
 
@@ -52,7 +54,9 @@ def test_curves_of_rollouts_by_hand():
 
 @pytest.mark.parametrize("m", [4, 5])
 def test_the_gradient_variance_is_that_of_the_whole_gradient(m):
-    """Prompts with independent gradients: the estimate's mean over many draws is the total variance of their mean."""
+    """Prompts with independent gradients: the estimate's mean over many draws is the total variance of their
+    mean.
+    """
     generator = torch.Generator().manual_seed(0)
     n_weights, half, draws = 300, m // 2, 400
     gradients = 1 + 2 * torch.randn(draws, m, n_weights, generator=generator)

@@ -1,4 +1,6 @@
-"""The anchor's estimators: their means and expected gradients against sums over all choices, and the coefficient that follows a target."""
+"""The anchor's estimators: their means and expected gradients against sums over all choices, and the
+coefficient that follows a target.
+"""
 
 import math
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from prorl.policy.prompts import masked_log_softmax
+from prorl.policy.actions import masked_log_softmax
 from prorl.rl.kl import SAMPLED, adapted, exact_kl, k1, k2, k3
 
 ALLOWED = torch.tensor([[True, True, True, True], [True, False, True, False], [False, False, True, False]])
@@ -30,7 +32,9 @@ def test_exact_kl_equals_the_sum_over_choices():
 
 def test_the_gradient_of_the_exact_kl_equals_finite_differences():
     reference = masked_log_softmax(logits(1, 3, 4), ALLOWED)
-    assert gradcheck(lambda x: exact_kl(masked_log_softmax(x, ALLOWED), reference), logits(0, 3, 4).requires_grad_())
+    assert gradcheck(
+        lambda x: exact_kl(masked_log_softmax(x, ALLOWED), reference), logits(0, 3, 4).requires_grad_()
+    )
 
 
 def test_kl_of_equal_policies_pulls_nowhere():

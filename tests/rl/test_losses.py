@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck
 
 from prorl.config import Clip
-from prorl.policy.prompts import Actions, masked_log_softmax
+from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.kl import exact_kl
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
@@ -69,9 +69,13 @@ def test_entropy_by_hand():
 @pytest.fixture
 def enumerable():
     """A policy with nine possible paths: three items are left, alone or in pairs; and all of them [9, 2]."""
-    catalogue = random_catalogue(6, forbid=["repeats", "history", "target"], max_length=2, n_levels=2, codebook_size=3)
+    catalogue = random_catalogue(
+        6, forbid=["repeats", "history", "target"], max_length=2, n_levels=2, codebook_size=3
+    )
     history, target = torch.tensor([[1, 4, 4]]), torch.tensor([6])
-    paths = torch.tensor([path + [0] * (2 - len(path)) for path in naive.allowed_paths(catalogue, history[0], target[0])])
+    paths = torch.tensor(
+        [path + [0] * (2 - len(path)) for path in naive.allowed_paths(catalogue, history[0], target[0])]
+    )
     return catalogue, history, target, paths
 
 
@@ -79,8 +83,13 @@ def levels_log_probs(policy, catalogue, history, target, items):
     """For each level its actions and log-probabilities [r, c]."""
     b = len(items)
     actions = Actions.of_paths(catalogue, history.expand(b, -1), target.expand(b), written(catalogue, items))
-    states = policy(catalogue.prompt_tokens(history, target).expand(b, -1), actions.decoder_tokens).flatten(0, 2)
-    return [(taken, masked_log_softmax(policy.logits(states[taken.source], taken.ids), taken.allowed)) for taken in actions.levels]
+    states = policy(catalogue.prompt_tokens(history, target).expand(b, -1), actions.decoder_tokens).flatten(
+        0, 2
+    )
+    return [
+        (taken, masked_log_softmax(policy.logits(states[taken.source], taken.ids), taken.allowed))
+        for taken in actions.levels
+    ]
 
 
 def action_log_probs(policy, catalogue, history, target, items):
@@ -97,12 +106,17 @@ def gradient_of(value, policy):
 
 @pytest.mark.parametrize("m", [2, 3])
 def test_the_expected_gradient_is_the_true_one_shrunk_by_the_share_of_the_other_rollouts(enumerable, m):
-    """Every rollout acts at both positions here, and its own return is a part of its baseline: the factor is (m - 1) / m exactly."""
+    """Every rollout acts at both positions here, and its own return is a part of its baseline: the factor is
+    (m - 1) / m exactly.
+    """
     catalogue, history, target, paths = enumerable
     policy = random_policy(catalogue, seed=2).double()
     # A step's reward depends on the path up to that step.
     generator = torch.Generator().manual_seed(0)
-    first, second = torch.randn(7, generator=generator).double(), torch.randn(7, 7, generator=generator).double()
+    first, second = (
+        torch.randn(7, generator=generator).double(),
+        torch.randn(7, 7, generator=generator).double(),
+    )
     rewards = torch.stack([first[paths[:, 0]], second[paths[:, 0], paths[:, 1]] * (paths[:, 1] != 0)], dim=1)
 
     log_prob = action_log_probs(policy, catalogue, history, target, paths[None])[0].sum(-1)
@@ -123,7 +137,10 @@ def test_token_kl_over_sampled_paths_is_the_kl_of_paths_on_average(enumerable):
     catalogue, history, target, paths = enumerable
     policy, reference = random_policy(catalogue, seed=2).double(), random_policy(catalogue, seed=3).double()
     with torch.no_grad():
-        ours, theirs = (action_log_probs(p, catalogue, history, target, paths[None])[0].sum(-1) for p in (policy, reference))
+        ours, theirs = (
+            action_log_probs(p, catalogue, history, target, paths[None])[0].sum(-1)
+            for p in (policy, reference)
+        )
         of_paths = torch.zeros(len(paths), dtype=torch.float64)
         levels = [levels_log_probs(p, catalogue, history, target, paths[None]) for p in (policy, reference)]
         for (taken, own), (_, other) in zip(*levels, strict=True):

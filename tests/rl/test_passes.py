@@ -1,4 +1,6 @@
-"""The loss of a step in its passes, against expectations over all paths and against loops over paths and tokens."""
+"""The loss of a step in its passes, against expectations over all paths and against loops over paths and
+tokens.
+"""
 
 import copy
 import math
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from prorl.config import A2C, KL
-from prorl.policy.prompts import NO_TOKEN, Paths
+from prorl.policy.catalogue import NO_TOKEN, Paths
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import collected
 from prorl.rl.learner import Learner
@@ -22,29 +24,46 @@ from tests.tiny_models import FINETUNE, random_catalogue, random_policy, random_
 
 
 def gradient_of(learner, loss):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(learner.policy.parameters()), retain_graph=True)])
+    return torch.cat(
+        [g.flatten() for g in torch.autograd.grad(loss, list(learner.policy.parameters()), retain_graph=True)]
+    )
 
 
 def losses_by_path(learner, prompts, paths, to_go, acts):
     """The loss of each single path [p, 1, t], as that of two rollouts that are both that path."""
     losses = []
     for p in range(len(paths.length)):
-        twice = Paths(*(x[p : p + 1].repeat_interleave(2, dim=1) for x in (paths.items, paths.length, paths.tokens, paths.log_prob)))
-        halves = passes_of_halves(
-            learner, prompts, twice, *(x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts)), torch.tensor([True])
+        twice = Paths(
+            *(
+                x[p : p + 1].repeat_interleave(2, dim=1)
+                for x in (paths.items, paths.length, paths.tokens, paths.log_prob)
+            )
         )
-        losses.append(sum(pass_loss(learner, part, 2, critic_alone=False)[0] for half in halves for part in half))
+        halves = passes_of_halves(
+            learner,
+            prompts,
+            twice,
+            *(x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts)),
+            torch.tensor([True]),
+        )
+        losses.append(
+            sum(pass_loss(learner, part, 2, critic_alone=False)[0] for half in halves for part in half)
+        )
     return torch.stack(losses)
 
 
 def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     """Its values are read where nothing of the action they are the baseline of has been written yet."""
-    catalogue = random_catalogue(6, forbid=["repeats", "history", "target"], max_length=2, n_levels=2, codebook_size=3)
+    catalogue = random_catalogue(
+        6, forbid=["repeats", "history", "target"], max_length=2, n_levels=2, codebook_size=3
+    )
     prompts = Prompts(torch.tensor([0]), torch.tensor([[1, 4, 4]]), torch.tensor([6]))
     found = naive.allowed_paths(catalogue, prompts.history[0], prompts.target[0])
     items = torch.tensor([path + [0] * (2 - len(path)) for path in found])[:, None]
     length = (items != 0).sum(-1)
-    paths = Paths(items, length, torch.zeros(len(items), 1, 4, dtype=torch.int64), torch.zeros(len(items), 1, 3))
+    paths = Paths(
+        items, length, torch.zeros(len(items), 1, 4, dtype=torch.int64), torch.zeros(len(items), 1, 3)
+    )
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(7, generator=generator), torch.randn(7, 7, generator=generator)
     rewards = torch.stack([first[items[..., 0]], second[items[..., 0], items[..., 1]]], dim=-1) * (items != 0)
@@ -52,7 +71,14 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
 
     def learner_with(**changes):
         settings = replace(FINETUNE, kl=KL("exact", 0.0, None), **changes)
-        return Learner.of(accelerator("float32"), random_policy(catalogue, seed=2), catalogue, random_simulator(6), settings, seed=5)
+        return Learner.of(
+            accelerator("float32"),
+            random_policy(catalogue, seed=2),
+            catalogue,
+            random_simulator(6),
+            settings,
+            seed=5,
+        )
 
     def expected_gradient(learner):
         losses = losses_by_path(learner, prompts, paths, to_go, acting(length, 2))
@@ -70,16 +96,29 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     torch.testing.assert_close(expected_gradient(without), true, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(expected_gradient(critic), true, rtol=1e-3, atol=1e-5)
     assert true.norm() > 0.1
-    single = [gradient_of(x, losses_by_path(x, prompts, paths, to_go, acting(length, 2))[0]) for x in (without, critic)]
+    single = [
+        gradient_of(x, losses_by_path(x, prompts, paths, to_go, acting(length, 2))[0])
+        for x in (without, critic)
+    ]
     assert (single[0] - single[1]).norm() > 0.1
 
 
 def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
-    """Unconstrained, empty paths dropped, the mean over an item's tokens, a sampled anchor: path by path and token by token."""
-    settings = replace(FINETUNE, kl=KL("k3", 0.3, None), item_log_prob="mean", empty_paths="drop", n_rollouts=5)
+    """Unconstrained, empty paths dropped, the mean over an item's tokens, a sampled anchor: path by path and
+    token by token.
+    """
+    settings = replace(
+        FINETUNE, kl=KL("k3", 0.3, None), item_log_prob="mean", empty_paths="drop", n_rollouts=5
+    )
     catalogue = random_catalogue(30, constrained=False, min_length=0, n_levels=2, codebook_size=6)
-    policy, reference, simulator = random_policy(catalogue, seed=0), random_policy(catalogue, seed=1), random_simulator(30)
-    learner = Learner.of(accelerator("float32"), copy.deepcopy(policy), catalogue, simulator, settings, seed=5)
+    policy, reference, simulator = (
+        random_policy(catalogue, seed=0),
+        random_policy(catalogue, seed=1),
+        random_simulator(30),
+    )
+    learner = Learner.of(
+        accelerator("float32"), copy.deepcopy(policy), catalogue, simulator, settings, seed=5
+    )
     learner.reference, prompts = reference, some_prompts(8)
     values = take_step(learner, prompts, centering=True, seed=1)
 
@@ -98,16 +137,23 @@ def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
         for j in kept:
             emitted = paths.tokens[b, j][paths.tokens[b, j] != NO_TOKEN]
             read = torch.cat([torch.zeros(1, dtype=torch.int64), emitted[:-1]])[None, None]
-            own, other = (p.logits(p(all_tokens[b : b + 1], read), torch.arange(catalogue.vocabulary.size)) for p in (policy, reference))
+            own, other = (
+                p.logits(p(all_tokens[b : b + 1], read), torch.arange(catalogue.vocabulary.size))
+                for p in (policy, reference)
+            )
             own, other = own[0, 0].log_softmax(-1), other[0, 0].log_softmax(-1)
             kl += (own.exp() * (own - other)).sum().item()
             nats -= (own.exp() * own).sum().item()
             n_tokens += len(emitted)
-            chosen = torch.stack([own.gather(1, emitted[:, None])[:, 0], other.gather(1, emitted[:, None])[:, 0]])
+            chosen = torch.stack(
+                [own.gather(1, emitted[:, None])[:, 0], other.gather(1, emitted[:, None])[:, 0]]
+            )
             for t, group in enumerate(chosen.split(2, dim=1)):
                 there = [i for i in kept if paths.length[b, i] >= t]
                 to_go = [step[b, i, t:].sum() for i in there]
-                advantage = to_go[there.index(j)] - sum(to_go) / len(there) if len(there) > 1 else torch.tensor(0.0)
+                advantage = (
+                    to_go[there.index(j)] - sum(to_go) / len(there) if len(there) > 1 else torch.tensor(0.0)
+                )
                 log_prob, reference_log_prob = group.mean(1)
                 ratio = (reference_log_prob - log_prob).exp()
                 loss = loss - advantage * log_prob + 0.3 * (ratio - 1 - ratio.log())
@@ -123,5 +169,7 @@ def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
     assert values["train/kl"] == pytest.approx(kl / n_paths, rel=1e-4)
     assert values["train/entropy"] == pytest.approx(nats / n_tokens, rel=1e-4)
     mean = sum(advantages) / len(advantages)
-    assert values["train/advantage_variance"] == pytest.approx(sum(a * a for a in advantages) / len(advantages) - mean**2, rel=1e-3)
+    assert values["train/advantage_variance"] == pytest.approx(
+        sum(a * a for a in advantages) / len(advantages) - mean**2, rel=1e-3
+    )
     assert values["train/error"] == pytest.approx(((paths.items < 0).sum() / (paths.items != 0).sum()).item())

@@ -21,7 +21,9 @@ def test_step_rewards_written_out():
     rewards = step_rewards(torch.tensor([[[7, 8, 0], [9, 4, 9]]]), scores)
     assert rewards.ioi.tolist() == [[[1.0, -0.5, 0.0], [2.0, -0.5, 2.5]]]
     assert rewards.ior.tolist() == [[[10, -5, 0], [30, -2, 10]]]
-    torch.testing.assert_close(rewards.ctr, torch.tensor([[[0.2, 0.6, 0.0], [0.3, 0.7, 0.0]]]))  # the repeat is not accepted
+    torch.testing.assert_close(
+        rewards.ctr, torch.tensor([[[0.2, 0.6, 0.0], [0.3, 0.7, 0.0]]])
+    )  # the repeat is not accepted
     assert rewards.real.tolist() == [[[True, True, False], [True] * 3]]
     assert rewards.repeated.tolist() == [[[False] * 3, [False, False, True]]]
 
@@ -35,7 +37,9 @@ def test_step_rewards_sum_to_the_metrics_of_the_path():
     scores = simulator.score(history, items, target)
     rewards = step_rewards(items, scores)
     log_prob, rank = scores.log_prob.flatten(0, 1).numpy(), scores.rank.flatten(0, 1).numpy()
-    np.testing.assert_allclose(rewards.ioi.sum(-1).flatten(), path_metrics.increment_of_interest(log_prob), atol=1e-12)
+    np.testing.assert_allclose(
+        rewards.ioi.sum(-1).flatten(), path_metrics.increment_of_interest(log_prob), atol=1e-12
+    )
     np.testing.assert_array_equal(rewards.ior.sum(-1).flatten(), path_metrics.increment_of_rank(rank))
     mean = (rewards.ctr.sum(-1) / rewards.real.sum(-1).clamp(min=1)).flatten().numpy()
     own = np.where(rewards.repeated.flatten(0, 1), 0.0, scores.acceptance.flatten(0, 1))
@@ -45,7 +49,9 @@ def test_step_rewards_sum_to_the_metrics_of_the_path():
 
 
 def test_repeats_are_marked_from_the_second_time_on_and_padding_never():
-    assert repeats(torch.tensor([[3, 3, 5, 3, 0, 0, -1, -1]])).tolist() == [[False, True, False, True] + [False] * 4]
+    assert repeats(torch.tensor([[3, 3, 5, 3, 0, 0, -1, -1]])).tolist() == [
+        [False, True, False, True] + [False] * 4
+    ]
 
 
 def test_non_items_move_nobody_and_items_are_rewarded_as_without_them():
@@ -80,6 +86,8 @@ def test_non_items_are_worth_less_than_anything_in_the_batch():
 
 def test_a_batch_of_non_items_alone_has_finite_penalties():
     items = torch.tensor([[[-1, 0]]])
-    raw = step_rewards(items, Scores(torch.full((1, 1, 3), -5.0), torch.full((1, 1, 3), 40), torch.zeros(1, 1, 2)))
+    raw = step_rewards(
+        items, Scores(torch.full((1, 1, 3), -5.0), torch.full((1, 1, 3), 40), torch.zeros(1, 1, 2))
+    )
     rewards = penalised(raw, items, lowest(raw))
     assert [x[0, 0, 0].item() for x in (rewards.ctr, rewards.ioi, rewards.ior)] == [-1, -1, -1]

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from prorl.rl.rollouts import Prompts, PromptSource, draw
-from tests.tiny_models import random_catalogue, random_instances, random_policy, random_prompts, random_simulator
+from tests.tiny_models import (
+    random_catalogue,
+    random_instances,
+    random_policy,
+    random_prompts,
+    random_simulator,
+)
 
 N_ITEMS = 30
 CPU = torch.device("cpu")
@@ -20,7 +26,10 @@ def test_an_epoch_is_one_pass_over_all_prompts_in_a_new_order():
     prompts = source()
     assert len(prompts.instances) == 22
     assert prompts.steps_per_epoch == 5
-    epochs = [torch.cat([prompts.at(step, CPU).number for step in range(first, first + 5)]).tolist() for first in (1, 6)]
+    epochs = [
+        torch.cat([prompts.at(step, CPU).number for step in range(first, first + 5)]).tolist()
+        for first in (1, 6)
+    ]
     assert [sorted(epoch) for epoch in epochs] == [list(range(22))] * 2
     assert epochs[0] != epochs[1]
 
@@ -45,7 +54,9 @@ def test_targets(targets):
     mined = 0
     for step in range(1, 6):
         batch = prompts.at(step, CPU)
-        for place, (number, history, target) in enumerate(zip(batch.number, batch.history, batch.target, strict=True)):
+        for place, (number, history, target) in enumerate(
+            zip(batch.number, batch.history, batch.target, strict=True)
+        ):
             assert history.tolist() == instances.history[number].tolist()
             if targets == "mined" or (targets == "mixed" and place % 2 == 0):
                 assert target == instances.target[number]
@@ -57,7 +68,10 @@ def test_targets(targets):
 
 def test_random_targets_are_drawn_anew_every_epoch():
     prompts = source(per_step=22)
-    first, second = (dict(zip(b.number.tolist(), b.target.tolist(), strict=True)) for b in (prompts.at(1, CPU), prompts.at(2, CPU)))
+    first, second = (
+        dict(zip(b.number.tolist(), b.target.tolist(), strict=True))
+        for b in (prompts.at(1, CPU), prompts.at(2, CPU))
+    )
     assert sum(first[number] != second[number] for number in first) > 15
 
 
@@ -72,4 +86,6 @@ def test_what_is_drawn_for_a_prompt_does_not_depend_on_the_others():
     torch.testing.assert_close(alone_rewards.ioi, rewards.ioi[1:2], rtol=0, atol=1e-12)
     assert not torch.equal(draw(policy, catalogue, simulator, prompts, 5, 1.0, seed=2)[0].items, paths.items)
     scores = simulator.score(prompts.history, paths.items, prompts.target)
-    np.testing.assert_allclose(rewards.ioi.sum(-1), scores.log_prob[..., -1] - scores.log_prob[..., 0], atol=1e-12)
+    np.testing.assert_allclose(
+        rewards.ioi.sum(-1), scores.log_prob[..., -1] - scores.log_prob[..., 0], atol=1e-12
+    )

@@ -1,4 +1,6 @@
-"""Two processes under `accelerate launch` train as one does: the same curves and weights at the same global batch."""
+"""Two processes under `accelerate launch` train as one does: the same curves and weights at the same global
+batch.
+"""
 
 import json
 import os
@@ -12,7 +14,15 @@ from tests.rl.several_processes import train_all
 from tests.stage_dependencies import ROOT
 
 # On a machine without a GPU the same launcher starts processes that talk through gloo.
-LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+LAUNCH = [
+    "-m",
+    "accelerate.commands.launch",
+    "--multi_gpu",
+    "--num_processes",
+    "2",
+    "--main_process_port",
+    "0",
+]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 from prorl.config import KL, ConfigError, RewardWeights
 from prorl.metrics.judging import simulated_metrics
-from prorl.policy.prompts import Actions, masked_log_softmax
+from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.rl import passes, trainer
 from prorl.rl.advantages import ESTIMATORS, acting, reward_to_go
 from prorl.rl.centering import REWARDS, centered, collected
@@ -33,7 +33,10 @@ from tests.tiny_models import FINETUNE, Killed, killed_at
         ({"steps": None, "epochs": 12, "centering_steps": None}, (84, 7)),  # one epoch
         ({"steps": None, "epochs": 3, "centering_steps": 2}, (21, 2)),
         ({"steps": 70, "centering_steps": None}, (70, 7)),
-        ({"steps": 60, "centering_steps": None, "centering": "running"}, (60, 7)),  # running moments have no warm-up to exceed
+        (
+            {"steps": 60, "centering_steps": None, "centering": "running"},
+            (60, 7),
+        ),  # running moments have no warm-up to exceed
     ],
 )
 def test_steps_and_warm_up(settings, expected):
@@ -45,8 +48,14 @@ def test_steps_and_warm_up(settings, expected):
     [
         ({"steps": None, "epochs": None}, "finetune.steps and finetune.epochs: give one of them"),
         ({"steps": 10, "epochs": 2}, "finetune.steps and finetune.epochs: give one of them"),
-        ({"steps": 60, "centering_steps": 7}, r"centering_steps: 7 of 60 steps \(as set\); allowed: at most a tenth, 6"),
-        ({"steps": 60, "centering_steps": None}, r"centering_steps: 7 of 60 steps \(one epoch\); allowed: at most a tenth, 6"),
+        (
+            {"steps": 60, "centering_steps": 7},
+            r"centering_steps: 7 of 60 steps \(as set\); allowed: at most a tenth, 6",
+        ),
+        (
+            {"steps": 60, "centering_steps": None},
+            r"centering_steps: 7 of 60 steps \(one epoch\); allowed: at most a tenth, 6",
+        ),
         ({"steps": 5, "centering_steps": 2}, "allowed: at most a tenth, 1"),
         ({"steps": 2, "estimator": "a2c"}, "a2c.warmup_steps: got 2, allowed: less than the 2 steps"),
     ],
@@ -59,7 +68,8 @@ def test_steps_that_contradict_each_other_are_an_error(settings, message):
 def test_fewer_prompts_in_a_step_than_processes_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("prorl.rl.trainer.accelerator", lambda precision: SimpleNamespace(num_processes=1000))
     with pytest.raises(
-        ConfigError, match=r"prompts_per_step: got \d+, \d+ in the smallest step; allowed: at least one for each of 1000 pro"
+        ConfigError,
+        match=r"prompts_per_step: got \d+, \d+ in the smallest step; allowed: at least one for each of 1000 pro",
     ):
         run(tmp_path, FINETUNE)
 
@@ -86,7 +96,9 @@ def test_a_step_is_the_loss_of_its_parts(variant):
         assert learner.moments[name].mean.item() == pytest.approx(moments[name].mean.item(), rel=1e-9)
         assert learner.moments[name].std.item() == pytest.approx(moments[name].std.item(), rel=1e-9)
     acts = acting(paths.length, 4)
-    advantages = ESTIMATORS[settings.estimator](reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts)
+    advantages = ESTIMATORS[settings.estimator](
+        reward_to_go(centered(rewards, moments, settings.weights, 4), 0.9), acts
+    )
     actions = Actions.of_paths(catalogue, prompts.history, prompts.target, paths)
     inputs = catalogue.prompt_tokens(prompts.history, prompts.target), actions.decoder_tokens
     own_states, reference_states = (p(*inputs).flatten(0, 2) for p in (policy, learner.reference))
@@ -95,9 +107,13 @@ def test_a_step_is_the_loss_of_its_parts(variant):
     log_probs = defaultdict(list)  # of each action's tokens, under policy and reference
     for taken in actions.levels:
         own = masked_log_softmax(policy.logits(own_states[taken.source], taken.ids), taken.allowed)
-        other = masked_log_softmax(learner.reference.logits(reference_states[taken.source], taken.ids), taken.allowed)
+        other = masked_log_softmax(
+            learner.reference.logits(reference_states[taken.source], taken.ids), taken.allowed
+        )
         for row in range(len(own)):
-            log_probs[taken.action[row].item()].append((own[row, taken.chosen[row]], other[row, taken.chosen[row]].detach()))
+            log_probs[taken.action[row].item()].append(
+                (own[row, taken.chosen[row]], other[row, taken.chosen[row]].detach())
+            )
             p, q = own[row][taken.allowed[row]], other[row][taken.allowed[row]]
             kl += (p.exp() * (p - q)).sum()
             nats -= (p.exp() * p).sum()
@@ -117,7 +133,12 @@ def test_a_step_is_the_loss_of_its_parts(variant):
     assert values["train/gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
     # The update is AdamW's on the gradient, clipped.
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, {policy.shared.weight: settings.embedding_learning_rate})
+    optimizer = adamw(
+        policy,
+        settings.learning_rate,
+        settings.weight_decay,
+        {policy.shared.weight: settings.embedding_learning_rate},
+    )
     torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
     optimizer.step()
     for (name, expected), found in zip(policy.named_parameters(), learner.policy.parameters(), strict=True):
@@ -131,7 +152,9 @@ def test_a_step_is_the_loss_of_its_parts(variant):
     assert values["train/length"] == pytest.approx(lengths.mean().item())
     assert values["train/length_std"] == pytest.approx(lengths.std(correction=0).item())
     assert values["train/stopped"] == pytest.approx((lengths < 4).double().mean().item())
-    assert values["train/advantage_variance"] == pytest.approx(advantages[acts].var(correction=0).item(), rel=1e-4)
+    assert values["train/advantage_variance"] == pytest.approx(
+        advantages[acts].var(correction=0).item(), rel=1e-4
+    )
     assert n_tokens_of(values, 30, catalogue.n_levels) == pytest.approx(n_tokens)
 
 
@@ -148,7 +171,9 @@ def test_moments_are_collected_while_centering_and_frozen_behind_it():
     learner = a_learner()
     rewards = []
     for step in (1, 2):
-        rewards.append(draw(learner.policy, learner.catalogue, learner.simulator, some_prompts(), 4, 1.0, seed=step)[1])
+        rewards.append(
+            draw(learner.policy, learner.catalogue, learner.simulator, some_prompts(), 4, 1.0, seed=step)[1]
+        )
         take_step(learner, some_prompts(), centering=True, seed=step)
     frozen = dict(learner.moments)
     for name in REWARDS:
@@ -161,17 +186,25 @@ def test_moments_are_collected_while_centering_and_frozen_behind_it():
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_fine_tuning_raises_the_reward(tmp_path, precision):
-    settings = replace(FINETUNE, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2, precision=precision)
+    settings = replace(
+        FINETUNE, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2, precision=precision
+    )
     policy, result, rows = run(tmp_path, settings, LikesEvenItems())
     assert [row["step"] for row in rows] == list(range(21))
     ioi = [row["values"]["train/ioi"] for row in rows[1:]]
     assert sum(ioi[-5:]) / 5 > ioi[0] + 1  # 2 is the most that four items can add
     assert result["validation"]["ioi"] > result["validation_initial"]["ioi"] + 0.5
-    assert rows[0]["values"] == {f"validation/{name}": value for name, value in result["validation_initial"].items()}
-    assert rows[1]["values"]["train/kl"] == pytest.approx(0.0, abs=1e-6)  # the reference is the policy it started from
+    assert rows[0]["values"] == {
+        f"validation/{name}": value for name, value in result["validation_initial"].items()
+    }
+    assert rows[1]["values"]["train/kl"] == pytest.approx(
+        0.0, abs=1e-6
+    )  # the reference is the policy it started from
     assert rows[-1]["values"]["train/kl"] > 0.01
     assert result["steps"] == 20
-    validated = {row["step"]: row["values"]["validation/ioi"] for row in rows[1:] if "validation/ioi" in row["values"]}
+    validated = {
+        row["step"]: row["values"]["validation/ioi"] for row in rows[1:] if "validation/ioi" in row["values"]
+    }
     assert list(validated) == [5, 10, 15, 20]
     assert result["best_step"] == max(validated, key=validated.get)
     assert result["validation"]["ioi"] == validated[result["best_step"]]
@@ -180,7 +213,10 @@ def test_fine_tuning_raises_the_reward(tmp_path, precision):
 
 def test_a_strong_anchor_holds_the_policy(tmp_path):
     settings = replace(FINETUNE, steps=10, learning_rate=1e-2)
-    free, held = (run(tmp_path / str(c), replace(settings, kl=KL("exact", c, None)))[2][-1]["values"]["train/kl"] for c in (0.0, 10.0))
+    free, held = (
+        run(tmp_path / str(c), replace(settings, kl=KL("exact", c, None)))[2][-1]["values"]["train/kl"]
+        for c in (0.0, 10.0)
+    )
     assert held < 0.3 * free
 
 
@@ -195,9 +231,15 @@ STATEFUL = {  # every setting that carries something from step to step
 
 
 @pytest.mark.parametrize("killed", [3, 8])
-@pytest.mark.parametrize("variant", [{}, STATEFUL, {"reference_reset": {"stalled": 1}}], ids=["default", "stateful", "stalled"])
-def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch, variant, killed):
-    """Killed before its first checkpoint, and between two; the moments are collected over the first steps alone."""
+@pytest.mark.parametrize(
+    "variant", [{}, STATEFUL, {"reference_reset": {"stalled": 1}}], ids=["default", "stateful", "stalled"]
+)
+def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
+    tmp_path, monkeypatch, variant, killed
+):
+    """Killed before its first checkpoint, and between two; the moments are collected over the first steps
+    alone.
+    """
     settings = replace(FINETUNE, steps=20, centering_steps=2, **variant)
     unbroken, result, rows = run(tmp_path / "unbroken", settings)
     log = Curves.log
@@ -206,7 +248,9 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
         run(tmp_path / "broken", settings)
     monkeypatch.setattr(Curves, "log", log)
     steps = []
-    monkeypatch.setattr(trainer, "take_step", lambda *args, **options: steps.append(1) or take_step(*args, **options))
+    monkeypatch.setattr(
+        trainer, "take_step", lambda *args, **options: steps.append(1) or take_step(*args, **options)
+    )
     continued, same_result, same_rows = run(tmp_path / "broken", settings)
     assert len(steps) == {3: 20, 8: 15}[killed]
     assert same_result == result

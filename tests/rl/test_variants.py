@@ -18,7 +18,9 @@ from tests.tiny_models import FINETUNE, random_catalogue
 
 @pytest.mark.parametrize("estimator", ["reinforce", "reward_to_go", "grpo", "a2c"])
 def test_every_estimator_raises_the_reward(tmp_path, estimator):
-    settings = replace(FINETUNE, estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2)
+    settings = replace(
+        FINETUNE, estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2
+    )
     _, result, rows = run(tmp_path, settings, LikesEvenItems())
     assert result["validation"]["ioi"] > result["validation_initial"]["ioi"] + 0.5
     assert ("train/value_loss" in rows[1]["values"]) == (estimator == "a2c")
@@ -34,7 +36,9 @@ def test_in_its_warm_up_the_critic_alone_learns():
     alone = take_step(learner, some_prompts(), centering=True, seed=1, critic_alone=True)
     assert alone["train/gradient_norm"] == alone["train/gradient_variance"] == 0
     assert all(torch.equal(weight, learner.policy.state_dict()[name]) for name, weight in policy.items())
-    assert not any(torch.equal(weight, learner.critic.critic.state_dict()[name]) for name, weight in critic.items())
+    assert not any(
+        torch.equal(weight, learner.critic.critic.state_dict()[name]) for name, weight in critic.items()
+    )
     again = take_step(learner, some_prompts(), centering=False, seed=1)
     assert again["train/value_loss"] < alone["train/value_loss"]  # on the same rollouts
     assert not torch.equal(policy["shared.weight"], learner.policy.shared.weight)
@@ -48,13 +52,21 @@ def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):
         return take_step(*args, critic_alone=critic_alone, **options)
 
     monkeypatch.setattr(trainer, "take_step", remember)
-    run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)))
+    run(
+        tmp_path,
+        replace(FINETUNE, steps=5, estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)),
+    )
     assert alone == [True] * 3 + [False] * 2
 
 
 def test_further_updates_on_the_same_rollouts_are_clipped_where_they_go_far():
     def values(**changes):
-        return take_step(a_learner(replace(FINETUNE, embedding_learning_rate=1e-9, **changes)), some_prompts(), centering=True, seed=1)
+        return take_step(
+            a_learner(replace(FINETUNE, embedding_learning_rate=1e-9, **changes)),
+            some_prompts(),
+            centering=True,
+            seed=1,
+        )
 
     once = values(learning_rate=1e-9)
     standing = values(learning_rate=1e-9, updates_per_rollout=3)
@@ -95,7 +107,10 @@ def test_who_takes_part():
     drop = replace(FINETUNE, empty_paths="drop")
     assert takes_part(length, returns, drop).tolist() == [[True, False, True], [True, True, False]]
     # Of the first prompt's, those that are not empty have the same return.
-    assert takes_part(length, returns, replace(drop, skip_alike=True)).tolist() == [[False] * 3, [True, True, False]]
+    assert takes_part(length, returns, replace(drop, skip_alike=True)).tolist() == [
+        [False] * 3,
+        [True, True, False],
+    ]
     assert takes_part(length, returns, replace(FINETUNE, skip_alike=True)).all()
 
 
@@ -109,7 +124,9 @@ def test_after_a_reset_the_policy_is_held_to_what_it_then_was(tmp_path):
     settings = replace(FINETUNE, learning_rate=1e-2, reference_reset={"every": 4})
     rows = run(tmp_path, settings)[2]
     kl = [row["values"]["train/kl"] for row in rows[1:]]
-    assert [round(kl[step - 1], 5) == 0 for step in range(1, 11)] == [step in (1, 5, 9) for step in range(1, 11)]
+    assert [round(kl[step - 1], 5) == 0 for step in range(1, 11)] == [
+        step in (1, 5, 9) for step in range(1, 11)
+    ]
 
 
 def test_the_kl_coefficient_follows_its_target(tmp_path):
@@ -121,7 +138,9 @@ def test_the_kl_coefficient_follows_its_target(tmp_path):
 
 def test_the_kl_coefficient_waits_while_the_critic_learns_alone(tmp_path):
     critic = A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)
-    rows = run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=critic, kl=KL("exact", 0.1, 0.001)))[2]
+    rows = run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=critic, kl=KL("exact", 0.1, 0.001)))[
+        2
+    ]
     assert [row["values"]["train/kl_coefficient"] for row in rows[1:]] == pytest.approx([0.1] * 4 + [0.098])
 
 
@@ -143,7 +162,15 @@ def anything_goes():
 
 @pytest.mark.parametrize("estimator", ["position_specific", "a2c"])
 def test_under_unconstrained_decoding_non_items_are_unlearnt(tmp_path, estimator):
-    settings = replace(FINETUNE, **RELEASED, estimator=estimator, steps=30, n_rollouts=8, learning_rate=1e-2, embedding_learning_rate=1e-2)
+    settings = replace(
+        FINETUNE,
+        **RELEASED,
+        estimator=estimator,
+        steps=30,
+        n_rollouts=8,
+        learning_rate=1e-2,
+        embedding_learning_rate=1e-2,
+    )
     _, result, rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
     errors = [row["values"]["train/error"] for row in rows[1:]]
     assert errors[0] > 0.05
@@ -152,7 +179,9 @@ def test_under_unconstrained_decoding_non_items_are_unlearnt(tmp_path, estimator
 
 
 def test_a_training_that_writes_too_few_items_stops_and_stays_stopped(tmp_path):
-    settings = replace(FINETUNE, **RELEASED, stop_on_errors=StopOnErrors(min_valid_share=1.0, patience=3), learning_rate=1e-6)
+    settings = replace(
+        FINETUNE, **RELEASED, stop_on_errors=StopOnErrors(min_valid_share=1.0, patience=3), learning_rate=1e-6
+    )
     _, result, rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
     assert (result["stopped"], result["steps"]) == ("errors", 3)
     assert "validation/ioi" in rows[-1]["values"]
@@ -167,15 +196,23 @@ class Fails(LikesEvenItems):
 
     def score(self, history, path, target, *, ends=False):
         scores = super().score(history, path, target, ends=ends)
-        self.batches += path.shape[1] == FINETUNE.n_rollouts  # not in validation, whose paths are one a prompt
-        return scores if self.batches <= 5 else Scores(scores.log_prob * torch.nan, scores.rank, scores.acceptance)
+        self.batches += (
+            path.shape[1] == FINETUNE.n_rollouts
+        )  # not in validation, whose paths are one a prompt
+        return (
+            scores
+            if self.batches <= 5
+            else Scores(scores.log_prob * torch.nan, scores.rank, scores.acceptance)
+        )
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_spoilt(tmp_path):
-    with pytest.raises(TrainingError, match=r"the loss is nan, at step 6; last good checkpoint: .*/checkpoint\.safetensors"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is nan, at step 6; last good checkpoint: .*/checkpoint\.safetensors"
+    ):
         run(tmp_path, simulator=Fails())
     with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as stored:
-        assert all(stored.get_tensor(name).isfinite().all() for name in stored.keys())  # noqa: SIM118
+        assert all(stored.get_tensor(name).isfinite().all() for name in stored.keys())
 
 
 class Indifferent(LikesEvenItems):
@@ -183,9 +220,13 @@ class Indifferent(LikesEvenItems):
 
     def score(self, history, path, target, *, ends=False):
         scores = super().score(history, path, target, ends=ends)
-        return Scores(torch.full_like(scores.log_prob, -5.0), torch.full_like(scores.rank, 20), scores.acceptance * 0)
+        return Scores(
+            torch.full_like(scores.log_prob, -5.0), torch.full_like(scores.rank, 20), scores.acceptance * 0
+        )
 
 
 def test_a_step_without_any_path_ends_the_run(tmp_path):
-    with pytest.raises(TrainingError, match=r"no path takes part: .*, at step 1; last good checkpoint: none yet"):
+    with pytest.raises(
+        TrainingError, match=r"no path takes part: .*, at step 1; last good checkpoint: none yet"
+    ):
         run(tmp_path, replace(FINETUNE, skip_alike=True), Indifferent())

@@ -1,8 +1,11 @@
-"""A policy and rewards so small that every outcome of a few rollouts can be enumerated: expectations and variances are exact, in float64.
+"""A policy and rewards so small that every outcome of a few rollouts can be enumerated: expectations and
+variances are exact, in float64.
 
-Paths hold one to `MAX_LENGTH` of `N_ITEMS` items, repeats allowed. The policy is a table of logits, and the rewards are a table, both by
-position and previous item (0 at the start). Choice 0 is the stop; there is none at position 0, nor behind a path of the longest length.
-Shape key: `p` paths, `o` outcomes of m rollouts, `m` rollouts, `t` path position, `c` choices (the stop and the items).
+Paths hold one to `MAX_LENGTH` of `N_ITEMS` items, repeats allowed. The policy is a table of logits, and the
+rewards are a table, both by position and previous item (0 at the start). Choice 0 is the stop; there is none
+at position 0, nor behind a path of the longest length.
+Shape key: `p` paths, `o` outcomes of m rollouts, `m` rollouts, `t` path position, `c` choices (the stop and
+the items).
 """
 
 from collections.abc import Callable
@@ -19,7 +22,11 @@ N_ITEMS, MAX_LENGTH = 2, 4
 POSITION = torch.arange(MAX_LENGTH)
 
 PATHS = torch.tensor(
-    [path + (0,) * (MAX_LENGTH - len(path)) for n in range(1, MAX_LENGTH + 1) for path in product(range(1, N_ITEMS + 1), repeat=n)]
+    [
+        path + (0,) * (MAX_LENGTH - len(path))
+        for n in range(1, MAX_LENGTH + 1)
+        for path in product(range(1, N_ITEMS + 1), repeat=n)
+    ]
 )
 LENGTH = (PATHS != 0).sum(-1)
 ACTS = acting(LENGTH, MAX_LENGTH)
@@ -35,14 +42,18 @@ def random_table(seed: int) -> torch.Tensor:
 
 
 def logits_of(stop: list[float], first_item: float) -> torch.Tensor:
-    """Logits of a policy that stops at position t with probability `stop[t]`, else takes item 1 with probability `first_item`."""
+    """Logits of a policy that stops at position t with probability `stop[t]`, else takes item 1 with
+    probability `first_item`.
+    """
     stop = torch.tensor(stop, dtype=torch.float64)
     item = torch.stack([stop, (1 - stop) * first_item, (1 - stop) * (1 - first_item)], dim=-1)
     return item.log()[:, None].repeat(1, N_ITEMS + 1, 1)
 
 
 def choice_log_probs(logits: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities [t, c, c] of logits [t, c, c]: a softmax over the choices, the stop left out at position 0."""
+    """Log-probabilities [t, c, c] of logits [t, c, c]: a softmax over the choices, the stop left out at
+    position 0.
+    """
     no_stop = (POSITION[:, None] == 0) & (torch.arange(N_ITEMS + 1) == 0)
     return logits.masked_fill(no_stop[:, None], -torch.inf).log_softmax(-1)
 
@@ -78,8 +89,12 @@ def sampled_outcomes(logits: torch.Tensor, m: int, n: int, seed: int) -> torch.T
     return torch.multinomial(probabilities(logits), n * m, replacement=True, generator=generator).view(n, m)
 
 
-def gradient_estimates(estimator: Estimator, rewards: torch.Tensor, logits: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:
-    """Gradient [o, t, c, c] of the loss that `estimator` makes of each outcome [o, m], from the step rewards [p, t] of all paths."""
+def gradient_estimates(
+    estimator: Estimator, rewards: torch.Tensor, logits: torch.Tensor, outcomes: torch.Tensor
+) -> torch.Tensor:
+    """Gradient [o, t, c, c] of the loss that `estimator` makes of each outcome [o, m], from the step rewards
+    [p, t] of all paths.
+    """
     m = outcomes.shape[1]
     advantages = estimator(reward_to_go(rewards, 1.0)[outcomes], ACTS[outcomes])
     of_log_probs = torch.func.vmap(torch.func.grad(policy_gradient, argnums=1), in_dims=(0, 0, None))
@@ -89,10 +104,14 @@ def gradient_estimates(estimator: Estimator, rewards: torch.Tensor, logits: torc
     return gradients.unflatten(1, logits.shape)
 
 
-def expected_gradient(estimator: Estimator, rewards: torch.Tensor, logits: torch.Tensor, m: int) -> torch.Tensor:
+def expected_gradient(
+    estimator: Estimator, rewards: torch.Tensor, logits: torch.Tensor, m: int
+) -> torch.Tensor:
     """Mean [t, c, c] of the gradient estimates over every outcome of `m` rollouts."""
     outcomes = all_outcomes(m)
-    return expectation(probabilities(logits)[outcomes].prod(-1), gradient_estimates(estimator, rewards, logits, outcomes))
+    return expectation(
+        probabilities(logits)[outcomes].prod(-1), gradient_estimates(estimator, rewards, logits, outcomes)
+    )
 
 
 def expectation(probability: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -107,14 +126,18 @@ def variance(probability: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor
 
 
 def proportionate_rollouts(logits: torch.Tensor, m: int) -> torch.Tensor:
-    """`m` rollouts, as rows of `PATHS`, among which each path is as frequent as it is likely, so that sample means are expectations."""
+    """`m` rollouts, as rows of `PATHS`, among which each path is as frequent as it is likely, so that sample
+    means are expectations.
+    """
     copies = probabilities(logits) * m
     torch.testing.assert_close(copies, copies.round(), rtol=0, atol=1e-9)
     return torch.arange(len(PATHS)).repeat_interleave(copies.round().long())
 
 
 def step_rewards(rewards: torch.Tensor, rollouts: torch.Tensor) -> StepRewards:
-    """The rollouts' step rewards [1, m, t] in place of IoI; CTR and IoR are 0, and no item counts as a repeat."""
+    """The rollouts' step rewards [1, m, t] in place of IoI; CTR and IoR are 0, and no item counts as a
+    repeat.
+    """
     ioi, real = rewards[rollouts][None], (PATHS[rollouts] != 0)[None]
     nothing = torch.zeros_like(ioi)
     return StepRewards(ctr=nothing, ioi=ioi, ior=nothing, real=real, repeated=torch.zeros_like(real))

@@ -1,4 +1,6 @@
-"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, and codes made unique."""
+"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, and codes made
+unique.
+"""
 
 import json
 import os
@@ -26,7 +28,9 @@ SETTINGS = Quantize(
     expand_final=True,
     balanced=False,
     n_restarts=2,
-    rq_vae=RQVAE(hidden_sizes=[32], latent_size=8, commitment=0.25, steps=300, batch_size=64, learning_rate=3e-3),
+    rq_vae=RQVAE(
+        hidden_sizes=[32], latent_size=8, commitment=0.25, steps=300, batch_size=64, learning_rate=3e-3
+    ),
 )
 
 
@@ -44,7 +48,10 @@ def vectors():
 
 def test_an_rq_vae_whose_loss_is_not_finite_is_refused(vectors):
     settings = replace(SETTINGS, method="rq_vae", rq_vae=replace(SETTINGS.rq_vae, learning_rate=1e30))
-    with pytest.raises(TrainingError, match=r"the RQ-VAE's loss is (nan|inf), at step \d+; quantize.rq_vae.learning_rate is 1e\+30"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the RQ-VAE's loss is (nan|inf), at step \d+; quantize.rq_vae.learning_rate is 1e\+30",
+    ):
         QUANTISERS["rq_vae"](vectors, settings, 7)
 
 
@@ -68,7 +75,9 @@ def test_a_quantiser_repeats_itself_and_reconstructs(vectors, method, balanced):
 @pytest.mark.parametrize("method", QUANTISERS)
 def test_balanced_codes_collide_less(vectors, method):
     by_nearness, balanced = (
-        code_statistics(QUANTISERS[method](vectors, replace(SETTINGS, method=method, balanced=balanced), 7).codes)
+        code_statistics(
+            QUANTISERS[method](vectors, replace(SETTINGS, method=method, balanced=balanced), 7).codes
+        )
         for balanced in (False, True)
     )
     assert balanced["distinct_share"] > by_nearness["distinct_share"]
@@ -79,7 +88,10 @@ def test_codes_to_vectors_to_codes(vectors):
     codebooks = fit_codebooks(vectors, SETTINGS, 7)
     codes = residual_codes(vectors, codebooks, balanced=False)
     np.testing.assert_array_equal(nearest(vectors, codebooks[0]), codes[:, 0])
-    errors = [reconstruction_error(vectors, reconstruct(codes[:, :levels], codebooks[:levels])) for levels in (1, 2, 3)]
+    errors = [
+        reconstruction_error(vectors, reconstruct(codes[:, :levels], codebooks[:levels]))
+        for levels in (1, 2, 3)
+    ]
     assert errors[0] > errors[1] > errors[2]
 
 
@@ -92,7 +104,13 @@ def test_the_same_bits_whatever_the_number_of_threads(vectors, tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path / "vectors.npy")]
     outputs = {
-        subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": threads}).stdout
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": threads},
+        ).stdout
         for threads in ("1", "2")
     }
     assert len(outputs) == 1
@@ -113,7 +131,9 @@ def test_equal_vectors_without_a_final_code_are_told_apart_or_refused():
     vectors = np.repeat(clustered(20, 5, 6), 2, axis=0)
     raw_ids = [f"item-{i}" for i in range(40)]
     settings = replace(SETTINGS, expand_final=False)
-    with pytest.raises(DataError, match=r"items 'item-0' and 'item-1' have the same codes \[.*\]; set quantize.expand_final"):
+    with pytest.raises(
+        DataError, match=r"items 'item-0' and 'item-1' have the same codes \[.*\]; set quantize.expand_final"
+    ):
         semantic_ids(vectors, raw_ids, settings, 7)
     codes, _ = semantic_ids(vectors, raw_ids, replace(settings, balanced=True, n_codebooks=2), 7)
     assert len(np.unique(codes, axis=0)) == 40
@@ -126,7 +146,9 @@ def test_as_many_vectors_as_items(vectors):
 
 def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
     (tmp_path / "codes.json").write_text(json.dumps({"b": [0, 1, 2, 1], "a": [0, 1, 2, 2], "dropped": [1]}))
-    codes, quantised = semantic_ids(vectors[:2], ["a", "b"], replace(SETTINGS, import_=str(tmp_path / "codes.json")), 7)
+    codes, quantised = semantic_ids(
+        vectors[:2], ["a", "b"], replace(SETTINGS, import_=str(tmp_path / "codes.json")), 7
+    )
     assert codes.tolist() == [[0, 1, 2, 2], [0, 1, 2, 1]]
     assert quantised is None
 
@@ -135,7 +157,10 @@ def test_provenance_names_models_and_imported_files():
     vectors = EmbeddingImport(vectors="made/elsewhere.npy", items="made/items.json")
     embed = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
     assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
-    assert provenance(replace(embed, import_=vectors), SETTINGS)["embedding_model"] == "imported from elsewhere.npy"
+    assert (
+        provenance(replace(embed, import_=vectors), SETTINGS)["embedding_model"]
+        == "imported from elsewhere.npy"
+    )
     assert provenance(embed, replace(SETTINGS, import_="made/codes.json")) == {
         "embedding_model": "unknown, semantic IDs imported from codes.json",
         "quantiser": "imported from codes.json",
@@ -146,6 +171,8 @@ def test_dead_codes_become_random_residuals():
     import torch
 
     codebook, residuals = torch.zeros(4, 2), torch.arange(1.0, 7.0).reshape(3, 2)
-    reseed_dead_codes(codebook, residuals, torch.tensor([True, False, True, False]), torch.Generator().manual_seed(0))
+    reseed_dead_codes(
+        codebook, residuals, torch.tensor([True, False, True, False]), torch.Generator().manual_seed(0)
+    )
     assert codebook[0].tolist() == codebook[2].tolist() == [0, 0]
     assert all(codebook[code].tolist() in residuals.tolist() for code in (1, 3))

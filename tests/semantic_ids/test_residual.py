@@ -1,4 +1,6 @@
-"""Codes on codebooks small enough to work out by hand, and balanced assignment against every other assignment."""
+"""Codes on codebooks small enough to work out by hand, and balanced assignment against every other
+assignment.
+"""
 
 from itertools import permutations
 
@@ -8,7 +10,10 @@ import pytest
 from prorl.semantic_ids import residual
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes, told_apart
 
-CODEBOOKS = [np.array([[0.0, 0], [10, 0], [0, 10]], dtype=np.float32), np.array([[0.0, 0], [1, 0], [0, 2]], dtype=np.float32)]
+CODEBOOKS = [
+    np.array([[0.0, 0], [10, 0], [0, 10]], dtype=np.float32),
+    np.array([[0.0, 0], [1, 0], [0, 2]], dtype=np.float32),
+]
 
 
 def test_each_level_codes_what_the_one_before_left_over():
@@ -48,5 +53,7 @@ def test_groups_without_a_collision_keep_their_codes():
 
 @pytest.mark.parametrize(("n_items", "most"), [(6, 2), (7, 3), (9, 3)])
 def test_more_items_than_codes_share_the_codes_out(n_items, most):
-    last = told_apart(np.random.default_rng(0).normal(size=(n_items, 2)), np.eye(3, 2), np.zeros((n_items, 2), dtype=int))
+    last = told_apart(
+        np.random.default_rng(0).normal(size=(n_items, 2)), np.eye(3, 2), np.zeros((n_items, 2), dtype=int)
+    )
     assert np.bincount(last).max() == most

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from prorl.semantic_ids.residual import Quantised
-from prorl.semantic_ids.statistics import attribute_overlap, code_statistics, perplexity, reconstruction_error, semantic_id_statistics
+from prorl.semantic_ids.statistics import (
+    attribute_overlap,
+    code_statistics,
+    perplexity,
+    reconstruction_error,
+    semantic_id_statistics,
+)
 
 
 def test_perplexity_counts_codes_used_evenly():

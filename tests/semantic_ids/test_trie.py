@@ -12,7 +12,11 @@ N_ITEMS, N_LEVELS, SIZE = 30, 3, 4
 
 def codes_that_go_on(codes: np.ndarray, prefix: tuple[int, ...], forbidden: set[int]) -> set[int]:
     """Next codes of items that start with `prefix` and are not forbidden."""
-    return {int(row[len(prefix)]) for item, row in enumerate(codes, 1) if item not in forbidden and tuple(row[: len(prefix)]) == prefix}
+    return {
+        int(row[len(prefix)])
+        for item, row in enumerate(codes, 1)
+        if item not in forbidden and tuple(row[: len(prefix)]) == prefix
+    }
 
 
 def node_of(trie: Trie, prefix: tuple[int, ...]) -> int:
@@ -33,12 +37,17 @@ def test_allowed_codes_equal_a_search_over_all_items(seed):
         for n_forbidden in (0, 1, 5, 20, N_ITEMS):
             forbidden = [rng.choice(N_ITEMS, n_forbidden, replace=False) + 1 for _ in prefixes]
             # One prefix loses all its items, and zeros stand anywhere among the forbidden.
-            forbidden[0] = np.array([i for i, row in enumerate(codes, 1) if tuple(row[:level]) == prefixes[0]])
+            forbidden[0] = np.array(
+                [i for i, row in enumerate(codes, 1) if tuple(row[:level]) == prefixes[0]]
+            )
             width = max(map(len, forbidden)) + 2
             rows = np.stack([rng.permutation(np.pad(f, (0, width - len(f)))) for f in forbidden])
             nodes = torch.tensor([node_of(trie, prefix) for prefix in prefixes], dtype=torch.int32)
             allowed = trie.allowed_codes(nodes, level, torch.from_numpy(rows))
-            expected = [codes_that_go_on(codes, prefix, set(f.tolist())) for prefix, f in zip(prefixes, forbidden, strict=True)]
+            expected = [
+                codes_that_go_on(codes, prefix, set(f.tolist()))
+                for prefix, f in zip(prefixes, forbidden, strict=True)
+            ]
             assert [set(row.nonzero()[:, 0].tolist()) for row in allowed] == expected
             dead_ends += sum(not codes_left for codes_left in expected)
     assert dead_ends > N_LEVELS
@@ -79,7 +88,9 @@ def test_a_node_with_one_child_names_its_code():
 def test_two_items_with_the_same_codes_are_an_error_that_names_them():
     codes = random_codes(N_ITEMS, N_LEVELS, SIZE)
     codes[20] = codes[6]
-    with pytest.raises(ValueError, match=rf"items 7 and 21 share the codes \[{', '.join(map(str, codes[6]))}\]"):
+    with pytest.raises(
+        ValueError, match=rf"items 7 and 21 share the codes \[{', '.join(map(str, codes[6]))}\]"
+    ):
         Trie.from_codes(codes, SIZE)
 
 

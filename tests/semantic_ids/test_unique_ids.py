@@ -6,7 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prorl.semantic_ids.unique_ids import imported, read_semantic_ids, require_unique, with_final_code, write_semantic_ids
+from prorl.semantic_ids.unique_ids import (
+    imported,
+    read_semantic_ids,
+    require_unique,
+    with_final_code,
+    write_semantic_ids,
+)
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import SEMANTIC_IDS, DataError, read_table, write_table
 
@@ -56,7 +62,9 @@ def test_an_import_that_is_no_json_or_not_there_is_refused(tmp_path):
             imported(tmp_path / name, ["a"], 2, 4)
 
 
-@pytest.mark.parametrize(("name", "n_items", "n_triples"), [("ml-1m", 3883, 3877), ("Steam", 5237, 5169), ("Books", 5227, 4848)])
+@pytest.mark.parametrize(
+    ("name", "n_items", "n_triples"), [("ml-1m", 3883, 3877), ("Steam", 5237, 5169), ("Books", 5227, 4848)]
+)
 def test_published_semantic_ids_are_read(archives, name, n_items, n_triples):
     path = archives / "published" / f"{name}.sem_ids"
     if not path.exists():
@@ -69,14 +77,23 @@ def test_the_table_comes_back_and_holds_tokens(tmp_path):
     codes = np.array([[0, 1, 1], [3, 2, 1]])
     write_semantic_ids(tmp_path / "ids.parquet", codes, Vocabulary(3, 4))
     np.testing.assert_array_equal(read_semantic_ids(tmp_path / "ids.parquet"), codes)
-    assert read_table(tmp_path / "ids.parquet", SEMANTIC_IDS).to_pylist()[1] == {"item": 2, "codes": [3, 2, 1], "tokens": [4, 7, 10]}
+    assert read_table(tmp_path / "ids.parquet", SEMANTIC_IDS).to_pylist()[1] == {
+        "item": 2,
+        "codes": [3, 2, 1],
+        "tokens": [4, 7, 10],
+    }
 
 
 @pytest.mark.parametrize(
     ("items", "codes", "message"),
-    [([1, 3], [[0, 1], [0, 2]], r"items must be 1\.\.2, in order"), ([1, 2], [[0, 1], [0]], r"items with \[1, 2\] codes")],
+    [
+        ([1, 3], [[0, 1], [0, 2]], r"items must be 1\.\.2, in order"),
+        ([1, 2], [[0, 1], [0]], r"items with \[1, 2\] codes"),
+    ],
 )
 def test_a_broken_table_is_refused(tmp_path, items, codes, message):
-    write_table(tmp_path / "ids.parquet", pa.table({"item": items, "codes": codes, "tokens": codes}), SEMANTIC_IDS)
+    write_table(
+        tmp_path / "ids.parquet", pa.table({"item": items, "codes": codes, "tokens": codes}), SEMANTIC_IDS
+    )
     with pytest.raises(DataError, match=message):
         read_semantic_ids(tmp_path / "ids.parquet")

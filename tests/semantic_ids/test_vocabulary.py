@@ -10,7 +10,9 @@ def test_four_levels_of_256_codes_have_the_released_ids():
     vocabulary = Vocabulary(4, 256)
     assert (vocabulary.pad, vocabulary.n_codes, vocabulary.eos, vocabulary.size) == (0, 1024, 1026, 1027)
     assert vocabulary.size_with_target_tokens == 1027 + 1024
-    np.testing.assert_array_equal(vocabulary.tokens([[82, 195, 247, 1], [0, 0, 0, 255]]), [[83, 452, 760, 770], [1, 257, 513, 1024]])
+    np.testing.assert_array_equal(
+        vocabulary.tokens([[82, 195, 247, 1], [0, 0, 0, 255]]), [[83, 452, 760, 770], [1, 257, 513, 1024]]
+    )
 
 
 @pytest.mark.parametrize(("n_levels", "codebook_size"), [(1, 2), (3, 5), (4, 256)])
@@ -31,7 +33,8 @@ def test_levels_share_no_token():
 
 
 @pytest.mark.parametrize(
-    ("codes", "message"), [([[0, 1]], "2 levels, the vocabulary 3"), ([[0, 0, 4]], r"allowed: 0\.\.3"), ([[-1, 0, 0]], "-1")]
+    ("codes", "message"),
+    [([[0, 1]], "2 levels, the vocabulary 3"), ([[0, 0, 4]], r"allowed: 0\.\.3"), ([[-1, 0, 0]], "-1")],
 )
 def test_codes_outside_the_vocabulary_are_refused(codes, message):
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,9 @@ def prefix_by_prefix(model, history, path, target):
         read = torch.cat([history, path[:length]])
         padded = torch.zeros(1, MAX_LENGTH, dtype=torch.int64)
         padded[0, : len(read)] = read
-        scores = model.full_sort_predict({"item_id_list": padded, "item_length": torch.tensor([len(read)])})[0, 1:]
+        scores = model.full_sort_predict({"item_id_list": padded, "item_length": torch.tensor([len(read)])})[
+            0, 1:
+        ]
         log_prob.append(scores.log_softmax(0)[target - 1].item())
         rank.append(1 + sum(score > scores[target - 1] for score in scores.tolist()))
         if length < len(path):
@@ -55,7 +57,9 @@ def test_every_prefix_is_scored_as_recbole_scores_it_alone(name):
             assert scores.log_prob[b, j, : length + 1].tolist() == pytest.approx(log_prob, abs=1e-10)
             assert scores.rank[b, j, : length + 1].tolist() == rank
             assert scores.acceptance[b, j, :length].tolist() == pytest.approx(acceptance, abs=1e-10)
-    assert len({tuple(row) for row in scores.rank.flatten(0, 1).tolist()}) > 4  # the simulator tells the paths apart
+    assert (
+        len({tuple(row) for row in scores.rank.flatten(0, 1).tolist()}) > 4
+    )  # the simulator tells the paths apart
 
 
 def test_non_items_are_skipped():
@@ -64,7 +68,9 @@ def test_non_items_are_skipped():
     scores = simulator.score(history, torch.tensor([[[-1, 8, -1, 5, 0], [-1, 0, 0, 0, 0]]]), target)
     items = simulator.score(history, torch.tensor([[[8, 5]]]), target)
     before, first, second = items.log_prob[0, 0]
-    torch.testing.assert_close(scores.log_prob[0, 0], torch.stack([before, before, first, first, second, second]))
+    torch.testing.assert_close(
+        scores.log_prob[0, 0], torch.stack([before, before, first, first, second, second])
+    )
     assert scores.rank[0, 0].tolist() == items.rank[0, 0, [0, 0, 1, 1, 2, 2]].tolist()
     torch.testing.assert_close(scores.acceptance[0, 0, [1, 3]], items.acceptance[0, 0])
     assert scores.acceptance[0, 0, [0, 2, 4]].eq(0).all()
@@ -89,7 +95,11 @@ def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, rea
     ("lengths", "at_once", "expected"),
     [
         ([2, 1, 0, 2, 1], 100, [([1, 4, 0, 3], 2)]),
-        ([1, 1, 1, 3, 2], 4, [([0, 1, 2], 1), ([4], 2), ([3], 3)]),  # the group of the first three is full for longer ones
+        (
+            [1, 1, 1, 3, 2],
+            4,
+            [([0, 1, 2], 1), ([4], 2), ([3], 3)],
+        ),  # the group of the first three is full for longer ones
         ([1, 2, 2, 2], 6, [([0, 1, 2], 2), ([3], 2)]),
         ([3, 3, 3, 3, 3], 6, [([0, 1], 3), ([2, 3], 3), ([4], 3)]),
         ([5, 0, 4], 3, [([2], 4), ([0], 5)]),
@@ -133,13 +143,17 @@ def test_beyond_the_end_of_a_path_the_last_value_stays_and_nothing_is_accepted(n
 def test_scores_in_blocks_equal_the_plain_ones(monkeypatch, block):
     simulator = random_simulator(N_ITEMS)
     simulator.model.double()
-    states = torch.randn(9, SASREC.hidden_size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    states = torch.randn(
+        9, SASREC.hidden_size, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+    )
     target = torch.tensor([1, 2, 3, 20, 39, 40, 40, 1, 17])
     logits = states @ simulator.vectors[1:].T
     own = logits.gather(1, target[:, None] - 1)
     monkeypatch.setitem(scoring.SCORES_AT_ONCE, "cpu", block)
     log_prob, rank = simulator.target_scores(states, target)
-    torch.testing.assert_close(log_prob, logits.log_softmax(1).gather(1, target[:, None] - 1)[:, 0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        log_prob, logits.log_softmax(1).gather(1, target[:, None] - 1)[:, 0], rtol=0, atol=1e-12
+    )
     assert torch.equal(rank, 1 + (logits > own).sum(1))
 
 
@@ -175,14 +189,19 @@ def test_a_saved_simulator_scores_the_same(tmp_path, name, sizes):
     assert loaded.model.max_seq_length == MAX_LENGTH
     history, target = random_prompts(4, N_ITEMS, 6)
     path = paths_of_all_lengths()
-    ours, theirs = InnerProductSimulator(model).score(history, path, target), loaded.score(history, path, target)
+    ours, theirs = (
+        InnerProductSimulator(model).score(history, path, target),
+        loaded.score(history, path, target),
+    )
     assert torch.equal(ours.log_prob, theirs.log_prob)
     assert torch.equal(ours.acceptance, theirs.acceptance)
 
 
 @pytest.fixture
 def stored(tmp_path):
-    save_simulator(tmp_path / "s", recbole_model("SASRec", N_ITEMS, MAX_LENGTH), "SASRec", vars(SASREC), MAX_LENGTH)
+    save_simulator(
+        tmp_path / "s", recbole_model("SASRec", N_ITEMS, MAX_LENGTH), "SASRec", vars(SASREC), MAX_LENGTH
+    )
     return tmp_path / "s"
 
 

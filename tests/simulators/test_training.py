@@ -14,14 +14,24 @@ from prorl.training import Curves
 from tests.tiny_models import SIMULATOR, Killed, checkpoint_at, killed_at, random_simulator, sequences_of
 
 N_ITEMS = 12
-CIRCLE = [[(start + step) % N_ITEMS + 1 for step in range(6 + start)] for start in range(N_ITEMS)]  # every item is followed by the next
+CIRCLE = [
+    [(start + step) % N_ITEMS + 1 for step in range(6 + start)] for start in range(N_ITEMS)
+]  # every item is followed by the next
 
 
 def train(name, folder, settings=SIMULATOR, seed=7):
     checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
     curves = []
     simulator, result = train_simulator(
-        name, settings, sequences_of(*CIRCLE), sequences_of(*CIRCLE[:6]), N_ITEMS, seed, checkpoint, folder / "curves", 60
+        name,
+        settings,
+        sequences_of(*CIRCLE),
+        sequences_of(*CIRCLE[:6]),
+        N_ITEMS,
+        seed,
+        checkpoint,
+        folder / "curves",
+        60,
     )
     if (stored := checkpoint.load()) is not None:
         curves = stored[1]["rows"]
@@ -40,7 +50,9 @@ def test_training_learns_what_follows_what(name, tmp_path):
 def test_the_first_epochs_loss_is_that_of_chance(tmp_path):
     """Cross-entropy per position over the items, padding not among them."""
     _, _, curves = train("SASRec", tmp_path, replace(SIMULATOR, epochs=1, learning_rate=1e-9))
-    assert curves[0]["values"]["train/loss"] == pytest.approx(torch.tensor(float(N_ITEMS)).log().item(), abs=0.05)
+    assert curves[0]["values"]["train/loss"] == pytest.approx(
+        torch.tensor(float(N_ITEMS)).log().item(), abs=0.05
+    )
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -56,13 +68,18 @@ def test_weights_that_are_no_numbers_end_the_run(name, tmp_path, monkeypatch):
         return loss
 
     monkeypatch.setattr(training, "_train_epoch", spoilt)
-    with pytest.raises(TrainingError, match=r"a weight is not finite, at epoch 2; last good checkpoint: .*/checkpoint\.safetensors"):
+    with pytest.raises(
+        TrainingError,
+        match=r"a weight is not finite, at epoch 2; last good checkpoint: .*/checkpoint\.safetensors",
+    ):
         train(name, tmp_path)
     assert checkpoint_at(tmp_path / "checkpoint.safetensors").load()[1]["epoch"] == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"
+    ):
         train("GRU4Rec", tmp_path, replace(SIMULATOR, learning_rate=1e38, batch_size=2))
 
 
@@ -76,7 +93,9 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
     monkeypatch.setattr(Curves, "log", log)
     epochs_run = []
     train_epoch = training._train_epoch
-    monkeypatch.setattr(training, "_train_epoch", lambda *arguments: epochs_run.append(1) or train_epoch(*arguments))
+    monkeypatch.setattr(
+        training, "_train_epoch", lambda *arguments: epochs_run.append(1) or train_epoch(*arguments)
+    )
     continued, same_result, same_curves = train(name, tmp_path / "broken")
     assert len(epochs_run) == 2  # epochs 3 and 4
     assert same_result == result
@@ -112,5 +131,7 @@ def test_ranks_of_last_items_read_at_most_the_longest_history():
     sequences = sequences_of([1, 2, 3, 4, 5, 6, 7], [4, 5, 6, 7])
     ranks = last_item_ranks(simulator, sequences, 4, batch_size=1)
     for rank, history in zip(ranks.tolist(), ([3, 4, 5, 6], [4, 5, 6]), strict=True):
-        alone = simulator.score(torch.tensor([history]), torch.zeros(1, 1, 1, dtype=torch.int64), torch.tensor([7]))
+        alone = simulator.score(
+            torch.tensor([history]), torch.zeros(1, 1, 1, dtype=torch.int64), torch.tensor([7])
+        )
         assert rank == alone.rank[0, 0, 0]

@@ -20,7 +20,9 @@ LENGTHS = [1, 2, MAX_LENGTH, MAX_LENGTH + 1, 2 * MAX_LENGTH, 2 * MAX_LENGTH + 1,
 def numbered(lengths):
     """Users whose items are all different, so that a transition tells where it stands."""
     ends = np.cumsum(lengths)
-    return sequences_of(*(list(range(end - length + 1, end + 1)) for length, end in zip(lengths, ends, strict=True)))
+    return sequences_of(
+        *(list(range(end - length + 1, end + 1)) for length, end in zip(lengths, ends, strict=True))
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -35,7 +37,9 @@ def test_windows_hold_every_transition_exactly_once(seed):
         assert len(items) >= 2
         assert not any(row[len(items) :])  # padding stands behind alone
         found.update(pairwise(items))
-    assert found == Counter(pair for user in range(1, len(sequences) + 1) for pair in pairwise(sequences.of(user).tolist()))
+    assert found == Counter(
+        pair for user in range(1, len(sequences) + 1) for pair in pairwise(sequences.of(user).tolist())
+    )
 
 
 def test_windows_differ_between_epochs_and_repeat_with_a_seed():

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from prorl.config import Decoding
-from prorl.policy.prompts import Actions, Catalogue, masked_log_softmax
+from prorl.policy.actions import Actions, masked_log_softmax
+from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import DataError
@@ -15,15 +16,26 @@ CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6
 
 
 def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
-    return Catalogue(Vocabulary(2, 3), Trie.from_codes(CODES, 3), Decoding(True, list(forbid), min_length, max_length), target_tokens)
+    return Catalogue(
+        Vocabulary(2, 3),
+        Trie.from_codes(CODES, 3),
+        Decoding(True, list(forbid), min_length, max_length),
+        target_tokens,
+    )
 
 
 def test_prompts_are_history_target_and_end():
     history, target = torch.tensor([[1, 4], [6, 6]]), torch.tensor([5, 2])
     # Level 0 has the ids 1..3, level 1 4..6; 7 is reserved, 8 is EOS.
-    assert six_items().prompt_tokens(history, target).tolist() == [[1, 4, 2, 6, 3, 6, 8], [3, 4, 3, 4, 1, 5, 8]]
+    assert six_items().prompt_tokens(history, target).tolist() == [
+        [1, 4, 2, 6, 3, 6, 8],
+        [3, 4, 3, 4, 1, 5, 8],
+    ]
     separate = six_items(target_tokens="separate")
-    assert separate.prompt_tokens(history, target).tolist() == [[1, 4, 2, 6, 11, 14, 8], [3, 4, 3, 4, 9, 13, 8]]
+    assert separate.prompt_tokens(history, target).tolist() == [
+        [1, 4, 2, 6, 11, 14, 8],
+        [3, 4, 3, 4, 9, 13, 8],
+    ]
 
 
 def test_padding_has_padding_tokens():
@@ -48,7 +60,12 @@ def test_items_forbidden_at_the_start_are_named_once(forbid, expected):
 def test_actions_of_paths_written_out():
     """A path of one item that stops, and one of the longest length that cannot."""
     catalogue = six_items(["repeats"])
-    actions = Actions.of_paths(catalogue, torch.tensor([[1, 4]]), torch.tensor([5]), written(catalogue, torch.tensor([[[3, 0], [2, 1]]])))
+    actions = Actions.of_paths(
+        catalogue,
+        torch.tensor([[1, 4]]),
+        torch.tensor([5]),
+        written(catalogue, torch.tensor([[[3, 0], [2, 1]]])),
+    )
     assert actions.decoder_tokens.tolist() == [[[0, 2, 4, 0, 0], [0, 1, 5, 1, 4]]]
     first, second = actions.levels
     # Five decoder states and three actions per path.
@@ -56,11 +73,19 @@ def test_actions_of_paths_written_out():
     assert first.action.tolist() == [0, 1, 3, 4]
     assert first.chosen.tolist() == [1, 3, 0, 0]  # code 1, the stop, code 0, code 0
     # A stop is open from the first item on; no code is closed by one repeated item, since each has two items.
-    assert first.allowed.tolist() == [[True, True, True, False], [True] * 4, [True, True, True, False], [True] * 4]
+    assert first.allowed.tolist() == [
+        [True, True, True, False],
+        [True] * 4,
+        [True, True, True, False],
+        [True] * 4,
+    ]
     assert second.source.tolist() == [1, 6]
     assert second.action.tolist() == [0, 3]
     assert second.chosen.tolist() == [0, 1]
-    assert second.allowed.tolist() == [[True, False, True], [True, True, False]]  # in the last, item 2 is taken and item 1 alone is left
+    assert second.allowed.tolist() == [
+        [True, False, True],
+        [True, True, False],
+    ]  # in the last, item 2 is taken and item 1 alone is left
     assert actions.n_tokens.tolist() == [2, 1, 0, 2, 2, 0]
 
 
@@ -68,14 +93,18 @@ def test_actions_of_paths_written_out():
 def test_a_stop_is_allowed_from_the_shortest_length_on(min_length):
     catalogue = six_items(min_length=min_length)
     position = torch.arange(3)
-    allowed = catalogue.allowed(torch.ones(3, dtype=torch.int32), 0, torch.zeros(3, 1, dtype=torch.int64), position)
+    allowed = catalogue.allowed(
+        torch.ones(3, dtype=torch.int32), 0, torch.zeros(3, 1, dtype=torch.int64), position
+    )
     assert allowed[:, -1].tolist() == [t >= min_length for t in range(3)]
 
 
 def test_too_few_items_for_the_longest_path_are_an_error():
     catalogue = six_items(("history", "target"), max_length=4)
     history, target = torch.tensor([[1, 2]]), torch.tensor([3])
-    with pytest.raises(DataError, match=r"6 items: .*; 7 are enough"):  # three forbidden items, and four of the path
+    with pytest.raises(
+        DataError, match=r"6 items: .*; 7 are enough"
+    ):  # three forbidden items, and four of the path
         catalogue.forbidden_at_start(history, target)
 
 

@@ -1,9 +1,9 @@
-"""The encoder without keys and values against `T5Policy`'s, in float64 and in bf16."""
+"""The encoder without keys and values against `T5`'s, in float64 and in bf16."""
 
 import pytest
 import torch
 
-from prorl.policy.folded import ENCODED_AT_ONCE, encoded
+from prorl.t5.folded import ENCODED_AT_ONCE, encoded
 from tests.tiny_models import random_catalogue, random_policy
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prorl.policy.kernels import (
+from prorl.t5.kernels import (
     LOGITS_PER_BLOCK,
     VECTOR_BYTES,
     attention_weights,
@@ -32,7 +32,9 @@ def test_attention_weights(width):
     bias = torch.randn(3, 4, width, dtype=torch.float64, generator=generator)
     bias[:, 0, 1:] = -torch.inf
     bias.requires_grad_()
-    torch.testing.assert_close(attention_weights(scores, bias), (scores + bias).softmax(-1), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        attention_weights(scores, bias), (scores + bias).softmax(-1), rtol=0, atol=1e-14
+    )
     weight = torch.randn(scores.shape, dtype=torch.float64, generator=generator)
     own = torch.autograd.grad((attention_weights(scores, bias) * weight).sum(), (scores, bias))
     plain = torch.autograd.grad(((scores + bias).softmax(-1) * weight).sum(), (scores, bias))
@@ -48,8 +50,12 @@ def test_attention_weights_of_large_scores_and_one_bias_for_all(width):
 
 @pytest.mark.parametrize("width", [5, 20])
 def test_gradients_of_attention_weights(width):
-    scores, bias = (torch.randn(*shape, width, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 4), (3, 4)))
-    hidden = torch.randn(3, 4, width, dtype=torch.float64).masked_fill(torch.ones(4, width).triu(2).bool(), -torch.inf)
+    scores, bias = (
+        torch.randn(*shape, width, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 4), (3, 4))
+    )
+    hidden = torch.randn(3, 4, width, dtype=torch.float64).masked_fill(
+        torch.ones(4, width).triu(2).bool(), -torch.inf
+    )
     assert torch.autograd.gradcheck(attention_weights, (scores, bias))
     assert torch.autograd.gradcheck(lambda scores: attention_weights(scores, hidden), scores)
 
@@ -69,12 +75,16 @@ def test_the_gradient_of_half_precision_weights_is_computed_in_single(width):
     (of_scores,) = torch.autograd.grad(weights, scores, gradient)
     assert of_scores.dtype == torch.bfloat16
     a, g = weights.detach().double(), gradient.double()
-    torch.testing.assert_close(of_scores.double(), a * (g - (g * a).sum(-1, keepdim=True)), rtol=2**-8, atol=1e-6)
+    torch.testing.assert_close(
+        of_scores.double(), a * (g - (g * a).sum(-1, keepdim=True)), rtol=2**-8, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_relu(dtype):
-    start = torch.tensor([[-torch.inf, -2.5, -1e-30, -0.0], [0.0, 1e-30, 3.25, torch.inf]], dtype=dtype, requires_grad=True)
+    start = torch.tensor(
+        [[-torch.inf, -2.5, -1e-30, -0.0], [0.0, 1e-30, 3.25, torch.inf]], dtype=dtype, requires_grad=True
+    )
     rectified = relu(start * 1)
     assert rectified.tolist() == torch.relu(start).tolist()
     gradient = torch.arange(1.0, 9).view(2, 4).to(dtype)
@@ -96,7 +106,9 @@ def test_summed_cross_entropy(monkeypatch, rows):
     """In blocks of 4 rows."""
     monkeypatch.setitem(LOGITS_PER_BLOCK, "cpu", 4 * 7)
     generator = torch.Generator().manual_seed(0)
-    states, weight = (torch.randn(n, 5, dtype=torch.float64, generator=generator, requires_grad=True) for n in (rows, 7))
+    states, weight = (
+        torch.randn(n, 5, dtype=torch.float64, generator=generator, requires_grad=True) for n in (rows, 7)
+    )
     labels = torch.randint(0, 7, (rows,), generator=generator)
     expected = torch.nn.functional.cross_entropy(states @ weight.T, labels, reduction="sum")
     loss = summed_cross_entropy(states, weight, labels, torch.float64)
@@ -110,9 +122,15 @@ def test_half_precision_of_gradients_leaves_the_cross_entropy_as_it_is():
     generator = torch.Generator().manual_seed(0)
     states, weight = (torch.randn(n, 16, generator=generator, requires_grad=True) for n in (50, 30))
     labels = torch.randint(0, 30, (50,), generator=generator)
-    single, half = (summed_cross_entropy(states, weight, labels, dtype) for dtype in (torch.float32, torch.bfloat16))
+    single, half = (
+        summed_cross_entropy(states, weight, labels, dtype) for dtype in (torch.float32, torch.bfloat16)
+    )
     assert half.item() == single.item()
-    for own, expected in zip(torch.autograd.grad(half, (states, weight)), torch.autograd.grad(single, (states, weight)), strict=True):
+    for own, expected in zip(
+        torch.autograd.grad(half, (states, weight)),
+        torch.autograd.grad(single, (states, weight)),
+        strict=True,
+    ):
         assert own.dtype == torch.float32
         assert 0 < (own - expected).norm() < 2**-8 * expected.norm()
 
@@ -124,12 +142,17 @@ def test_summed_cross_entropy_of_what_is_all_but_impossible():
 
 def test_rms_norm():
     generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in ((2, 3, 5), (5,)))
+    x, weight = (
+        torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+        for shape in ((2, 3, 5), (5,))
+    )
     expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
     torch.testing.assert_close(rms_norm(x, weight, 1e-6, torch.float64), expected, rtol=0, atol=1e-14)
     assert torch.autograd.gradcheck(lambda *inputs: rms_norm(*inputs, 1e-6, torch.float64), (x, weight))
     single, scale = x.float().detach(), weight.float().detach()
-    torch.testing.assert_close(rms_norm(single, scale, 1e-6, torch.float32), torch.nn.functional.rms_norm(single, (5,), scale, 1e-6))
+    torch.testing.assert_close(
+        rms_norm(single, scale, 1e-6, torch.float32), torch.nn.functional.rms_norm(single, (5,), scale, 1e-6)
+    )
     assert rms_norm(single, scale, 1e-6, torch.bfloat16).dtype == torch.bfloat16
 
 

@@ -1,21 +1,26 @@
 """Paths of different lengths laid end to end, so that nothing behind the end of a path is computed.
 
-Shape key: `b` prompts, `m` paths per prompt, `t` decoder tokens of the longest path, `p` packed tokens, `w` of the prompt with most.
+Shape key: `b` prompts, `m` paths per prompt, `t` decoder tokens of the longest path, `p` packed tokens, `w`
+of the prompt with most.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-LENGTH_STEP = 4  # paths are taken to be 1, 5, 9, .. tokens long, so that few groups of one length hold all of them
+LENGTH_STEP = (
+    4  # paths are taken to be 1, 5, 9, .. tokens long, so that few groups of one length hold all of them
+)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the tokens of paths [b, m, t] lie: packed [p], the shortest paths first; and packed prompt by prompt, in a rectangle [b, w].
+    """Where the tokens of paths [b, m, t] lie: packed [p], the shortest paths first; and packed prompt by
+    prompt, in a rectangle [b, w].
 
-    `groups`: (number of paths, length) of consecutive paths of one length. `place` and `cell` [p]: index of each packed token in the flat
-    [b * m * t] and in the flat rectangle; `packed_at_place` and `packed_in_cell`: the packed token there, `p` where there is none.
+    `groups`: (number of paths, length) of consecutive paths of one length. `place` and `cell` [p]: index of
+    each packed token in the flat [b * m * t] and in the flat rectangle; `packed_at_place` and
+    `packed_in_cell`: the packed token there, `p` where there is none.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -32,16 +37,26 @@ class Packing:
         length = (1 + LENGTH_STEP * ((length + LENGTH_STEP - 2) // LENGTH_STEP)).clamp(max=longest)
         order = length.argsort(stable=True)
         row = order.repeat_interleave(length[order])
-        within = torch.arange(len(row), device=device) - (length[order].cumsum(0) - length[order]).repeat_interleave(length[order])
+        within = torch.arange(len(row), device=device) - (
+            length[order].cumsum(0) - length[order]
+        ).repeat_interleave(length[order])
         place = row * longest + within
         lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
         prompt = row // m
         by_prompt = prompt.argsort(stable=True)
         of_prompt = length.view(b, m).sum(1)
-        number = torch.arange(len(row), device=device) - (of_prompt.cumsum(0) - of_prompt).repeat_interleave(of_prompt)
+        number = torch.arange(len(row), device=device) - (of_prompt.cumsum(0) - of_prompt).repeat_interleave(
+            of_prompt
+        )
         width = int(of_prompt.max())
         cell = torch.empty_like(prompt).index_copy_(0, by_prompt, prompt[by_prompt] * width + number)
-        return cls(tuple(zip(counts, lengths, strict=True)), place, _inverse(place, b * m * longest), cell, _inverse(cell, b * width))
+        return cls(
+            tuple(zip(counts, lengths, strict=True)),
+            place,
+            _inverse(place, b * m * longest),
+            cell,
+            _inverse(cell, b * width),
+        )
 
     @property
     def in_order(self) -> bool:
@@ -76,7 +91,10 @@ def _inverse(index: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class _Moved(torch.autograd.Function):
-    """Rows of a matrix at other places. Both ways are one `index_select`, whose own gradient would add row by row."""
+    """Rows of a matrix at other places.
+
+    Both ways are one `index_select`, whose own gradient would add row by row.
+    """
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, source: torch.Tensor, back: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,9 @@ LOGITS_PER_BLOCK = {"cpu": 2**19, "cuda": 2**26}  # a CPU holds them in its cach
 
 
 def exponential(x: torch.Tensor) -> torch.Tensor:
-    """e^x by way of 2^x: PyTorch's `exp` on a CPU takes 20 to 70 times as long where the result is 0 or nearly so, as for -inf."""
+    """e^x by way of 2^x: PyTorch's `exp` on a CPU takes 20 to 70 times as long where the result is 0 or
+    nearly so, as for -inf.
+    """
     return (x * math.log2(math.e)).exp2_()
 
 
@@ -23,14 +25,18 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch
 
 def inverse_rms(x: torch.Tensor, epsilon: float) -> torch.Tensor:
     """1 / root mean square [.., 1] of `x` [.., d], `epsilon` being added to the mean."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    return (
+        torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    )
 
 
 class _RMSNorm(torch.autograd.Function):
     """With 1/rms(x) = s: the gradient of x is s (g w - s^2 x mean(g w x)), that of w the sum of s g x."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
+    def forward(
+        ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype
+    ) -> torch.Tensor:
         scale = inverse_rms(x, epsilon)
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight).to(dtype)
@@ -53,7 +59,8 @@ def relu(x: torch.Tensor) -> torch.Tensor:
 
 
 class _BFloat16ReLU(torch.autograd.Function):
-    """A bfloat16 is negative where its bits are as an integer; PyTorch's own goes by way of float32, at half the speed.
+    """A bfloat16 is negative where its bits are as an integer; PyTorch's own goes by way of float32, at half
+    the speed.
 
     A NaN whose sign is set becomes 0.
     """
@@ -72,7 +79,9 @@ class _BFloat16ReLU(torch.autograd.Function):
 
 
 def heads(x: torch.Tensor, n_parts: int, n_heads: int) -> tuple[torch.Tensor, ...]:
-    """The `n_parts` tensors [b, a, t, k] that lie side by side in `x` [b, t, n_parts * a * k], for a = `n_heads`; each contiguous."""
+    """The `n_parts` tensors [b, a, t, k] that lie side by side in `x` [b, t, n_parts * a * k], for a =
+    `n_heads`; each contiguous.
+    """
     return _Heads.apply(x, n_parts, n_heads)
 
 
@@ -89,12 +98,17 @@ class _Heads(torch.autograd.Function):
 
 
 def attention_weights(scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Softmax over the last dimension of `scores` + `bias`, computed in at least float32, in the precision of `scores`."""
+    """Softmax over the last dimension of `scores` + `bias`, computed in at least float32, in the precision of
+    `scores`.
+    """
     return _AttentionWeights.apply(scores, bias)
 
 
 class _AttentionWeights(torch.autograd.Function):
-    """With weights a: the gradient of the scores is a (g - sum(g a)). PyTorch's softmax on a CPU is slow for rows that fill no vector."""
+    """With weights a: the gradient of the scores is a (g - sum(g a)).
+
+    PyTorch's softmax on a CPU is slow for rows that fill no vector.
+    """
 
     @staticmethod
     def forward(ctx, scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -120,7 +134,9 @@ class _AttentionWeights(torch.autograd.Function):
         else:
             product = gradient * weights
             of_scores = product.addcmul_(weights, product.sum(-1, keepdim=True), value=-1)
-        of_bias = of_scores.to(ctx.bias_dtype).sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[1] else None
+        of_bias = (
+            of_scores.to(ctx.bias_dtype).sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[1] else None
+        )
         return of_scores.to(dtype), of_bias
 
 
@@ -129,10 +145,14 @@ def _fills_a_vector(x: torch.Tensor) -> bool:
     return x.device.type != "cpu" or x.shape[-1] * x.element_size() >= VECTOR_BYTES
 
 
-def summed_cross_entropy(states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Sum over the rows of `states` [r, d] of the cross-entropy of the logits `states` @ `weight`.T against `labels` [r], `weight` [v, d].
+def summed_cross_entropy(
+    states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Sum over the rows of `states` [r, d] of the cross-entropy of the logits `states` @ `weight`.T against
+    `labels` [r], `weight` [v, d].
 
-    Block by block, gradients included, so that the logits [r, v] are never there all at once. The gradients' products are made in `dtype`.
+    Block by block, gradients included, so that the logits [r, v] are never there all at once. The gradients'
+    products are made in `dtype`.
     """
     return _SummedCrossEntropy.apply(states, weight, labels, dtype)
 
@@ -141,12 +161,20 @@ class _SummedCrossEntropy(torch.autograd.Function):
     """The gradient of the logits is the softmax, less 1 at the label."""
 
     @staticmethod
-    def forward(ctx, states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def forward(
+        ctx, states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
         total = states.new_zeros(())
         with_gradients = any(ctx.needs_input_grad)
-        of_states, of_weight, multiplied = torch.empty_like(states), torch.zeros_like(weight), weight.to(dtype)
+        of_states, of_weight, multiplied = (
+            torch.empty_like(states),
+            torch.zeros_like(weight),
+            weight.to(dtype),
+        )
         rows = max(1, LOGITS_PER_BLOCK[states.device.type] // len(weight))
-        for own, label, gradient in zip(states.split(rows), labels[:, None].split(rows), of_states.split(rows), strict=True):
+        for own, label, gradient in zip(
+            states.split(rows), labels[:, None].split(rows), of_states.split(rows), strict=True
+        ):
             logits = own @ weight.T
             logits.sub_(logits.amax(-1, keepdim=True))
             at_label = logits.gather(-1, label)
@@ -154,7 +182,11 @@ class _SummedCrossEntropy(torch.autograd.Function):
             normaliser = exponentials.sum(-1, keepdim=True)
             total += (normaliser.log() - at_label).sum()
             if with_gradients:
-                of_logits = exponentials.div_(normaliser).scatter_add_(-1, label, torch.full_like(at_label, -1)).to(dtype)
+                of_logits = (
+                    exponentials.div_(normaliser)
+                    .scatter_add_(-1, label, torch.full_like(at_label, -1))
+                    .to(dtype)
+                )
                 gradient.copy_(of_logits @ multiplied)
                 of_weight += of_logits.T @ own.to(dtype)
         ctx.save_for_backward(of_states, of_weight)
@@ -169,7 +201,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
 def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
     """Dropout. On a CPU one random byte decides on each element, the rate being rounded to a 256th.
 
-    PyTorch's own draws a number per element from a sequential generator there, which takes a third of a training step.
+    PyTorch's own draws a number per element from a sequential generator there, which takes a third of a
+    training step.
     """
     if not training or rate == 0:
         return x

@@ -1,11 +1,13 @@
-"""The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`, name by name.
+"""The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`,
+name by name.
 
-The same function, written anew for what guidance needs: the encoder and the cross-attention's keys once per prompt, shared by its m
-paths; nothing behind the end of a path; and no logits beyond those asked for. A test holds it equal to Transformers' in float64. Paths
-are written by faster versions of the same layers: `prorl.policy.folded`, `prorl.policy.incremental`.
+The same function, written anew for what guidance needs: the encoder and the cross-attention's keys once per
+prompt, shared by its m paths; nothing behind the end of a path; and no logits beyond those asked for. A test
+holds it equal to Transformers' in float64. Paths are written by faster versions of the same layers:
+`prorl.t5.folded`, `prorl.t5.incremental`.
 
-Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d` model width, `a` heads,
-`v` vocabulary.
+Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d`
+model width, `a` heads, `v` vocabulary.
 """
 
 import math
@@ -15,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prorl.policy.kernels import attention_weights, dropout, heads, relu, rms_norm, summed_cross_entropy
-from prorl.policy.packing import Packing
+from prorl.t5.kernels import attention_weights, dropout, heads, relu, rms_norm, summed_cross_entropy
+from prorl.t5.packing import Packing
 
 RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, NORM_EPSILON = 32, 128, 1e-6  # T5's own
 
 
 @dataclass(frozen=True)
-class Sizes:
+class T5Sizes:
     """Sizes of a T5: `n_layers` in the encoder and as many in the decoder."""
 
     vocabulary: int
@@ -55,7 +57,7 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention without scaling, as in T5."""
 
-    def __init__(self, sizes: Sizes, has_relative_bias: bool):
+    def __init__(self, sizes: T5Sizes, has_relative_bias: bool):
         super().__init__()
         inner = sizes.n_heads * sizes.d_kv
         self.n_heads, self.dropout = sizes.n_heads, sizes.dropout
@@ -64,9 +66,12 @@ class Attention(nn.Module):
         if has_relative_bias:
             self.relative_attention_bias = nn.Embedding(RELATIVE_BUCKETS, sizes.n_heads)
 
-    def attend(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """The values [b, a, s, d_kv] that `queries` [b, a, t, d_kv] meet, side by side [b, t, a * d_kv]; `bias` is added to the scores
-        [b, a, t, s]."""
+    def attend(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        """The values [b, a, s, d_kv] that `queries` [b, a, t, d_kv] meet, side by side [b, t, a * d_kv];
+        `bias` is added to the scores [b, a, t, s].
+        """
         weights = attention_weights(queries @ keys.transpose(-1, -2), bias)
         return (dropout(weights, self.dropout, self.training) @ values).transpose(1, 2).flatten(2)
 
@@ -75,21 +80,29 @@ class Attention(nn.Module):
         return self.o(self.attend(*self._heads(_product(x, self.q, self.k, self.v)), bias))
 
     def within_groups(self, x: torch.Tensor, packing: Packing, bias: torch.Tensor) -> torch.Tensor:
-        """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of the longest."""
+        """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of
+        the longest.
+        """
         attended = []
-        for group, (count, length) in zip(packing.split(_product(x, self.q, self.k, self.v)), packing.groups, strict=True):
+        for group, (count, length) in zip(
+            packing.split(_product(x, self.q, self.k, self.v)), packing.groups, strict=True
+        ):
             own = self._heads(group.view(count, length, -1))
             attended.append(self.attend(*own, bias[:, :length, :length]).flatten(0, 1))
         return self.o(packing.joined(attended))
 
     def across(self, x: torch.Tensor, packing: Packing, prompts: "Encoded") -> torch.Tensor:
-        """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as one longer query."""
+        """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as
+        one longer query.
+        """
         queries = packing.to_rectangle(self.q(x)).unflatten(0, (len(prompts.states), -1))
         own = *self._heads(queries), *self._heads(_product(prompts.states, self.k, self.v))
         return self.o(packing.from_rectangle(self.attend(*own, prompts.mask).flatten(0, 1)))
 
     def _heads(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Those of queries, keys and values that lie side by side in `x`, [b, t, a * d_kv] each, as [b, a, t, d_kv]."""
+        """Those of queries, keys and values that lie side by side in `x`, [b, t, a * d_kv] each, as [b, a, t,
+        d_kv].
+        """
         return heads(x, x.shape[-1] // self.o.in_features, self.n_heads)
 
 
@@ -101,7 +114,7 @@ def _product(x: torch.Tensor, *projections: nn.Linear) -> torch.Tensor:
 class FeedForward(nn.Module):
     """Two matrices around a ReLU."""
 
-    def __init__(self, sizes: Sizes):
+    def __init__(self, sizes: T5Sizes):
         super().__init__()
         self.wi = nn.Linear(sizes.d_model, sizes.d_ff, bias=False)
         self.wo = nn.Linear(sizes.d_ff, sizes.d_model, bias=False)
@@ -114,14 +127,14 @@ class FeedForward(nn.Module):
 class _Sublayer(nn.Module):
     """A pre-norm residual step around one module, held under T5's name for it."""
 
-    def __init__(self, name: str, module: nn.Module, sizes: Sizes):
+    def __init__(self, name: str, module: nn.Module, sizes: T5Sizes):
         super().__init__()
         setattr(self, name, module)
         self.layer_norm = RMSNorm(sizes.d_model)
 
 
 class _Block(nn.Module):
-    def __init__(self, sizes: Sizes, *, is_decoder: bool, has_relative_bias: bool):
+    def __init__(self, sizes: T5Sizes, *, is_decoder: bool, has_relative_bias: bool):
         super().__init__()
         layers = [_Sublayer("SelfAttention", Attention(sizes, has_relative_bias), sizes)]
         if is_decoder:
@@ -131,24 +144,28 @@ class _Block(nn.Module):
 
 
 class _Stack(nn.Module):
-    def __init__(self, sizes: Sizes, *, is_decoder: bool):
+    def __init__(self, sizes: T5Sizes, *, is_decoder: bool):
         super().__init__()
-        self.block = nn.ModuleList(_Block(sizes, is_decoder=is_decoder, has_relative_bias=i == 0) for i in range(sizes.n_layers))
+        self.block = nn.ModuleList(
+            _Block(sizes, is_decoder=is_decoder, has_relative_bias=i == 0) for i in range(sizes.n_layers)
+        )
         self.final_layer_norm = RMSNorm(sizes.d_model)
         self.is_decoder = is_decoder
 
     def position_bias(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """Relative bias [a, t, s] between positions `queries` [t] and `keys` [s]; in the decoder, -inf towards the future."""
+        """Relative bias [a, t, s] between positions `queries` [t] and `keys` [s]; in the decoder, -inf
+        towards the future.
+        """
         distance = keys[None, :] - queries[:, None]
         buckets = relative_bucket(distance, bidirectional=not self.is_decoder)
         bias = self.block[0].layer[0].SelfAttention.relative_attention_bias(buckets).permute(2, 0, 1)
         return bias.masked_fill(distance > 0, -torch.inf) if self.is_decoder else bias
 
 
-class T5Policy(nn.Module):
+class T5(nn.Module):
     """T5 with tied embeddings; `encode` prompts once, `decode` many paths for each."""
 
-    def __init__(self, sizes: Sizes):
+    def __init__(self, sizes: T5Sizes):
         super().__init__()
         self.sizes = sizes
         self.shared = nn.Embedding(sizes.vocabulary, sizes.d_model)
@@ -158,7 +175,12 @@ class T5Policy(nn.Module):
 
     def _initialise(self) -> None:
         """T5's initialisation."""
-        d_model, d_ff, d_kv, n_heads = self.sizes.d_model, self.sizes.d_ff, self.sizes.d_kv, self.sizes.n_heads
+        d_model, d_ff, d_kv, n_heads = (
+            self.sizes.d_model,
+            self.sizes.d_ff,
+            self.sizes.d_kv,
+            self.sizes.n_heads,
+        )
         deviations = {"shared": 1.0, "relative_attention_bias": d_model**-0.5, "q": (d_model * d_kv) ** -0.5, "k": d_model**-0.5,
                       "v": d_model**-0.5, "o": (n_heads * d_kv) ** -0.5, "wi": d_model**-0.5, "wo": d_ff**-0.5}  # fmt: skip
         for name, module in self.named_modules():
@@ -174,7 +196,9 @@ class T5Policy(nn.Module):
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = self.encoder.position_bias(positions, positions)
         padding = tokens == 0
-        mask = torch.zeros(padding.shape, dtype=bias.dtype, device=tokens.device).masked_fill(padding, -torch.inf)[:, None, None, :]
+        mask = torch.zeros(padding.shape, dtype=bias.dtype, device=tokens.device).masked_fill(
+            padding, -torch.inf
+        )[:, None, None, :]
         bias = bias + mask
         for block in self.encoder.block:
             attention, feed_forward = block.layer
@@ -182,8 +206,11 @@ class T5Policy(nn.Module):
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
         return Encoded(self._drop(self.encoder.final_layer_norm(x)), mask)
 
-    def decode(self, tokens: torch.Tensor, prompts: "Encoded", n_read: torch.Tensor | None = None) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for `tokens` [b, m, t], of which the first `n_read` [b, m] are read, 1 or more; None is all.
+    def decode(
+        self, tokens: torch.Tensor, prompts: "Encoded", n_read: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for `tokens` [b, m, t], of which the first `n_read` [b, m] are read, 1
+        or more; None is all.
 
         States of tokens that are not read have no meaning.
         """
@@ -194,8 +221,12 @@ class T5Policy(nn.Module):
         bias = self.decoder.position_bias(positions, positions)
         for block in self.decoder.block:
             self_attention, cross_attention, feed_forward = block.layer
-            x = x + self._drop(self_attention.SelfAttention.within_groups(self_attention.layer_norm(x), packing, bias))
-            x = x + self._drop(cross_attention.EncDecAttention.across(cross_attention.layer_norm(x), packing, prompts))
+            x = x + self._drop(
+                self_attention.SelfAttention.within_groups(self_attention.layer_norm(x), packing, bias)
+            )
+            x = x + self._drop(
+                cross_attention.EncDecAttention.across(cross_attention.layer_norm(x), packing, prompts)
+            )
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
         return packing.to_paths(self._drop(self.decoder.final_layer_norm(x, x.dtype))).view(b, m, t, -1)
 
@@ -205,7 +236,8 @@ class T5Policy(nn.Module):
             return self._scaled(states) @ self.shared.weight[ids].T
 
     def summed_cross_entropy(self, states: torch.Tensor, labels: torch.Tensor, ids: slice) -> torch.Tensor:
-        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r], counted within `ids`.
+        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r],
+        counted within `ids`.
 
         Only the gradients are made in the precision of the surrounding autocast.
         """
@@ -216,8 +248,12 @@ class T5Policy(nn.Module):
     def _scaled(self, states: torch.Tensor) -> torch.Tensor:
         return states.to(self.shared.weight.dtype) * self.sizes.d_model**-0.5
 
-    def forward(self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor, n_read: torch.Tensor | None = None) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t], read up to `n_read` [b, m]; see `decode`."""
+    def forward(
+        self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor, n_read: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t], read up to `n_read` [b, m]; see
+        `decode`.
+        """
         return self.decode(decoder_tokens, self.encode(encoder_tokens), n_read)
 
 
@@ -244,5 +280,7 @@ def relative_bucket(distance: torch.Tensor, *, bidirectional: bool) -> torch.Ten
     else:
         distance = (-distance).clamp(min=0)
     exact = n_buckets // 2
-    far = exact + (distance.clamp(min=1).float() / exact).log() / math.log(RELATIVE_MAX_DISTANCE / exact) * (n_buckets - exact)
+    far = exact + (distance.clamp(min=1).float() / exact).log() / math.log(RELATIVE_MAX_DISTANCE / exact) * (
+        n_buckets - exact
+    )
     return offset + torch.where(distance < exact, distance, far.long().clamp(max=n_buckets - 1))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prorl.policy.incremental import IncrementalDecoder
+from prorl.t5.incremental import IncrementalDecoder
 from tests.tiny_models import random_catalogue, random_policy
 
 
@@ -53,7 +53,9 @@ def test_peeking_gives_what_a_step_would_and_leaves_no_trace(policy):
     torch.testing.assert_close(decoder.step(flat[rows, 14:17]), expected[rows, 16], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("left", [[0, 2, 3, 4, 5, 6, 8], [1, 7, 8], [5], list(range(9))])  # of three prompts' three rows each
+@pytest.mark.parametrize(
+    "left", [[0, 2, 3, 4, 5, 6, 8], [1, 7, 8], [5], list(range(9))]
+)  # of three prompts' three rows each
 @torch.no_grad()
 def test_rows_that_are_kept_go_on_as_before(policy, left):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
@@ -65,7 +67,9 @@ def test_rows_that_are_kept_go_on_as_before(policy, left):
     rows = decoder.keep(running)
     assert sorted(rows.tolist()) == left
     expected = policy(prompt, path)[:, :, 4].flatten(0, 1)
-    torch.testing.assert_close(decoder.step(path[..., 4].flatten()[rows, None]), expected[rows], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        decoder.step(path[..., 4].flatten()[rows, None]), expected[rows], rtol=0, atol=1e-12
+    )
 
 
 @torch.no_grad()
@@ -83,7 +87,10 @@ def test_rows_are_kept_again_and_again(policy):
 def test_rows_selected_in_another_order_go_on_as_before(policy):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
     flat = path.flatten(0, 1)
-    decoder, rows = IncrementalDecoder(policy, prompt, 3, 5), torch.tensor([4, 3, 4, 8, 6, 7])  # one goes on twice
+    decoder, rows = (
+        IncrementalDecoder(policy, prompt, 3, 5),
+        torch.tensor([4, 3, 4, 8, 6, 7]),
+    )  # one goes on twice
     for i in range(4):
         decoder.step(flat[:, i, None])
     decoder.select(rows)

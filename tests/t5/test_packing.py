@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from prorl.policy.model import Sizes, T5Policy
-from prorl.policy.packing import Packing
+from prorl.t5.model import T5, T5Sizes
+from prorl.t5.packing import Packing
 
-SIZES = Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
+SIZES = T5Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
 
 
 @pytest.mark.parametrize(("m", "longest"), [(1, 9), (3, 14), (4, 1)])
 def test_states_and_gradients_are_those_of_each_path_by_itself(m, longest):
     torch.manual_seed(0)
-    policy, b = T5Policy(SIZES).double(), 5
+    policy, b = T5(SIZES).double(), 5
     prompt, path = torch.randint(1, 40, (b, 7)), torch.randint(1, 40, (b, m, longest))
     n_read = torch.randint(1, longest + 1, (b, m))
     n_read[2, 0] = longest
@@ -41,6 +41,8 @@ def test_hardly_anything_behind_the_end_of_a_path_is_packed():
     assert packing.place[:10].tolist() == [*range(5), *range(5 * 41, 5 * 41 + 5)]
     x = torch.randn(len(packing.place), 3)
     assert torch.equal(packing.from_rectangle(packing.to_rectangle(x)), x)
-    assert packing.to_rectangle(x).view(3, 46, 3)[1, 18:].abs().sum() == 0  # the second prompt has 9 and 9 tokens
+    assert (
+        packing.to_rectangle(x).view(3, 46, 3)[1, 18:].abs().sum() == 0
+    )  # the second prompt has 9 and 9 tokens
     assert torch.equal(packing.to_paths(x)[packing.place], x)
     assert Packing.of(torch.full((3, 2), 7), 7).in_order

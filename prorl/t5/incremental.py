@@ -1,11 +1,12 @@
-"""The decoder of a T5 policy token by token, for all paths of a batch: the function of `T5Policy.decode`, laid out for speed.
+"""The decoder of a T5 policy token by token, for all paths of a batch: the function of `T5.decode`, laid out
+for speed.
 
-Its layers are those of `prorl.policy.folded`: all heads read one vector per token, in self-attention the normed earlier tokens and in
-cross-attention the encoder's states in every layer. All paths of a prompt attend to its encoding as one longer query. Tests hold it equal
-to `T5Policy.decode`.
+Its layers are those of `prorl.t5.folded`: all heads read one vector per token, in self-attention the normed
+earlier tokens and in cross-attention the encoder's states in every layer. All paths of a prompt attend to its
+encoding as one longer query. Tests hold it equal to `T5.decode`.
 
-Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for, `s` encoder tokens, `d` model
-width, `a` heads.
+Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for,
+`s` encoder tokens, `d` model width, `a` heads.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.policy.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
-from prorl.policy.model import T5Policy, product_dtype
+from prorl.t5.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
+from prorl.t5.model import T5, product_dtype
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
 ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vectors, which lie in one piece
@@ -37,14 +38,17 @@ class IncrementalDecoder:
     """
 
     @torch.no_grad()
-    def __init__(self, policy: T5Policy, prompts: torch.Tensor, m: int, max_tokens: int):
+    def __init__(self, policy: T5, prompts: torch.Tensor, m: int, max_tokens: int):
         self.policy, self.length = policy, 0
         weight = policy.shared.weight
         device = weight.device.type
         self.dtype = product_dtype(weight)
         self.prompts = encoded(policy, prompts)
         self._prompt = torch.arange(len(prompts), device=weight.device).repeat_interleave(m)
-        self._width, self._cell = m, None  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
+        self._width, self._cell = (
+            m,
+            None,
+        )  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
         nothing = weight.new_empty(len(self._prompt), 0, policy.sizes.d_model, dtype=self.dtype)
         with torch.autocast(device, enabled=False):
             self._layers = [self._layer(block, nothing) for block in policy.decoder.block]
@@ -56,21 +60,27 @@ class IncrementalDecoder:
         own_scale, crossed_scale = self_attention.layer_norm.weight, cross_attention.layer_norm.weight
         return _Layer(
             FoldedAttention.of(self_attention.SelfAttention, own_scale, own_scale, self.dtype),
-            FoldedAttention.of(cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale), self.dtype),
+            FoldedAttention.of(
+                cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale), self.dtype
+            ),
             FoldedFeedForward.of(feed_forward.DenseReluDense, feed_forward.layer_norm.weight, self.dtype),
             earlier,
         )
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Decoder states [r, d] after the last of `tokens` [r, n], one or more, which follow all those given before."""
+        """Decoder states [r, d] after the last of `tokens` [r, n], one or more, which follow all those given
+        before.
+        """
         states = self._states(tokens, None)
         self.length += tokens.shape[1]
         return states
 
     @torch.no_grad()
     def peek(self, tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """What `step` would give for the rows numbered `rows` [q] with `tokens` [q, n]; the decoder stays where it is."""
+        """What `step` would give for the rows numbered `rows` [q] with `tokens` [q, n]; the decoder stays
+        where it is.
+        """
         return self._states(tokens, rows)
 
     def _states(self, tokens: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
@@ -81,13 +91,17 @@ class IncrementalDecoder:
                 read = self._read(layer, asking, rows)
                 if layer is self._layers[-1]:  # only the last token's state is asked for
                     x, asking = x[:, -1:].contiguous(), asking[:, -1:].contiguous()
-                x = x + self._self_attention(asking, layer.self_attention, read, self.length + tokens.shape[1])
+                x = x + self._self_attention(
+                    asking, layer.self_attention, read, self.length + tokens.shape[1]
+                )
                 x += self._cross_attention(normed(x, self.dtype), layer.cross_attention, rows)
                 x += layer.feed_forward(normed(x, self.dtype))
             return self.policy.decoder.final_layer_norm(x[:, 0])
 
     def _read(self, layer: _Layer, latest: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """The normed tokens [r, t, d] read so far, the `latest` [r, n, d] behind the earlier ones; kept where `rows` is None."""
+        """The normed tokens [r, t, d] read so far, the `latest` [r, n, d] behind the earlier ones; kept where
+        `rows` is None.
+        """
         end = self.length + latest.shape[1]
         if rows is None and end > layer.earlier.shape[1]:
             layer.earlier = _with_room(layer.earlier[: len(latest)], end)
@@ -95,14 +109,20 @@ class IncrementalDecoder:
         read[:, self.length : end] = latest
         return read
 
-    def _self_attention(self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, end: int) -> torch.Tensor:
-        """[r, n, d] of the last normed tokens `asking` [r, n, d] among those `read` [r, t, d], of which there are `end`."""
+    def _self_attention(
+        self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, end: int
+    ) -> torch.Tensor:
+        """[r, n, d] of the last normed tokens `asking` [r, n, d] among those `read` [r, t, d], of which there
+        are `end`.
+        """
         n_rows, n, width = asking.shape
         bias = self._bias[:, end - n : end, : read.shape[1]].transpose(0, 1).flatten(0, 1)
         met = attend(F.linear(asking, attention.into).view(n_rows, -1, width), read, bias)
         return F.linear(met.view(n_rows, n, -1), attention.out)
 
-    def _cross_attention(self, asking: torch.Tensor, attention: FoldedAttention, rows: torch.Tensor | None) -> torch.Tensor:
+    def _cross_attention(
+        self, asking: torch.Tensor, attention: FoldedAttention, rows: torch.Tensor | None
+    ) -> torch.Tensor:
         """[r, n, d] of normed tokens `asking` [r, n, d] among the tokens of their prompts."""
         (n_rows, n, width), queries, prompts = asking.shape, F.linear(asking, attention.into), self.prompts
         if rows is not None:
@@ -116,7 +136,8 @@ class IncrementalDecoder:
         return F.linear(met.view(n_rows, n, -1), attention.out)
 
     def keep(self, running: torch.Tensor) -> torch.Tensor:
-        """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in their new order.
+        """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in
+        their new order.
 
         Rows at the end move into the places of finished ones, so that few earlier tokens are copied.
         """
@@ -144,7 +165,9 @@ class IncrementalDecoder:
             self.prompts = self.prompts.select(left)
             prompt, counts = torch.searchsorted(left, prompt), counts[left]
         order = prompt.argsort(stable=True)
-        place = torch.arange(len(prompt), device=prompt.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        place = torch.arange(len(prompt), device=prompt.device) - (
+            counts.cumsum(0) - counts
+        ).repeat_interleave(counts)
         self._prompt, self._width = prompt, int(counts.max())
         self._cell = torch.empty_like(prompt).index_copy_(0, order, prompt[order] * self._width + place)
 

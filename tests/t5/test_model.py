@@ -5,17 +5,17 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from prorl.policy.kernels import dropout
-from prorl.policy.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, Sizes, T5Policy, relative_bucket
+from prorl.t5.kernels import dropout
+from prorl.t5.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, T5, T5Sizes, relative_bucket
 
-SIZES = Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
+SIZES = T5Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
 TIED = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}
 
 
 @pytest.fixture(scope="module")
 def policy():
     torch.manual_seed(0)
-    return T5Policy(SIZES).double().eval()
+    return T5(SIZES).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,9 @@ def tokens(*shape, seed=0):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("m", [1, 3])
-@pytest.mark.parametrize(("n_read", "n_written"), [(9, 7), (60, 40)])  # beyond 16 tokens, distances share buckets
+@pytest.mark.parametrize(
+    ("n_read", "n_written"), [(9, 7), (60, 40)]
+)  # beyond 16 tokens, distances share buckets
 @torch.no_grad()
 def test_logits_equal_those_of_transformers(policy, transformers_t5, padded, m, n_read, n_written):
     prompt, path = tokens(4, n_read), tokens(4, m, n_written, seed=1)
@@ -65,24 +67,32 @@ def test_logits_equal_those_of_transformers(policy, transformers_t5, padded, m, 
 def test_logits_of_some_ids_are_those_of_all(policy):
     states = policy(tokens(2, 5), tokens(2, 1, 3))
     ids = torch.tensor([7, 1, 39])
-    torch.testing.assert_close(policy.logits(states, ids), policy.logits(states, slice(None))[..., ids], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        policy.logits(states, ids), policy.logits(states, slice(None))[..., ids], rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_relative_buckets_equal_those_of_transformers(bidirectional):
     distance = torch.arange(-300, 301)
-    expected = T5Attention._relative_position_bucket(distance, bidirectional, RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE)
+    expected = T5Attention._relative_position_bucket(
+        distance, bidirectional, RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE
+    )
     assert torch.equal(relative_bucket(distance, bidirectional=bidirectional), expected)
 
 
 def test_initial_weights_have_the_deviations_of_transformers():
     torch.manual_seed(0)
-    sizes = Sizes(vocabulary=400, n_layers=1, d_model=64, d_ff=128, d_kv=16, n_heads=4, dropout=0.0)
-    ours = T5Policy(sizes).state_dict()
+    sizes = T5Sizes(vocabulary=400, n_layers=1, d_model=64, d_ff=128, d_kv=16, n_heads=4, dropout=0.0)
+    ours = T5(sizes).state_dict()
     names = {"num_layers": 1, "d_model": 64, "d_ff": 128, "d_kv": 16, "num_heads": 4}
-    theirs = T5ForConditionalGeneration(T5Config(vocab_size=400, feed_forward_proj="relu", **names)).state_dict()
+    theirs = T5ForConditionalGeneration(
+        T5Config(vocab_size=400, feed_forward_proj="relu", **names)
+    ).state_dict()
     for name, weight in ours.items():
-        assert weight.std(correction=0).item() == pytest.approx(theirs[name].std(correction=0).item(), rel=0.25), name
+        assert weight.std(correction=0).item() == pytest.approx(
+            theirs[name].std(correction=0).item(), rel=0.25
+        ), name
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
@@ -98,8 +108,8 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
 
 
 def test_dropout_applies_in_training_alone():
-    sizes = Sizes(vocabulary=40, n_layers=1, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.5)
-    policy = T5Policy(sizes)
+    sizes = T5Sizes(vocabulary=40, n_layers=1, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.5)
+    policy = T5(sizes)
     prompt, path = tokens(2, 5), tokens(2, 1, 3)
     torch.manual_seed(1)
     assert not torch.equal(policy(prompt, path), policy(prompt, path))

@@ -1,0 +1,98 @@
+"""Where every file of a data set lies, from the root of the repository. dvc.yaml states the same paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+IDS_FILE = "semantic_ids.parquet"
+CHECKPOINTS = Path(".checkpoints")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files and folders of one data set."""
+
+    dataset: str
+
+    @property
+    def raw(self) -> Path:
+        """Raw files as they were fetched."""
+        return Path("data/raw") / self.dataset
+
+    @property
+    def prepared(self) -> Path:
+        """The folder of the canonical tables."""
+        return Path("data/prepared") / self.dataset
+
+    @property
+    def items(self) -> Path:
+        """The table of items."""
+        return self.prepared / "items.parquet"
+
+    @property
+    def interactions(self) -> Path:
+        """The table of interactions."""
+        return self.prepared / "interactions.parquet"
+
+    @property
+    def splits(self) -> Path:
+        """The table of users and their splits."""
+        return self.prepared / "splits.parquet"
+
+    def instances(self, split: str) -> Path:
+        """The instances of one split."""
+        return Path("data/instances") / self.dataset / f"{split}.parquet"
+
+    @property
+    def embeddings(self) -> Path:
+        """The item vectors."""
+        return Path("data/embeddings") / self.dataset / "embeddings.npy"
+
+    @property
+    def reduced(self) -> Path:
+        """The folder of the reduced vectors and their PCA."""
+        return Path("data/reduced") / self.dataset
+
+    @property
+    def semantic_ids(self) -> Path:
+        """The folder of semantic IDs and codebooks."""
+        return Path("data/semantic_ids") / self.dataset
+
+    @property
+    def simulators(self) -> Path:
+        """The folder of all simulators' folders."""
+        return Path("models/simulators") / self.dataset
+
+    def simulator(self, name: str) -> Path:
+        """The folder of one simulator."""
+        return self.simulators / name
+
+    def policy(self, name: str) -> Path:
+        """The folder of one policy: `pretrained` or `prorl`."""
+        return Path("models/policies") / self.dataset / name
+
+    @property
+    def per_prompt(self) -> Path:
+        """Every test prompt's result."""
+        return Path("data/evaluation") / self.dataset / "per_prompt.parquet"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of metrics, curves and the page."""
+        return Path("reports") / self.dataset
+
+    def metrics(self, name: str) -> Path:
+        """The JSON file of metrics called `name`, such as `pretrain` or `simulator/SASRec`."""
+        return self.reports / f"{name}.json"
+
+    def curves(self, name: str) -> Path:
+        """The folder of the training curves of `pretrain`, `finetune` or `simulator/<name>`."""
+        return self.reports / "curves" / name
+
+    def checkpoints(self, stage: str) -> Path:
+        """Where `stage` keeps what an interrupted run goes on from, if it keeps more than a `Checkpoint`."""
+        return CHECKPOINTS / f"{stage}-{self.dataset}"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.reports / "index.html"

@@ -1,0 +1,124 @@
+"""The catalogue: items as token ids, the rules a path must keep, and decoded paths.
+
+Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `k` token within an item, `s`
+encoder tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from prorl.config import Decoding
+from prorl.semantic_ids.trie import Trie, named_once
+from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.tables import DataError
+
+NO_TOKEN = -1  # behind the end of a path: every id from 0 on may be emitted
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Decoded paths.
+
+    items [b, m, t]: -1 for a group of tokens that is no item (unconstrained decoding only), 0 behind the end;
+    length [b, m], such groups counted; tokens [b, m, t * k]: ids as emitted, EOS and a partial group before
+    it included, -1 behind them; log_prob [b, m, t+1] of each action (a group, or the stop with the partial
+    group before it), 0 where none is made.
+    """
+
+    items: torch.Tensor
+    length: torch.Tensor
+    tokens: torch.Tensor
+    log_prob: torch.Tensor
+
+    def __getitem__(self, rows: torch.Tensor) -> "Paths":
+        return Paths(self.items[rows], self.length[rows], self.tokens[rows], self.log_prob[rows])
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All items as codes, and the rules of decoding: what the policy may write."""
+
+    vocabulary: Vocabulary
+    trie: Trie
+    decoding: Decoding
+    target_tokens: Literal["shared", "separate"]
+
+    @property
+    def n_levels(self) -> int:
+        """Tokens per item."""
+        return self.vocabulary.n_levels
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the longest path."""
+        return self.decoding.max_length * self.n_levels
+
+    def to(self, device: torch.device) -> "Catalogue":
+        """The same on `device`."""
+        return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)
+
+    def item_tokens(self, items: torch.Tensor) -> torch.Tensor:
+        """Token ids [.., k] of `items` [..]; padding throughout for item 0."""
+        levels = 1 + self.vocabulary.codebook_size * torch.arange(self.n_levels, device=items.device)
+        return (self.trie.item_codes[items] + levels) * (items != 0)[..., None]
+
+    def prompt_tokens(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Encoder input [b, s]: history [b, h], target [b], EOS."""
+        target_tokens = self.item_tokens(target)
+        if self.target_tokens == "separate":
+            target_tokens = target_tokens + self.vocabulary.eos
+        end = torch.full_like(target_tokens[:, :1], self.vocabulary.eos)
+        return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
+
+    def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0.
+
+        Raises `DataError` where the catalogue is so small that a path may come to have nothing to go on with.
+        """
+        parts = [torch.zeros_like(target)[:, None]]  # so that there is a column where nothing is forbidden
+        if "history" in self.decoding.forbid:
+            parts.append(history)
+        if "target" in self.decoding.forbid:
+            parts.append(target[:, None])
+        forbidden = torch.cat(parts, dim=1)
+        needed = forbidden.shape[1] - 1 + self.decoding.max_length
+        if self.trie.n_items < needed:
+            raise DataError(
+                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; {needed} are enough"
+            )
+        return named_once(forbidden)
+
+    def choice_ids(self, level: int, device: torch.device) -> torch.Tensor:
+        """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level.
+
+        Unconstrained, at every level: all ids that a decoder may emit, which are those pre-training takes its
+        softmax over.
+        """
+        if not self.decoding.constrained:
+            return torch.arange(self.vocabulary.size, device=device)
+        first = 1 + self.vocabulary.codebook_size * level
+        ids = torch.arange(first, first + self.vocabulary.codebook_size, device=device)
+        return torch.cat([ids, ids.new_tensor([self.vocabulary.eos])]) if level == 0 else ids
+
+    def allowed(
+        self, node: torch.Tensor, level: int, forbidden: torch.Tensor, position: torch.Tensor
+    ) -> torch.Tensor:
+        """Which choices [r, c], as `choice_ids`, a path has at `node` [r] of `level` and path position [r],
+        given `forbidden` [r, f].
+        """
+        codes = self.trie.allowed_codes(node, level, forbidden)
+        return (
+            torch.cat([codes, (position >= self.decoding.min_length)[:, None]], dim=1)
+            if level == 0
+            else codes
+        )
+
+    def next_node(self, node: torch.Tensor, level: int, token: torch.Tensor) -> torch.Tensor:
+        """The trie's nodes behind `node` [..] and the ids `token` [..] at `level`; `DEAD` behind an id that
+        is no code of that level.
+        """
+        code = token - 1 - self.vocabulary.codebook_size * level
+        is_code = (code >= 0) & (code < self.vocabulary.codebook_size)
+        return self.trie.next_node[node, code * is_code] * is_code
