@@ -24,7 +24,10 @@ from benchmarks.harness import Case, Claim, Disagreement, Options, main
 from benchmarks.models import TINY_SASREC
 from benchmarks.obvious import AllowedTokens, PrefixTree, items_of_tokens, transformers_policy
 from benchmarks.recbole_scores import recbole_model, score_prefixes
-from prorl.config import Decoding
+from prorl.config.decoding import Decoding
+from prorl.config.evaluate import Evaluate
+from prorl.config.policy import Policy
+from prorl.config.simulator import Simulator
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
 from prorl.metrics.intervals import UserBootstrap
@@ -86,7 +89,7 @@ def cases(options: Options) -> Iterator[Case]:
     """One case per path length."""
     everything = setting(options)
     for length in LENGTHS:
-        rules = replace(everything.catalogue.decoding, min_length=length, max_length=length)
+        rules = everything.catalogue.decoding.replace(min_length=length, max_length=length)
         whole = replace(everything, catalogue=replace(everything.catalogue, decoding=rules))
         part = whole.an_eighth()
         obvious = {
@@ -109,8 +112,8 @@ def setting(options: Options) -> Setting:
     """Random weights, semantic IDs, attributes and prompts."""
     generator = np.random.default_rng(SEED)
     params = read_params()
-    evaluation, own = params.section("evaluate"), params.section("policy")
-    simulator = params.section("simulator")
+    evaluation, own = params.section(Evaluate), params.section(Policy)
+    simulator = params.section(Simulator)
     n_prompts, n_items, n_users, codebook_size, batch_size = (
         N_PROMPTS,
         N_ITEMS,
@@ -118,10 +121,10 @@ def setting(options: Options) -> Setting:
         256,
         evaluation.batch_size,
     )
-    sasrec = replace(simulator.SASRec, initializer_range=0.3)  # so that it tells items apart
+    sasrec = simulator.SASRec.replace(initializer_range=0.3)  # so that it tells items apart
     if options.quick:
         n_prompts, n_items, n_users, codebook_size, batch_size = 48, 60, 12, 8, 16
-        sasrec, own = TINY_SASREC, replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2)
+        sasrec, own = TINY_SASREC, own.replace(n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2)
     vocabulary = Vocabulary(4, codebook_size)
     codes = np.stack(
         np.unravel_index(generator.choice(codebook_size**4, n_items, replace=False), (codebook_size,) * 4),

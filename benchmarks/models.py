@@ -12,7 +12,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from prorl.config import SASRecSizes
+from prorl.config.decoding import Decoding
+from prorl.config.simulator import SASRecSizes
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
@@ -54,7 +55,7 @@ class Models:
     def with_rules(self, **rules) -> "Models":
         """The same under other rules of decoding, e.g. `min_length=1`."""
         return replace(
-            self, catalogue=replace(self.catalogue, decoding=replace(self.catalogue.decoding, **rules))
+            self, catalogue=replace(self.catalogue, decoding=self.catalogue.decoding.replace(**rules))
         )
 
     @torch.no_grad()
@@ -135,7 +136,7 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
             sys.exit(
                 f"{path}: no such file or folder; `make repro` makes the models and data that benchmarks use"
             )
-    network, catalogue = load_policy(folders[0], read_params().section("decoding"))
+    network, catalogue = load_policy(folders[0], read_params().section(Decoding))
     prompts = read_instances(instances)
     return Models(
         network.to(device).eval(),
@@ -152,9 +153,7 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
     torch.manual_seed(seed)
     codes = np.stack(np.unravel_index(generator.choice(8**3, n_items, replace=False), (8, 8, 8)), axis=1)
     vocabulary = Vocabulary(3, 8)
-    catalogue = Catalogue(
-        vocabulary, Trie.from_codes(codes, 8), read_params().section("decoding"), "separate"
-    )
+    catalogue = Catalogue(vocabulary, Trie.from_codes(codes, 8), read_params().section(Decoding), "separate")
     policy = T5(
         T5Sizes(
             vocabulary.size_with_target_tokens,

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
 from benchmarks.harness import ROOT, command_line, prepare, publish
-from prorl.config import GLOBAL_SECTIONS, SECTIONS
+from prorl.config.sections import SECTIONS
 from prorl.files import read_json
 from prorl.paths.sequences import user_sequences
 from prorl.tables import INTERACTIONS, ITEMS, read_table
@@ -74,7 +74,7 @@ def write_params(path: Path, archive: Path) -> None:
     """The repository's settings, for the synthetic data set alone."""
     yaml = YAML(typ="safe")
     params = yaml.load(ROOT / "params.yaml")
-    for name in SECTIONS.keys() - set(GLOBAL_SECTIONS):
+    for name in [name for name, kind in SECTIONS.items() if kind.per_data_set]:
         for known in params["datasets"]:
             del params[name][known]
         params[name][DATASET] = {}

@@ -10,7 +10,6 @@ the time. The learning rate is 0, so that every run starts from the same weights
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from benchmarks.harness import Case, Claim, Options, main
 from benchmarks.models import DATASET, Models, accelerator_of, models
 from benchmarks.obvious import transformers_policy, written_tokens
 from benchmarks.rollouts import MEAN_LENGTHS
+from prorl.config.pretrain import Pretrain
 from prorl.params import read_params
 from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import n_tokens, train_step
@@ -56,7 +56,7 @@ def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
 
 def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -> Case:
     settings, catalogue = (
-        replace(read_params().section("pretrain", DATASET), learning_rate=0.0, embedding_learning_rate=0.0),
+        read_params().section(Pretrain, DATASET).replace(learning_rate=0.0, embedding_learning_rate=0.0),
         setting.catalogue,
     )
     run = accelerator_of("bf16")

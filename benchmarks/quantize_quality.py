@@ -10,7 +10,6 @@ misses a target: level-1 perplexity of at least 150 of 256, distinct codes for a
 
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 
@@ -73,10 +72,10 @@ def main() -> None:
         del vectors
         for method in arguments.methods:
             for balanced in (False, True):
-                settings = replace(quantize, balanced=balanced)
+                settings = quantize.replace(balanced=balanced)
                 if options.quick:
-                    settings = replace(
-                        settings, n_restarts=1, codebook_size=16, rq_vae=replace(quantize.rq_vae, steps=20)
+                    settings = settings.replace(
+                        n_restarts=1, codebook_size=16, rq_vae=quantize.rq_vae.replace(steps=20)
                     )
                 started = time.perf_counter()
                 quantised = QUANTISERS[method](reduced, settings, params.seed)

@@ -4,12 +4,10 @@ RecBole's model.
 Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `r` prefixes of all paths.
 """
 
-import dataclasses
-
 import torch
 from torch import nn
 
-from prorl.config import GRU4RecSizes, SASRecSizes
+from prorl.config.simulator import GRU4RecSizes, SASRecSizes
 from prorl.simulators.recbole_models import (
     CausalGRU4Rec,
     CausalSASRec,
@@ -28,9 +26,7 @@ def recbole_model(simulator: InnerProductSimulator) -> nn.Module:
     """RecBole's own model with the weights of `simulator`."""
     model = simulator.model
     recbole_class, sizes_class = RECBOLE[type(model)]
-    sizes = sizes_class(
-        **{field.name: getattr(model, field.name) for field in dataclasses.fields(sizes_class)}
-    )
+    sizes = sizes_class(**{name: getattr(model, name) for name in sizes_class.model_fields})
     plain = recbole_class(recbole_settings(sizes, model.max_seq_length), ItemCount(simulator.n_items))
     plain.load_state_dict(model.state_dict())
     return plain.to(simulator.vectors.device).eval()

@@ -3,7 +3,6 @@ its `.inter` files.
 """
 
 import contextlib
-import dataclasses
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prorl.config import SASRecSizes
+from prorl.config.simulator import SASRecSizes
 from prorl.paths.sequences import Sequences
 from prorl.simulators.recbole_models import CausalSASRec, SASRec
 from prorl.simulators.scoring import InnerProductSimulator
@@ -69,7 +68,7 @@ def train(sequences: Sequences, sizes: SASRecSizes, max_length: int, epochs: int
             "train_neg_sample_args": None,
             "metric_decimal_place": 8,
             "show_progress": False,
-            **dataclasses.asdict(sizes),
+            **sizes.model_dump(),
         }
         config = Config(model="SASRec", dataset=DATASET, config_dict=settings)
         init_seed(config["seed"], config["reproducibility"])

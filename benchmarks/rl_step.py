@@ -30,7 +30,7 @@ from benchmarks.obvious import (
 )
 from benchmarks.recbole_scores import recbole_model, score_prefixes
 from benchmarks.rollouts import MEAN_LENGTHS, STANDARD_ERRORS
-from prorl.config import Finetune
+from prorl.config.finetune import Finetune
 from prorl.params import read_params
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.centering import Moments, centered, collected
@@ -63,15 +63,18 @@ class Problem:
 
 def cases(options: Options) -> Iterator[Case]:
     """One case for each mean length; the shortest allowed is 1."""
-    settings = replace(
-        read_params().section("finetune", DATASET),
-        learning_rate=0.0,
-        embedding_learning_rate=0.0,
-        prompts_per_step=64,
-        n_rollouts=16,
+    settings = (
+        read_params()
+        .section(Finetune, DATASET)
+        .replace(
+            learning_rate=0.0,
+            embedding_learning_rate=0.0,
+            prompts_per_step=64,
+            n_rollouts=16,
+        )
     )
     if options.quick:
-        settings = replace(settings, prompts_per_step=6, n_rollouts=4)
+        settings = settings.replace(prompts_per_step=6, n_rollouts=4)
     base = models(options.quick, options.device).with_rules(min_length=1)
     for mean in MEAN_LENGTHS:
         setting = base.with_mean_length(mean)

@@ -11,13 +11,16 @@ items at all prefixes are never held at once: beside the step's peak memory stan
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from benchmarks.harness import Measurement, Options, command_line, measure, prepare, publish
-from prorl.config import Decoding
+from prorl.config.decoding import Decoding
+from prorl.config.finetune import Finetune
+from prorl.config.policy import Policy
+from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.learner import Learner
@@ -126,12 +129,12 @@ def mebibytes(n_bytes: float) -> str:
 def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
     """A policy-gradient step of `size`, and what its catalogue takes."""
     params = read_params()
-    settings = replace(params.section("finetune"), n_rollouts=size.n_rollouts, prompts_per_step=N_PROMPTS)
-    own, sasrec = params.section("policy"), params.section("simulator").SASRec
+    settings = params.section(Finetune).replace(n_rollouts=size.n_rollouts, prompts_per_step=N_PROMPTS)
+    own, sasrec = params.section(Policy), params.section(Simulator).SASRec
     if options.quick:
         own, sasrec = (
-            replace(own, n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2),
-            replace(sasrec, hidden_size=8, inner_size=16),
+            own.replace(n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2),
+            sasrec.replace(hidden_size=8, inner_size=16),
         )
     run = accelerator(settings.precision)
     torch.manual_seed(SEED)

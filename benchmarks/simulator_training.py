@@ -10,7 +10,6 @@ of windows. Ours is timed until it first reaches RecBole's figure, validations i
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import pandas as pd
 from benchmarks.harness import Claim, Disagreement, Options, command_line, prepare, publish
 from benchmarks.models import DATASET, TINY_SASREC
 from benchmarks.recbole_training import train
-from prorl.config import Simulator
+from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
@@ -71,13 +70,13 @@ def main() -> None:
 
 def setting(options: Options) -> tuple[Sequences, Simulator, int]:
     """Sequences, settings and RecBole's epochs."""
-    settings = read_params().section("simulator")
+    settings = read_params().section(Simulator)
     if options.quick:
         generator = np.random.default_rng(0)
         items = np.cumsum(generator.integers(1, 3, 40 * 12)) % 30
         return (
             sequences_of(np.repeat(np.arange(40), 12), items),
-            replace(settings, max_length=8, SASRec=TINY_SASREC),
+            settings.replace(max_length=8, SASRec=TINY_SASREC),
             1,
         )
     path = Path("data/raw") / DATASET / "ml-100k.inter"

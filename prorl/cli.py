@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.tables import DataError
 from prorl.worktrees import WorktreeError
 

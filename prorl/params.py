@@ -1,231 +1,157 @@
-"""Reading `params.yaml`, strictly.
+"""Reading params.yaml, strictly, a section at a time.
 
 A section's keys hold for all data sets, and its entry named after a data set (`finetune.ml-100k`) overrides
-them for that one alone. A missing key, an unknown key, a wrong type or a value out of range is a
-`ConfigError` that names file, key, value and what is allowed.
+them for that one alone. A missing key, an unknown key, a wrong type or a value out of range is a `ConfigError`
+that names file, key, value and what is allowed. `prorl.check` reads all sections at once.
 """
 
-import dataclasses
-import difflib
-import types
-import typing
+import copy
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self, TypeVar
 
+from pydantic import Field, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
+from prorl.config.section import ConfigError, Refused, Section, Settings, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
+DATA_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+S = TypeVar("S", bound=Section)
+
+
+class Heads(Settings):
+    """The settings outside sections."""
+
+    seed: int = Field(description="Seed of everything random")
+    training_seed: int | None = Field(
+        description="Seed of pretrain and finetune alone, whose data, simulators and prompts stay those of "
+        "`seed`; null is `seed`"
+    )
+    launch: str = Field(
+        description="What starts training and embedding stages: python, or such as `accelerate launch "
+        "--num_processes 4`"
+    )
+    datasets: list[str] = Field(description="Data sets that the pipeline runs for")
+    simulators: list[str] = Field(description="Simulators that are trained; the first ranks harder targets")
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> Self:
+        if not self.datasets:
+            raise Refused("datasets", "an empty list", "at least one data set")
+        for key in ("datasets", "simulators"):
+            names = getattr(self, key)
+            for i, name in enumerate(names):
+                if not DATA_SET_NAME.fullmatch(name):
+                    allowed = (
+                        "letters, digits, - and _, the first a letter or digit: it names folders and stages"
+                    )
+                    raise Refused(f"{key}[{i}]", repr(name), allowed)
+                if name in names[:i]:
+                    raise Refused(f"{key}[{i}]", repr(name), "each name once")
+        return self
 
 
 @dataclass(frozen=True)
 class Params:
-    """All of `params.yaml`, validated. `section(name, dataset)` gives one typed section.
+    """params.yaml, its `heads` checked and its sections as they stand there; `section` gives one, checked."""
 
-    `training_seed` is `seed` where params.yaml has null.
-    """
-
-    seed: int
-    training_seed: int
-    launch: str
-    datasets: list[str]
-    simulators: list[str]
+    heads: Heads
     raw: dict[str, Any]
     source: str
 
-    def section(self, name: str, dataset: str | None = None) -> Any:
-        """The settings of section `name`, those of `dataset` over the general ones. Raises `ConfigError`."""
+    @property
+    def seed(self) -> int:
+        """Seed of everything random."""
+        return self.heads.seed
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of pre-training and fine-tuning; `seed` where params.yaml has null."""
+        return self.seed if self.heads.training_seed is None else self.heads.training_seed
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets there are."""
+        return self.heads.datasets
+
+    @property
+    def simulators(self) -> list[str]:
+        """The simulators there are."""
+        return self.heads.simulators
+
+    def section(self, kind: type[S], dataset: str | None = None) -> S:
+        """The settings of `kind`'s section, those of `dataset` over the general ones. Raises `ConfigError`."""
+        return build(kind, self.values(kind, dataset), kind.section, self.source)
+
+    def mistakes(self, kind: type[Section], dataset: str | None = None) -> list[str]:
+        """Every mistake that `section` would raise, a line each."""
+        try:
+            values = self.values(kind, dataset)
+        except ConfigError as error:
+            return [str(error)]
+        return mistakes(kind, values, kind.section, self.source)
+
+    def values(self, kind: type[Section], dataset: str | None) -> dict[str, Any]:
+        """The unchecked values of a section. Raises `ConfigError` where it, or an entry of it, is no mapping."""
+        name = kind.section
+        if name not in self.raw:
+            raise ConfigError(f"{self.source}: {name}: missing")
+        if not isinstance(self.raw[name], dict):
+            raise ConfigError(f"{self.source}: {name}: got {self.raw[name]!r}, allowed: a mapping")
         values = dict(self.raw[name])
-        if name not in GLOBAL_SECTIONS:
-            overrides = {key: values.pop(key) for key in self.datasets}
-            if dataset is not None:
-                if dataset not in overrides:
-                    raise ConfigError(
-                        f"{self.source}: data set {dataset!r} is not in `datasets`, which holds {self.datasets}"
-                    )
-                values = _merged(values, overrides[dataset])
-        return build(SECTIONS[name], values, name, self.source)
+        if not kind.per_data_set:
+            return values
+        entries = {key: values.pop(key, None) for key in self.datasets}
+        for key, entry in entries.items():
+            if not isinstance(entry, dict):
+                allowed = "a mapping, `{}` where nothing differs"
+                raise ConfigError(f"{self.source}: {name}.{key}: got {entry!r}, allowed: {allowed}")
+        if dataset is None:
+            return values
+        if dataset not in entries:
+            raise ConfigError(f"{self.source}: data set {dataset!r} is not in `datasets`: {self.datasets}")
+        return laid_over(values, entries[dataset])
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and validate the whole of `path`, every section for every data set.
+    """params.yaml at `path`.
 
-    Raises `ConfigError` for the first setting that is missing, unknown, of the wrong type or out of range.
+    Raises `ConfigError` for a file that is no mapping and for the first mistake outside sections.
     """
-    source = str(path)
+    raw, source = read_yaml(path), str(path)
+    missing = next((key for key in Heads.model_fields if key not in raw), None)
+    if missing:
+        raise ConfigError(f"{source}: {missing}: missing")
+    heads = {key: raw[key] for key in Heads.model_fields}
+    return Params(build(Heads, heads, "", source), raw, source)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file `path`. Raises `ConfigError` naming the file."""
     try:
         raw = YAML(typ="safe").load(Path(path))
     except YAMLError as error:
-        raise ConfigError(f"{source}: not readable as YAML: {error}") from error
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     except FileNotFoundError:
-        raise ConfigError(f"{source}: no such file; run from the root of the repository") from None
+        raise ConfigError(f"{path}: no such file; run from the root of the repository") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{source}: expected a mapping of sections, found {type(raw).__name__}")
-    heads = {
-        "seed": int,
-        "training_seed": int | None,
-        "launch": str,
-        "datasets": list[str],
-        "simulators": list[str],
-    }
-    _check_keys(raw, [*heads, *SECTIONS], "", source)
-    head = {key: _convert(kind, raw[key], key, {}, source) for key, kind in heads.items()}
-    if head["training_seed"] is None:
-        head["training_seed"] = head["seed"]
-    if not head["datasets"]:
-        raise ConfigError(f"{source}: datasets: got an empty list, allowed: at least one data set")
-    params = Params(**head, raw=raw, source=source)
-    for name in SECTIONS:
-        if not isinstance(raw[name], dict):
-            raise ConfigError(f"{source}: {name}: got {raw[name]!r}, allowed: a mapping")
-        if name in GLOBAL_SECTIONS:
-            params.section(name)
-            continue
-        for dataset in params.datasets:
-            if not isinstance(raw[name].get(dataset), dict):
-                raise ConfigError(
-                    f"{source}: {name}.{dataset}: got {raw[name].get(dataset)!r}, allowed: a mapping, `{{}}` where nothing differs"
-                )
-        for dataset in params.datasets:
-            params.section(name, dataset)
-    for name in ("pretrain", "finetune"):
-        _check_simulator(params, name)
-    for dataset in params.datasets:
-        _check_finetune(params, dataset)
-    for dataset in params.datasets:
-        longest = params.section("mine", dataset).history_length + params.section("decoding").max_length
-        if params.section("simulator", dataset).max_length < longest:
-            raise ConfigError(
-                f"{source}: simulator.max_length: got {params.section('simulator', dataset).max_length} for {dataset}, "
-                f"allowed: at least mine.history_length + decoding.max_length, {longest}"
-            )
-    return params
+        raise ConfigError(f"{path}: expected a mapping, found {type(raw).__name__}")
+    return raw
 
 
-def _check_simulator(params: Params, name: str) -> None:
-    """The simulator of section `name` is one of `simulators`, and one for all data sets: dvc.yaml names its
-    folder as a dependency.
-    """
-    for dataset in params.datasets:
-        if "simulator" in params.raw[name][dataset]:
-            raise ConfigError(
-                f"{params.source}: {name}.{dataset}.simulator: allowed only as {name}.simulator, for all data sets"
-            )
-    if params.raw[name]["simulator"] not in params.simulators:
-        raise ConfigError(
-            f"{params.source}: {name}.simulator: got {params.raw[name]['simulator']!r}, allowed: one of `simulators`, {params.simulators}"
-        )
+def lay_over(values: dict, changes: dict) -> None:
+    """Put `changes` into `values`, in place: a mapping is merged key by key, anything else replaces."""
+    for key, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(key), dict):
+            lay_over(values[key], change)
+        else:
+            values[key] = change
 
 
-def _check_finetune(params: Params, dataset: str) -> None:
-    """What fine-tuning does with empty paths and with errors agrees with whether decoding makes any."""
-    settings, decoding = params.section("finetune", dataset), params.section("decoding")
-    if (settings.empty_paths == "forbid") != (decoding.min_length >= 1):
-        allowed = "forbid" if decoding.min_length >= 1 else "act or drop"
-        raise ConfigError(
-            f"{params.source}: finetune.empty_paths: got {settings.empty_paths}, "
-            f"allowed: {allowed} where decoding.min_length is {decoding.min_length}"
-        )
-    if settings.stop_on_errors is not None and decoding.constrained:
-        raise ConfigError(
-            f"{params.source}: finetune.stop_on_errors: got a mapping, "
-            "allowed: null where decoding.constrained is true, since there are no errors"
-        )
-
-
-def _merged(general: dict, specific: dict) -> dict:
-    """`general` with the values of `specific` over it, mappings merged key by key."""
-    merged = dict(general)
-    for key, value in specific.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def _check_keys(
-    values: dict, allowed: list[str], prefix: str, source: str, optional: typing.Collection[str] = ()
-) -> None:
-    for key in values:
-        if key not in allowed:
-            close = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(allowed)}"
-            raise ConfigError(f"{source}: {prefix}{key}: unknown key; {hint}")
-    for key in allowed:
-        if key not in values and key not in optional:
-            raise ConfigError(f"{source}: {prefix}{key}: missing")
-
-
-def build(cls: type, values: dict, name: str, source: str) -> Any:
-    """`values`, the mapping `name` of the file `source`, as the dataclass `cls`; fields with a default may be
-    missing.
-
-    Raises `ConfigError`.
-    """
-    hints = typing.get_type_hints(cls)
-    fields = {
-        f.name.removesuffix("_"): f for f in dataclasses.fields(cls)
-    }  # `import` is a Python keyword: its field is `import_`
-    prefix = f"{name}." if name else ""
-    optional = [key for key, f in fields.items() if {f.default, f.default_factory} != {dataclasses.MISSING}]
-    _check_keys(values, list(fields), prefix, source, optional)
-    given = {key: f for key, f in fields.items() if key in values}
-    return cls(
-        **{
-            f.name: _convert(hints[f.name], values[key], f"{prefix}{key}", f.metadata, source)
-            for key, f in given.items()
-        }
-    )
-
-
-def _convert(kind: Any, value: Any, key: str, bounds: typing.Mapping, source: str) -> Any:
-    """`value` as `kind`, within `bounds`; integers pass as floats, nothing else is coerced."""
-
-    def refuse(allowed: str) -> typing.NoReturn:
-        raise ConfigError(f"{source}: {key}: got {value!r} ({type(value).__name__}), allowed: {allowed}")
-
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            refuse("a mapping")
-        return build(kind, value, key, source)
-    if origin is Literal:
-        if value not in arguments:
-            refuse(", ".join(map(str, arguments)))
-        return value
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, key, bounds, source)
-    if origin is list:
-        if not isinstance(value, list):
-            refuse("a list")
-        return [_convert(arguments[0], entry, f"{key}[{i}]", bounds, source) for i, entry in enumerate(value)]
-    if origin is dict:
-        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-            refuse("a mapping of names")
-        return {
-            _convert(arguments[0], name, key, {}, source): _convert(
-                arguments[1], entry, f"{key}.{name}", bounds, source
-            )
-            for name, entry in value.items()
-        }
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        refuse({int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind])
-    if kind in (int, float):
-        words = {"above": "above", "at_least": "at least", "at_most": "at most", "below": "below"}
-        allowed = " and ".join(
-            f"{words[name]} {bound}" for name, bound in bounds.items() if bound is not None
-        )
-        inside = (
-            (bounds.get("above") is None or value > bounds["above"])
-            and (bounds.get("at_least") is None or value >= bounds["at_least"])
-            and (bounds.get("at_most") is None or value <= bounds["at_most"])
-            and (bounds.get("below") is None or value < bounds["below"])
-        )
-        if not inside:
-            refuse(f"a number {allowed}")
-    return value
+def laid_over(values: dict, changes: dict) -> dict:
+    """A copy of `values` with `changes` laid over it."""
+    copied = copy.deepcopy(values)
+    lay_over(copied, changes)
+    return copied

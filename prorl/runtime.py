@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.files import read_json, write_json
 from prorl.params import read_params
 from prorl.tables import DataError

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import prorl
-from prorl.config import Logging
+from prorl.config.logging import Logging
 from prorl.files import atomic_file, sha256_of
 from prorl.runtime import TrainingError
 
@@ -106,9 +106,8 @@ class Checkpoint:
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as stored:
-            return {name: stored.get_tensor(name) for name in stored.keys()}, json.loads(
-                stored.metadata()["state"]
-            )
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            return tensors, json.loads(stored.metadata()["state"])
 
     def remove(self) -> None:
         """Forget the state, once the run's outputs are written."""

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from prorl.config.embed import Embed
+from prorl.config.logging import Logging
 from prorl.items.embedding import embed
 from prorl.items.matrices import write_matrix
 from prorl.params import Params
@@ -18,10 +20,10 @@ def body(params: Params, dataset: str) -> None:
     vectors = embed(
         texts,
         raw_ids,
-        params.section("embed", dataset),
+        params.section(Embed, dataset),
         params.seed,
         checkpoints,
-        params.section("logging").every_seconds,
+        params.section(Logging).every_seconds,
     )
     if vectors is not None:
         write_matrix(Path("data/embeddings") / dataset / "embeddings.npy", vectors)

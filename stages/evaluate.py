@@ -7,7 +7,10 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from prorl.config import ConfigError
+from prorl.config.decoding import Decoding
+from prorl.config.evaluate import Evaluate
+from prorl.config.logging import Logging
+from prorl.config.section import ConfigError
 from prorl.evaluation.evaluate import Judge, evaluate
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.evaluation.targets import percentile_targets
@@ -23,7 +26,7 @@ from prorl.tables import INTERACTIONS, ITEMS, DataError, read_instances, read_ta
 
 
 def body(params: Params, dataset: str) -> None:
-    settings, decoding = params.section("evaluate", dataset), params.section("decoding")
+    settings, decoding = params.section(Evaluate, dataset), params.section(Decoding)
     reports, device = Path("reports") / dataset, PartialState().device
     own = {name: f"models/policies/{dataset}/{name}" for name in ("pretrained", "prorl")}
     if taken := own.keys() & settings.policies.keys():
@@ -69,7 +72,7 @@ def body(params: Params, dataset: str) -> None:
         settings.batch_size,
         params.seed,
     )
-    evaluation = evaluate(guides, judge, harder, settings, params.section("logging").every_seconds)
+    evaluation = evaluate(guides, judge, harder, settings, params.section(Logging).every_seconds)
     with atomic_file(Path("data/evaluation") / dataset / "per_prompt.parquet") as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)
     write_json(reports / "comparison.json", evaluation.comparison)

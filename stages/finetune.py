@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from prorl.config.decoding import Decoding
+from prorl.config.finetune import Finetune
+from prorl.config.logging import Logging
+from prorl.config.policy import Policy
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.files import write_json
@@ -21,9 +25,9 @@ from prorl.training import Checkpoint, process, tensorboard_folder
 
 def body(params: Params, dataset: str) -> None:
     settings, decoding, logging = (
-        params.section("finetune", dataset),
-        params.section("decoding"),
-        params.section("logging"),
+        params.section(Finetune, dataset),
+        params.section(Decoding),
+        params.section(Logging),
     )
     prepared, instances, reports = (
         Path("data/prepared") / dataset,
@@ -37,7 +41,7 @@ def body(params: Params, dataset: str) -> None:
     start = Path(settings.init_from) if settings.init_from else policies / "pretrained"
     if start.suffix == ".pth":
         semantic_ids = Path("data/semantic_ids") / dataset / IDS_FILE
-        policy, catalogue = load_released(start, params.section("policy", dataset), semantic_ids, decoding)
+        policy, catalogue = load_released(start, params.section(Policy, dataset), semantic_ids, decoding)
     else:
         semantic_ids = start / IDS_FILE
         policy, catalogue = load_policy(start, decoding)

@@ -4,6 +4,7 @@ test.
 
 from pathlib import Path
 
+from prorl.config.mine import Mine
 from prorl.files import write_json
 from prorl.params import Params
 from prorl.paths.instances import mine
@@ -25,7 +26,7 @@ def body(params: Params, dataset: str) -> None:
         read_table(prepared / "interactions.parquet", INTERACTIONS),
         read_table(prepared / "items.parquet", ITEMS),
         read_table(prepared / "splits.parquet", USER_SPLITS),
-        params.section("mine", dataset),
+        params.section(Mine, dataset),
         (params.seed, "mine", dataset),
     )
     for split, table in tables.items():

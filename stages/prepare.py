@@ -4,6 +4,7 @@ dropped and why.
 
 from pathlib import Path
 
+from prorl.config.prepare import Prepare
 from prorl.datasets.fetching import fetched_source
 from prorl.files import write_json
 from prorl.params import Params
@@ -13,7 +14,7 @@ from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, write_table
 
 
 def body(params: Params, dataset: str) -> None:
-    settings = params.section("prepare", dataset)
+    settings = params.section(Prepare, dataset)
     raw = Path("data/raw") / dataset
     log = fetched_source(raw).read(raw, settings)
     prepared = prepare(log, settings, derived_seed(params.seed, "prepare", dataset))

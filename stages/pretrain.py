@@ -4,6 +4,10 @@ from pathlib import Path
 
 import torch
 
+from prorl.config.decoding import Decoding
+from prorl.config.logging import Logging
+from prorl.config.policy import Policy
+from prorl.config.pretrain import Pretrain
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.files import write_json
@@ -23,11 +27,11 @@ from prorl.training import Checkpoint, process, tensorboard_folder
 
 def body(params: Params, dataset: str) -> None:
     settings, sizes, decoding = (
-        params.section("pretrain", dataset),
-        params.section("policy", dataset),
-        params.section("decoding"),
+        params.section(Pretrain, dataset),
+        params.section(Policy, dataset),
+        params.section(Decoding),
     )
-    logging = params.section("logging")
+    logging = params.section(Logging)
     every_seconds = logging.every_seconds
     prepared, instances, reports = (
         Path("data/prepared") / dataset,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
+from prorl.config.embed import Embed
+from prorl.config.quantize import Quantize
 from prorl.files import atomic_folder, write_json
 from prorl.items.matrices import read_matrix
 from prorl.params import Params
@@ -17,7 +19,7 @@ from prorl.tables import ITEMS, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Write semantic IDs, codebooks and what they are worth."""
-    embedding, settings = params.section("embed", dataset), params.section("quantize", dataset)
+    embedding, settings = params.section(Embed, dataset), params.section(Quantize, dataset)
     items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
     vectors = read_matrix(Path("data/reduced") / dataset / "reduced.npy")
     codes, quantised = semantic_ids(vectors, items["raw_id"].to_pylist(), settings, params.seed)

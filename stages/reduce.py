@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from prorl.config.reduce import Reduce
 from prorl.files import atomic_folder
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.items.reduction import fit_pca, save_pca
@@ -11,7 +12,7 @@ from prorl.runtime import run_stage
 
 def body(params: Params, dataset: str) -> None:
     """Write the reduced vectors and the fitted PCA."""
-    settings = params.section("reduce", dataset)
+    settings = params.section(Reduce, dataset)
     embeddings = read_matrix(Path("data/embeddings") / dataset / "embeddings.npy")
     pca = fit_pca(embeddings, settings.dimension, settings.whiten)
     with atomic_folder(Path("data/reduced") / dataset) as folder:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from prorl.config.report import Report
 from prorl.files import atomic_file
 from prorl.params import Params
 from prorl.reports.inputs import read_inputs
@@ -19,7 +20,7 @@ def body(params: Params, dataset: str) -> None:
         Path("data/prepared") / dataset / "items.parquet",
     )
     with atomic_file(reports / "index.html") as temporary:
-        temporary.write_text(render(inputs, params.section("report", dataset)), encoding="utf-8")
+        temporary.write_text(render(inputs, params.section(Report, dataset)), encoding="utf-8")
 
 
 if __name__ == "__main__":

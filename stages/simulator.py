@@ -2,12 +2,13 @@
 reported on test users.
 """
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from prorl.config import ConfigError
+from prorl.config.logging import Logging
+from prorl.config.section import ConfigError
+from prorl.config.simulator import Simulator
 from prorl.files import write_json
 from prorl.params import Params
 from prorl.paths.sequences import user_sequences
@@ -24,7 +25,7 @@ from prorl.training import Checkpoint, process, tensorboard_folder
 def body(params: Params, dataset: str, name: str) -> None:
     if name not in SIMULATORS:
         raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
-    settings, logging = params.section("simulator", dataset), params.section("logging")
+    settings, logging = params.section(Simulator, dataset), params.section(Logging)
     prepared, reports = Path("data/prepared") / dataset, Path("reports") / dataset
     sequences = user_sequences(read_frame(prepared / "interactions.parquet", INTERACTIONS))
     users = read_frame(prepared / "splits.parquet", USER_SPLITS)
@@ -45,7 +46,7 @@ def body(params: Params, dataset: str, name: str) -> None:
     )
     if not process().is_main_process:  # of several that train, one writes
         return
-    sizes = dataclasses.asdict(getattr(settings, name))
+    sizes = getattr(settings, name).model_dump()
     save_simulator(
         Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length
     )

@@ -8,16 +8,16 @@ so that another data set's entry re-runs nothing.
 """
 
 import ast
-import dataclasses
 import io
 import sys
-import typing
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS
+from prorl.config.section import Settings
+from prorl.config.sections import SECTIONS
 
+STATED_IN_DVC = ("prorl/config/", "prorl/layout.py")  # dvc.yaml states values and paths themselves
 ROOT = Path(__file__).resolve().parent.parent
 DVC_FILE = ROOT / "dvc.yaml"
 WITHOUT_EFFECT = ("logging",)  # sections that change how a run looks and never what it writes
@@ -74,12 +74,13 @@ def modules_of(script: Path) -> list[str]:
             )
             found |= files
             waiting += files
-    return sorted(str(file.relative_to(ROOT)) for file in found)
+    modules = (str(file.relative_to(ROOT)) for file in found)
+    return sorted(module for module in modules if not module.startswith(STATED_IN_DVC))
 
 
 def settings_read(script: Path) -> tuple[set[str], list[str]]:
     """Settings outside sections, and sections, that `script` reads from `params`."""
-    heads, sections = set(), []
+    heads, sections, names = set(), [], {kind.__name__: name for name, kind in SECTIONS.items()}
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if (
             isinstance(node, ast.Attribute)
@@ -89,7 +90,7 @@ def settings_read(script: Path) -> tuple[set[str], list[str]]:
         ):
             heads.add(node.attr)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.section":
-            sections.append(ast.literal_eval(node.args[0]))
+            sections.append(names[ast.unparse(node.args[0])])
     return heads, [name for name in SECTIONS if name in sections and name not in WITHOUT_EFFECT]
 
 
@@ -102,13 +103,12 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
     heads, sections = settings_read(script)
     params = [head for head in HEADS if head in heads]
     for section in sections:
-        hints = typing.get_type_hints(SECTIONS[section])
-        for field in dataclasses.fields(SECTIONS[section]):
-            one_of_several = "simulator" in axes and dataclasses.is_dataclass(hints[field.name])
-            key = "${item.simulator}" if one_of_several else field.name.removesuffix("_")
+        for name, field in SECTIONS[section].model_fields.items():
+            group = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+            key = "${item.simulator}" if "simulator" in axes and group else field.alias or name
             if f"{section}.{key}" not in params:
                 params.append(f"{section}.{key}")
-        if section not in GLOBAL_SECTIONS:
+        if SECTIONS[section].per_data_set:
             params.append(f"{section}.${{item.dataset}}")
     return params
 

@@ -1,14 +1,19 @@
 """params.yaml is read strictly: every mistake is one error that names file, key, value and what is allowed."""
 
-import dataclasses
 import re
-import typing
 
 import pytest
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError, Decoding
-from prorl.params import read_params
+from prorl.check import require
+from prorl.config.decoding import Decoding
+from prorl.config.finetune import Finetune
+from prorl.config.mine import Mine
+from prorl.config.prepare import Prepare
+from prorl.config.section import ConfigError, build
+from prorl.config.sections import SECTIONS
+from prorl.config.simulator import Simulator
+from prorl.params import Heads, read_params
 from tests.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -55,32 +60,32 @@ def drop(key):
 
 def test_the_projects_own_settings_are_valid_for_every_section_and_data_set():
     params = read_params(PARAMS)
-    for name, kind in SECTIONS.items():
+    for kind in SECTIONS.values():
         for dataset in params.datasets:
-            settings = params.section(name, None if name in GLOBAL_SECTIONS else dataset)
+            settings = params.section(kind, dataset if kind.per_data_set else None)
             assert isinstance(settings, kind)
 
 
 def test_numbers_are_of_the_type_that_the_settings_state():
     params = read_params(PARAMS)
-    assert isinstance(params.section("simulator", "ml-100k").learning_rate, float)
-    assert params.section("prepare", "ml-100k").split == [8.0, 1.0, 1.0]
+    assert isinstance(params.section(Simulator, "ml-100k").learning_rate, float)
+    assert params.section(Prepare, "ml-100k").split == [8.0, 1.0, 1.0]
 
 
 def test_a_data_sets_entry_holds_over_the_sections_own_and_for_no_other_data_set(changed):
     def change(raw):
         raw["datasets"] = ["ml-100k", "other"]
-        for name in SECTIONS:
-            if name not in GLOBAL_SECTIONS:
+        for name, kind in SECTIONS.items():
+            if kind.per_data_set:
                 raw[name]["other"] = {}
         raw["finetune"]["other"] = {"learning_rate": 0.5, "weights": {"ctr": 0.25}}
 
     params = read_params(changed(change))
-    own, other = params.section("finetune", "ml-100k"), params.section("finetune", "other")
-    assert own == params.section("finetune")
+    own, other = params.section(Finetune, "ml-100k"), params.section(Finetune, "other")
+    assert own == params.section(Finetune)
     assert other.learning_rate == 0.5
-    assert dataclasses.asdict(other.weights) == {**dataclasses.asdict(own.weights), "ctr": 0.25}
-    assert dataclasses.replace(other, learning_rate=own.learning_rate, weights=own.weights) == own
+    assert other.weights == {**own.weights, "ctr": 0.25}
+    assert other.replace(learning_rate=own.learning_rate, weights=own.weights) == own
 
 
 def test_the_training_seed_is_the_seed_where_it_is_null(changed):
@@ -186,7 +191,7 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
 def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(changed, change, message):
     path = changed(change)
     with pytest.raises(ConfigError, match=re.escape(f"{path}: {message}")) as error:
-        read_params(path)
+        require(read_params(path))
     assert "\n" not in str(error.value)
 
 
@@ -198,9 +203,10 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(changed,
     ],
 )
 def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
-    assert Decoding(False, [], 0, 10).max_length == 10
+    rules = {"constrained": False, "max_length": 10}
+    assert build(Decoding, {**rules, "forbid": [], "min_length": 0}, "decoding", "file").max_length == 10
     with pytest.raises(ConfigError, match=message):
-        Decoding(False, forbid, min_length, 10)
+        build(Decoding, {**rules, "forbid": forbid, "min_length": min_length}, "decoding", "file")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +243,7 @@ def test_settings_that_contradict_each_other_are_one_line_that_names_them(change
 
 def test_an_unknown_data_set_is_an_error_that_names_the_known_ones():
     with pytest.raises(ConfigError, match=r"'ml-10m' is not in `datasets`, which holds \['ml-100k'\]"):
-        read_params(PARAMS).section("mine", "ml-10m")
+        read_params(PARAMS).section(Mine, "ml-10m")
 
 
 @pytest.mark.parametrize(
@@ -256,15 +262,26 @@ def test_a_missing_file_is_an_error_that_says_where_to_run(tmp_path):
         read_params(tmp_path / "params.yaml")
 
 
+def test_every_setting_is_described_and_has_no_default():
+    for name, section in [*SECTIONS.items(), ("", Heads)]:
+        for key, field in section.model_fields.items():
+            assert field.description, f"{name}.{key}"
+            assert field.is_required(), f"{name}.{key}: params.yaml states every value"
+
+
 def test_every_bound_allows_some_number():
     for name, section in SECTIONS.items():
-        for field in dataclasses.fields(section):
+        for key, field in section.model_fields.items():
             low = [
-                field.metadata[key] for key in ("above", "at_least") if field.metadata.get(key) is not None
+                getattr(part, bound)
+                for part in field.metadata
+                for bound in ("gt", "ge")
+                if hasattr(part, bound)
             ]
             high = [
-                field.metadata[key] for key in ("below", "at_most") if field.metadata.get(key) is not None
+                getattr(part, bound)
+                for part in field.metadata
+                for bound in ("lt", "le")
+                if hasattr(part, bound)
             ]
-            assert not low or not high or max(low) < min(high), f"{name}.{field.name}"
-            assert field.default is dataclasses.MISSING, "params.yaml states every value"
-            assert field.name in typing.get_type_hints(section)
+            assert not low or not high or max(low) < min(high), f"{name}.{key}"

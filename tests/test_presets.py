@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config.decoding import Decoding
+from prorl.config.finetune import Finetune
+from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS
 from prorl.params import read_params
 from prorl.presets import lay_over, preset_file, round_trip_yaml, with_layers
@@ -84,7 +86,7 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_pa
         assert params[name].keys() - own == default[name].keys() - {"ml-100k"}
         assert all(params[name][key] == default[name][key] for key in params[name].keys() - own)
     round_trip_yaml().dump(params, tmp_path / "params.yaml")
-    finetune = read_params(tmp_path / "params.yaml").section("finetune", dataset)
+    finetune = read_params(tmp_path / "params.yaml").section(Finetune, dataset)
     assert (finetune.steps or 0) + (finetune.epochs or 0) > 0
 
 
@@ -93,7 +95,7 @@ def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
     round_trip_yaml().dump(params, tmp_path / "params.yaml")
     released, default = read_params(tmp_path / "params.yaml"), read_params(PARAMS)
     assert released.datasets == ["ml-100k"]
-    decoding, finetune = released.section("decoding"), released.section("finetune", "ml-100k")
+    decoding, finetune = released.section(Decoding), released.section(Finetune, "ml-100k")
     assert (decoding.constrained, decoding.forbid, decoding.min_length) == (False, [], 0)
     assert (finetune.item_log_prob, finetune.kl.estimator, finetune.empty_paths, finetune.targets) == (
         "mean",
@@ -104,7 +106,7 @@ def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
     for name in ("pretrain", "finetune"):
         section = released.section(name, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
-    assert finetune.steps == default.section("finetune", "ml-100k").steps
+    assert finetune.steps == default.section(Finetune, "ml-100k").steps
     for name in ("prepare", "mine", "quantize", "simulator", "evaluate"):
         assert released.section(name, "ml-100k") == default.section(name, "ml-100k")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.runtime import derived_seed, progress, run_stage
 from prorl.tables import DataError
 from tests.stage_dependencies import ROOT

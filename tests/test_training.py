@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import prorl
-from prorl.config import Logging
+from prorl.config.logging import Logging
 from prorl.training import (
     Checkpoint,
     Curves,
@@ -21,7 +21,6 @@ from prorl.training import (
     tensorboard_folder,
     unpack,
 )
-from tests.tiny_models import fresh_accelerator
 
 
 @pytest.fixture

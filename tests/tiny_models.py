@@ -1,6 +1,5 @@
 """Simulators, catalogues and policies of a few items with random weights, and settings of short runs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,10 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from prorl.config import A2C, KL, Decoding, GRU4RecSizes, RewardWeights, SASRecSizes
+from prorl.config.decoding import Decoding
+from prorl.config.finetune import A2C, KL, Finetune
+from prorl.config.pretrain import Pretrain
+from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
@@ -37,8 +39,7 @@ GRU4REC = GRU4RecSizes(embedding_size=6, hidden_size=10, num_layers=2, dropout_p
 
 PARAMS = read_params(ROOT / "params.yaml")  # for settings that do not matter here
 
-SIMULATOR = replace(
-    PARAMS.section("simulator"),
+SIMULATOR = PARAMS.section(Simulator).replace(
     max_length=8,
     epochs=4,
     patience=9,
@@ -48,8 +49,7 @@ SIMULATOR = replace(
     GRU4Rec=GRU4REC,
 )
 
-PRETRAIN = replace(
-    PARAMS.section("pretrain"),
+PRETRAIN = PARAMS.section(Pretrain).replace(
     max_steps=20,
     evaluate_every=5,
     patience=100,
@@ -63,8 +63,7 @@ PRETRAIN = replace(
     precision="float32",
 )
 
-FINETUNE = replace(
-    PARAMS.section("finetune"),
+FINETUNE = PARAMS.section(Finetune).replace(
     targets="random",
     select_on={"ioi": 1.0},
     epochs=None,
@@ -74,7 +73,7 @@ FINETUNE = replace(
     n_rollouts=4,
     temperature=1.0,
     gamma=1.0,
-    weights=RewardWeights(ctr=1.0, ioi=1.0, ior=1.0),
+    weights={"ctr": 1.0, "ioi": 1.0, "ior": 1.0},
     estimator="position_specific",
     centering="warmup",
     offset=None,

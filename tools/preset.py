@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.files import atomic_file
 from prorl.presets import preset_file, round_trip_yaml, with_layers
 from prorl.worktrees import WorktreeError, environment, git, refuse_uncommitted_changes

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.json
 
-from prorl.config import Prepare
+from prorl.config.prepare import Prepare
 from prorl.datasets.records import json_records, plain_text, plain_texts, required
 from prorl.datasets.sources import RawLog, Remote, Source, raw_log
 from prorl.tables import DataError

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from prorl.config import ConfigError, Fetch
+from prorl.config.fetch import Fetch
+from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive, take_files
 from prorl.datasets.downloads import download

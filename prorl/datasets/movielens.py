@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from prorl.config import Prepare
+from prorl.config.prepare import Prepare
 from prorl.datasets.delimited import column, identifiers, read_delimited, whole_numbers
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
 

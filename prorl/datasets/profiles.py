@@ -5,7 +5,7 @@ from string import Formatter
 
 import pandas as pd
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.datasets.delimited import column
 from prorl.datasets.tabular import read_table_of
 from prorl.files import read_json

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prorl.config import Prepare
+from prorl.config.prepare import Prepare
 from prorl.tables import DataError
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from prorl.config import Prepare
+from prorl.config.prepare import Prepare
 from prorl.datasets.records import literal_records, plain_text, plain_texts, required
 from prorl.datasets.sources import RawLog, Remote, Source, raw_log
 from prorl.tables import DataError

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prorl.config import ConfigError, Prepare
+from prorl.config.prepare import Prepare
+from prorl.config.section import ConfigError
 from prorl.datasets.delimited import all_true, are_whole, column, identifiers, read_delimited
 from prorl.datasets.sources import RawLog, Source, raw_log
 from prorl.tables import DataError

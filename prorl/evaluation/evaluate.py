@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from prorl.config import Evaluate
+from prorl.config.evaluate import Evaluate
 from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
 from prorl.guide import BeamGuide, Guide
 from prorl.metrics import path_metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.experiments.definition import TRAINED, Experiment
 from prorl.experiments.results import Result
 from prorl.experiments.running import finished, planned_run

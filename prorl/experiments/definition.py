@@ -6,33 +6,32 @@ written one change at a time.
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
+from pydantic import Field, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from prorl.config import ConfigError, setting
-from prorl.params import build
+from prorl.config.section import ConfigError, Refused, Settings, build
 
 FOLDER = Path("experiments")
 TRAINED = "prorl"  # the policy that fine-tuning gives, whose training the figures are of
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Settings):
     """A row of the table: whose paths, under which overrides, decoded how, and the figures published for it."""
 
     label: str
-    set: list[str] = field(default_factory=list)
-    unset: list[str] = field(default_factory=list)
+    set: list[str] = Field(default_factory=list)
+    unset: list[str] = Field(default_factory=list)
     policy: str = TRAINED
     decoding: str = "greedy"
     against: str | None = None
-    published: dict[str, float] = field(default_factory=dict)
+    published: dict[str, float] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TrainingFigure:
+class TrainingFigure(Settings):
     """A training curve of fine-tuning, averaged over the steps after the share `after` of all steps up to the
     share `until`.
 
@@ -41,19 +40,18 @@ class TrainingFigure:
 
     label: str
     curve: str
-    after: float = setting(at_least=0, below=1)
-    until: float = setting(above=0, at_most=1)
+    after: float = Field(ge=0, lt=1)
+    until: float = Field(gt=0, le=1)
     relative_to: str | None = None
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _holds_steps(self) -> Self:
         if self.after >= self.until:
-            raise ConfigError(
-                f"training figure {self.label!r}: after: got {self.after}, allowed: below until, {self.until}"
-            )
+            raise Refused("after", self.after, f"below until, {self.until}")
+        return self
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(Settings):
     """The keys of `experiments/<name>.yaml`.
 
     `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`:
@@ -70,8 +68,8 @@ class Contents:
     reference: str
     metrics: list[str]
     rows: dict[str, Row]
-    training: dict[str, TrainingFigure] = field(default_factory=dict)
-    findings: dict[str, str] = field(default_factory=dict)
+    training: dict[str, TrainingFigure] = Field(default_factory=dict)
+    findings: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Experiment:
                     f"experiment {self.name!r} has no row {row!r}; there are: {', '.join(self.contents.rows)}"
                 )
         kept = {name: row for name, row in self.contents.rows.items() if not rows or name in rows}
-        return replace(self, contents=replace(self.contents, rows=kept))
+        return replace(self, contents=self.contents.replace(rows=kept))
 
     def run_of(self, row: str) -> str:
         """The first row with the same overrides as `row`: they share one run."""

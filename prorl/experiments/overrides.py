@@ -9,7 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
+from prorl.config.section import ConfigError
+from prorl.config.sections import SECTIONS
 from prorl.experiments.definition import key_of
 
 
@@ -41,7 +42,7 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
 def _path(params: dict, key: str, dataset: str, source: str) -> list[str]:
     """Where the value of `key` stands."""
     section, *rest = key.split(".")
-    if section in SECTIONS and section not in GLOBAL_SECTIONS and _holds(params[section].get(dataset), rest):
+    if section in SECTIONS and SECTIONS[section].per_data_set and _holds(params[section].get(dataset), rest):
         return [section, dataset, *rest]
     if not _holds(params, [section, *rest]):
         known = list(_leaves(params))

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prorl.config import ConfigError
+from prorl.check import require
+from prorl.config.section import ConfigError
 from prorl.experiments.definition import FOLDER, Experiment
 from prorl.experiments.overrides import applied
 from prorl.files import atomic_file
@@ -95,7 +96,7 @@ def check_settings(experiment: Experiment, run: Run) -> None:
         file = Path(folder) / PARAMS_FILE
         round_trip_yaml().dump(run.params, file)
         try:
-            read_params(file)
+            require(read_params(file))
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(file), source_of(experiment, run.row))) from None
 

@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from prorl.config import ConfigError, Embed, EmbeddingImport
+from prorl.config.embed import Embed, EmbeddingImport
+from prorl.config.section import ConfigError
 from prorl.files import read_json
 from prorl.items.matrices import read_matrix
 from prorl.runtime import derived_seed

@@ -21,7 +21,7 @@ import torch
 from accelerate import PartialState
 from sentence_transformers import SentenceTransformer
 
-from prorl.config import Embed
+from prorl.config.embed import Embed
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.runtime import progress
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy.linalg import eigh
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.files import atomic_file
 
 CHUNK = 16384  # rows converted to float64 at a time

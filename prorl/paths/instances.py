@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from prorl.config import ConfigError, Mine
+from prorl.config.mine import Mine
 from prorl.paths.mining import (
     attribute_words,
     feasible_transitions,
@@ -28,10 +28,6 @@ def mine(
     seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has
     no instance.
     """
-    if settings.min_run > settings.max_run:
-        raise ConfigError(
-            f"mine.min_run: got {settings.min_run} with mine.max_run {settings.max_run}, allowed: at most mine.max_run"
-        )
     sequences = user_sequences(interactions)
     if settings.import_:
         return import_released(settings, sequences, items, splits, seed)

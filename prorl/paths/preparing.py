@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prorl.config import Prepare
+from prorl.config.prepare import Prepare
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.datasets.sources import RawLog
 from prorl.paths.sequences import Core, Removed, chronological, distinct, k_core, split_users

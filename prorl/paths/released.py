@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from prorl.config import Mine
+from prorl.config.mine import Mine
 from prorl.files import read_json
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences

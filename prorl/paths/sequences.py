@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.tables import SPLITS, DataError
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from prorl.config import Decoding
+from prorl.config.decoding import Decoding
 from prorl.semantic_ids.trie import Trie, named_once
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import DataError

@@ -4,14 +4,13 @@ speaks in.
 `T5ForConditionalGeneration.from_pretrained(folder)` opens it. `prorl.json` says how items become tokens.
 """
 
-import dataclasses
 import shutil
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from prorl.config import Decoding
+from prorl.config.decoding import Decoding
 from prorl.files import atomic_folder, read_json, write_json
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
@@ -80,7 +79,7 @@ def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Pa
         )
         write_json(
             temporary / "prorl.json",
-            {"target_tokens": catalogue.target_tokens, "decoding": dataclasses.asdict(catalogue.decoding)},
+            {"target_tokens": catalogue.target_tokens, "decoding": catalogue.decoding.model_dump()},
         )
         shutil.copyfile(semantic_ids, temporary / IDS_FILE)
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from prorl.config import Decoding, SearchWeights
+from prorl.config.decoding import Decoding
+from prorl.config.pretrain import SearchWeights
 from prorl.metrics.path_metrics import coherence
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences

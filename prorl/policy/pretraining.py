@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from prorl.config import ConfigError, Pretrain
+from prorl.config.pretrain import Pretrain
+from prorl.config.section import ConfigError
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.demonstrations import Demonstrations
 from prorl.runtime import derived_seed, progress

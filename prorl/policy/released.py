@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from prorl.config import Decoding
-from prorl.config import Policy as PolicySettings
+from prorl.config.decoding import Decoding
+from prorl.config.policy import Policy as PolicySettings
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_catalogue
 from prorl.t5.model import T5, T5Sizes

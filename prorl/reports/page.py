@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from prorl.config import Report
+from prorl.config.report import Report
 from prorl.reports import tables
 from prorl.reports.figures import Series, bar_plot, interval_plot, line_plot
 from prorl.reports.inputs import ReportInputs

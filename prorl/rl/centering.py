@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from prorl.config import RewardWeights
 from prorl.rl.rewards import StepRewards
 
 MIN_STD = 0.1
@@ -67,7 +66,7 @@ def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
 
 
 def centered(
-    rewards: StepRewards, moments: dict[str, Moments], weights: RewardWeights, max_length: int
+    rewards: StepRewards, moments: dict[str, Moments], weights: dict[str, float], max_length: int
 ) -> torch.Tensor:
     """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]), [b, m, t]; 0 behind the end of a
     path.
@@ -79,7 +78,7 @@ def centered(
 def uncentered(
     rewards: StepRewards,
     moments: dict[str, Moments],
-    weights: RewardWeights,
+    weights: dict[str, float],
     max_length: int,
     offset: float = 0.0,
 ) -> torch.Tensor:
@@ -91,8 +90,10 @@ def uncentered(
     return (weighted(x, weights, max_length) - offset) * rewards.real
 
 
-def weighted(values: dict[str, torch.Tensor], weights: RewardWeights, max_length: int) -> torch.Tensor:
+def weighted(values: dict[str, torch.Tensor], weights: dict[str, float], max_length: int) -> torch.Tensor:
     """w_ctr / L_max ctr + w_ioi ioi + w_ior ior of `values`, each [b, m, t]."""
     return (
-        weights.ctr / max_length * values["ctr"] + weights.ioi * values["ioi"] + weights.ior * values["ior"]
+        weights["ctr"] / max_length * values["ctr"]
+        + weights["ioi"] * values["ioi"]
+        + weights["ior"] * values["ior"]
     )

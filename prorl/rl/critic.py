@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from prorl.config import Finetune
+from prorl.config.finetune import Finetune
 from prorl.training import adamw
 
 

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
 
-from prorl.config import Finetune
+from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import REWARDS, Moments, collected
 from prorl.rl.critic import CriticLearner

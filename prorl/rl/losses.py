@@ -5,7 +5,7 @@ Shape key: `p` actions of all paths, `r` tokens of one level, `c` choices of tha
 
 import torch
 
-from prorl.config import Clip
+from prorl.config.finetune import Clip
 from prorl.t5.kernels import exponential
 
 

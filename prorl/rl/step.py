@@ -9,7 +9,7 @@ import torch
 from accelerate.utils import gather
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from prorl.config import Finetune
+from prorl.config.finetune import Finetune
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import centered, uncentered
 from prorl.rl.diagnostics import gradient_variance, rollout_curves, rollout_sums

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from prorl.config import ConfigError, Finetune
+from prorl.config.finetune import Finetune
+from prorl.config.section import ConfigError
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.kl import adapted
 from prorl.rl.learner import Learner

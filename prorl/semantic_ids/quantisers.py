@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prorl.config import Embed, Quantize
+from prorl.config.embed import Embed
+from prorl.config.quantize import Quantize
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from prorl.config import Quantize
+from prorl.config.quantize import Quantize
 from prorl.runtime import derived_seed
 from prorl.semantic_ids.residual import Quantised, nearest, reconstruct, residual_codes
 

@@ -14,7 +14,6 @@ Shape key: `b` vectors of a batch, `n` items, `l` levels, `c` codes, `e` compone
 latent.
 """
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from prorl.config import Quantize
+from prorl.config.quantize import Quantize
 from prorl.runtime import TrainingError, derived_seed
 from prorl.semantic_ids.residual import Quantised, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
@@ -78,7 +77,7 @@ def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
         model = Autoencoder([inputs.shape[1], *sizes.hidden_sizes, sizes.latent_size], [])
     with torch.no_grad():
         latents = model.encoder(inputs).numpy()
-    first = fit_codebooks(latents, replace(settings, n_restarts=1), derived_seed(seed, "rq_vae", "codebooks"))
+    first = fit_codebooks(latents, settings.replace(n_restarts=1), derived_seed(seed, "rq_vae", "codebooks"))
     model.codebooks = nn.ParameterList([torch.from_numpy(codebook) for codebook in first])
     train(model, inputs, settings, generator)
     with torch.no_grad():

@@ -10,18 +10,17 @@ item, in one causal pass with the same weights, and can continue from the memory
 history is encoded once for many paths.
 """
 
-import dataclasses
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prorl.config import GRU4RecSizes, SASRecSizes
+from prorl.config.simulator import GRU4RecSizes, SASRecSizes
 
 _anomaly_detection = torch.is_anomaly_enabled()
-from recbole.model.sequential_recommender.gru4rec import GRU4Rec
-from recbole.model.sequential_recommender.sasrec import SASRec
+from recbole.model.sequential_recommender.gru4rec import GRU4Rec  # noqa: E402
+from recbole.model.sequential_recommender.sasrec import SASRec  # noqa: E402
 
 torch.autograd.set_detect_anomaly(_anomaly_detection)
 
@@ -52,7 +51,7 @@ def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict
         "device": "cpu",
         "loss_type": "CE",
     }
-    return {**names, **dataclasses.asdict(sizes)}
+    return {**names, **sizes.model_dump()}
 
 
 class CausalSASRec(SASRec):

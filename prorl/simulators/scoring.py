@@ -9,7 +9,6 @@ inner product of state and item vector, and also ranks candidates for the next s
 paths needs.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -254,7 +253,7 @@ def load_simulator(folder: Path) -> InnerProductSimulator:
     name = config["name"]
     if name not in SIMULATORS:
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
-    expected = {field.name for field in dataclasses.fields(SIZES[name])}
+    expected = SIZES[name].model_fields.keys()
     if config["sizes"].keys() != expected:
         raise DataError(
             f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from prorl.config import Simulator as SimulatorSettings
+from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed, progress
 from prorl.simulators.ranking import ranking_metrics

@@ -21,7 +21,6 @@ from benchmarks.harness import (
     with_peak_memory,
 )
 from tests.stage_dependencies import ROOT
-from tests.tiny_models import fresh_accelerator
 
 CPU = torch.device("cpu")
 QUICK = Options(quick=True, results=None, device=CPU)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from prorl.config.prepare import Prepare
 from prorl.datasets.amazon_books import read_amazon_books
 from prorl.params import read_params
 from prorl.tables import DataError
 
-SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section("prepare")
+SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 
 
 def review(user="A1REUF3A1YCPHM", book="0001713353", time=1112140800, **more):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prorl.config import ConfigError, Fetch
+from prorl.config.fetch import Fetch
+from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS, fetching
 from prorl.datasets.fetching import fetch, fetched_source
 from prorl.datasets.sources import InstalledFiles, Remote, Source

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from prorl.config.prepare import Prepare
 from prorl.datasets.movielens import natural_title, read_ml_1m, read_ml_100k
 from prorl.params import read_params
 from prorl.tables import DataError
 
-SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section("prepare")
+SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.tables import DataError
 

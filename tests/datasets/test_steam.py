@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from prorl.config.prepare import Prepare
 from prorl.datasets.steam import read_steam
 from prorl.params import read_params
 from prorl.tables import DataError
 
-SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section("prepare")
+SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 
 REVIEWS = [
     r"{u'username': u'Chaos Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', u'page_order': 0, "

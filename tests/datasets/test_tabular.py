@@ -1,6 +1,5 @@
 """Users' own tables: three formats, renamed columns, dates, attributes, and what is refused."""
 
-import dataclasses
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from prorl.config import ConfigError, Tabular
+from prorl.config.prepare import Prepare, Tabular
+from prorl.config.section import ConfigError
 from prorl.datasets.tabular import read_tabular, timestamps
 from prorl.params import read_params
 from prorl.tables import DataError
@@ -19,10 +19,13 @@ MAPPING = Tabular(
     items={"item": "id", "title": "name", "attributes": "kinds", "maker": "maker"},
     separator="|",
 )
-SETTINGS = dataclasses.replace(
-    read_params(Path(__file__).parents[2] / "params.yaml").section("prepare"),
-    attributes=["attributes"],
-    tabular=MAPPING,
+SETTINGS = (
+    read_params(Path(__file__).parents[2] / "params.yaml")
+    .section(Prepare)
+    .replace(
+        attributes=["attributes"],
+        tabular=MAPPING,
+    )
 )
 
 LOG = pa.table(
@@ -62,10 +65,8 @@ def test_three_formats_give_the_same(tmp_path, ending):
 def test_attributes_as_lists_and_ids_as_numbers(tmp_path):
     log = LOG.set_column(2, "what", pa.array([7, 7, 8]))
     items = pa.table({"id": [7, 8], "kinds": [["a|b", None], None], "maker": ["", ""]})
-    mapping = dataclasses.replace(MAPPING, items={**MAPPING.items, "title": None})
-    read = read_tabular(
-        write(tmp_path, "parquet", log, items), dataclasses.replace(SETTINGS, tabular=mapping)
-    )
+    mapping = MAPPING.replace(items={**MAPPING.items, "title": None})
+    read = read_tabular(write(tmp_path, "parquet", log, items), SETTINGS.replace(tabular=mapping))
     assert read.items["raw_id"].tolist() == ["7", "8"]
     assert read.items["attributes"].tolist() == [["a|b"], []]
     assert read.items["title"].tolist() == ["", ""]
@@ -140,8 +141,8 @@ def test_what_is_no_parquet(tmp_path):
 
 
 def test_a_mapping_without_user(tmp_path):
-    mapping = dataclasses.replace(MAPPING, interactions={"item": "what", "timestamp": "when"})
+    mapping = MAPPING.replace(interactions={"item": "what", "timestamp": "when"})
     with pytest.raises(
         ConfigError, match=r"prepare.tabular.interactions.user: got null, allowed: the name of a column"
     ):
-        read_tabular(write(tmp_path, "csv"), dataclasses.replace(SETTINGS, tabular=mapping))
+        read_tabular(write(tmp_path, "csv"), SETTINGS.replace(tabular=mapping))

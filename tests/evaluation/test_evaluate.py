@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from prorl.config import Evaluate
+from prorl.config.evaluate import Evaluate
 from prorl.evaluation.evaluate import Judge, evaluate
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.metrics import path_metrics

@@ -9,7 +9,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from prorl.cli import main
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
 from prorl.experiments.pages import document, markdown, write_page

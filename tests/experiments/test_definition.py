@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS, ConfigError
+from prorl.config.finetune import Finetune
+from prorl.config.section import ConfigError
+from prorl.config.sections import SECTIONS
 from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import check_settings, planned
 from prorl.params import read_params
@@ -27,7 +29,7 @@ def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(na
     for run in runs:
         check_settings(experiment, run)
         round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
-        settings = read_params(tmp_path / "params.yaml").section("finetune", dataset)
+        settings = read_params(tmp_path / "params.yaml").section(Finetune, dataset)
         n_steps_and_centering(settings, steps_per_epoch=100)  # raises
     assert (
         len({run.name for run in runs})
@@ -56,7 +58,7 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         round_trip_yaml().dump(params, tmp_path / name)
     row, preset = read_params(tmp_path / "row"), read_params(tmp_path / "preset")
     for section in SECTIONS:
-        dataset = None if section in GLOBAL_SECTIONS else "ml-100k"
+        dataset = "ml-100k" if SECTIONS[section].per_data_set else None
         assert row.section(section, dataset) == preset.section(section, dataset), section
     assert experiment.overrides[last] == []
 

@@ -3,7 +3,7 @@
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.experiments.overrides import applied
 from prorl.presets import round_trip_yaml
 from tests.stage_dependencies import ROOT

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.experiments.definition import read_experiment
 from prorl.experiments.running import (
     base_params,

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from prorl.config import ConfigError, Embed, EmbeddingImport
+from prorl.config.embed import Embed, EmbeddingImport
+from prorl.config.section import ConfigError
 from prorl.items.embedding import embed, imported, lsa
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.tables import DataError

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import socket
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from prorl.config import Embed
+from prorl.config.embed import Embed
 from prorl.items import language_model
 from prorl.items.embedding import embed
 from prorl.items.language_model import encode, shards_of
@@ -74,7 +73,7 @@ def test_vectors_are_the_normalised_states_of_the_last_token(qwen3, by_hand, tmp
 
 
 def test_bf16_is_close_to_float32(qwen3, by_hand, tmp_path):
-    vectors = embed(TEXTS, TEXTS, replace(settings_for(qwen3), precision="bf16"), 1, tmp_path, 15)
+    vectors = embed(TEXTS, TEXTS, settings_for(qwen3).replace(precision="bf16"), 1, tmp_path, 15)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose((vectors**2).sum(axis=1), 1, atol=1e-6)
     assert (vectors * by_hand).sum(axis=1).min() > 0.99

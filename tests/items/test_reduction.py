@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA as ReferencePCA
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.items import reduction
 from prorl.items.reduction import fit_pca, load_pca, save_pca
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from prorl.config import GLOBAL_SECTIONS, SECTIONS
+from prorl.config.sections import SECTIONS
 from prorl.files import read_json, sha256_of
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame, read_instances
 
@@ -30,7 +30,7 @@ class Workplace:
             self.environment["PRORL_ARCHIVES"] = str(archives)
         yaml = YAML(typ="safe")
         params = yaml.load(ROOT / "params.yaml")
-        for name in SECTIONS.keys() - set(GLOBAL_SECTIONS):
+        for name in [name for name, kind in SECTIONS.items() if kind.per_data_set]:
             own = params[name].get(dataset, {})
             for known in params["datasets"]:
                 del params[name][known]

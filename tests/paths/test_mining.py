@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prorl.config import ConfigError, Mine
+from prorl.config.mine import Mine
+from prorl.config.section import ConfigError
 from prorl.paths.instances import mine
 from prorl.paths.mining import (
     attribute_words,

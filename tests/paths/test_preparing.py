@@ -1,6 +1,5 @@
 """Canonical tables from a raw log, by hand."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -9,17 +8,21 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from prorl.config.prepare import Prepare
 from prorl.datasets.sources import raw_log
 from prorl.params import read_params
 from prorl.paths.preparing import prepare
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, DataError
 
-SETTINGS = dataclasses.replace(
-    read_params(Path(__file__).parents[2] / "params.yaml").section("prepare"),
-    min_user_interactions=2,
-    min_item_interactions=2,
-    split=[1.0, 1.0, 1.0],
-    profile=["{title}", "({attributes})"],
+SETTINGS = (
+    read_params(Path(__file__).parents[2] / "params.yaml")
+    .section(Prepare)
+    .replace(
+        min_user_interactions=2,
+        min_item_interactions=2,
+        split=[1.0, 1.0, 1.0],
+        profile=["{title}", "({attributes})"],
+    )
 )
 CATALOGUE = pd.DataFrame(
     {
@@ -101,7 +104,7 @@ def test_statistics_account_for_every_interaction():
 
 
 def test_nothing_left_says_which_filter_took_how_much():
-    settings = dataclasses.replace(SETTINGS, min_user_interactions=3, min_item_interactions=4)
+    settings = SETTINGS.replace(min_user_interactions=3, min_item_interactions=4)
     with pytest.raises(DataError) as error:
         prepare(log_of(LOG), settings, seed=1)
     assert str(error.value) == (
@@ -124,7 +127,5 @@ def test_an_item_described_twice_is_named():
 
 def test_texts_made_elsewhere_replace_the_template(tmp_path):
     (tmp_path / "texts.json").write_text('{"i30": "a", "i10": "b", "i20": "c"}')
-    prepared = prepare(
-        log_of(LOG), dataclasses.replace(SETTINGS, profiles=str(tmp_path / "texts.json")), seed=1
-    )
+    prepared = prepare(log_of(LOG), SETTINGS.replace(profiles=str(tmp_path / "texts.json")), seed=1)
     assert prepared.items["text"].to_pylist() == ["a", "b", "c"]

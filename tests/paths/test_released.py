@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prorl.config import Mine
+from prorl.config.mine import Mine
 from prorl.paths.instances import mine
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES, DataError
 

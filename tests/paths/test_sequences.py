@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from prorl.config import ConfigError
+from prorl.config.section import ConfigError
 from prorl.paths.sequences import chronological, k_core, split_users, user_sequences
 from prorl.tables import DataError
 

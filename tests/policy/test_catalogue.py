@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prorl.config import Decoding
+from prorl.config.decoding import Decoding
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
@@ -19,7 +19,7 @@ def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
     return Catalogue(
         Vocabulary(2, 3),
         Trie.from_codes(CODES, 3),
-        Decoding(True, list(forbid), min_length, max_length),
+        Decoding(constrained=True, forbid=list(forbid), min_length=min_length, max_length=max_length),
         target_tokens,
     )
 

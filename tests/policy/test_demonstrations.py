@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prorl.config import Decoding, SearchWeights
+from prorl.config.decoding import Decoding
+from prorl.config.pretrain import SearchWeights
 from prorl.metrics.path_metrics import coherence
 from prorl.policy.demonstrations import Search, mined, random_prompts
 from prorl.policy.pretraining import concatenated
@@ -27,7 +28,7 @@ WORDS = np.array(
 
 
 def search_on(simulator, decoding, n_candidates, ctr=1.0, coherent=0.0):
-    return Search(simulator, decoding, n_candidates, SearchWeights(ctr, coherent), WORDS)
+    return Search(simulator, decoding, n_candidates, SearchWeights(ctr=ctr, coherence=coherent), WORDS)
 
 
 def test_mined_paths_are_runs_without_their_target():
@@ -89,7 +90,11 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
     simulator.model.double()
     history, target = some_prompts(6, N_ITEMS)
     search = search_on(
-        simulator, Decoding(True, forbid, min_length=1, max_length=3), 2 * N_ITEMS, ctr=0.9, coherent=coherent
+        simulator,
+        Decoding(constrained=True, forbid=forbid, min_length=1, max_length=3),
+        2 * N_ITEMS,
+        ctr=0.9,
+        coherent=coherent,
     )
     found = search.paths(history, target, 60, batch_size=4)
     assert torch.equal(found.history, history)
@@ -122,14 +127,16 @@ def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
     assert {3} <= set(long.lengths.tolist()) <= {3, 4}
     for path, longer in zip(short.path, long.path, strict=True):
         assert torch.equal(path[path != 0], longer[: int((path != 0).sum())]), "the same path, gone on with"
-    assert search_on(simulator, Decoding(True, RULES, min_length=1, max_length=2), 6).paths(
-        history, target, 60
-    ).path.shape == (12, 2)
+    assert search_on(
+        simulator, Decoding(constrained=True, forbid=RULES, min_length=1, max_length=2), 6
+    ).paths(history, target, 60).path.shape == (12, 2)
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
     history, target = some_prompts(40, N_ITEMS)
-    search = search_on(random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=4), 4)
+    search = search_on(
+        random_simulator(N_ITEMS), Decoding(constrained=True, forbid=RULES, min_length=1, max_length=4), 4
+    )
     found = search.paths(history, target, 60, batch_size=7)
     for h, g, path in zip(history.tolist(), target.tolist(), found.path.tolist(), strict=True):
         items = [i for i in path if i]
@@ -141,7 +148,9 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
     history, target = some_prompts(3, N_ITEMS)
     found = search_on(
-        random_simulator(N_ITEMS), Decoding(True, RULES, min_length=1, max_length=2), n_candidates
+        random_simulator(N_ITEMS),
+        Decoding(constrained=True, forbid=RULES, min_length=1, max_length=2),
+        n_candidates,
     ).paths(history, target, 60)
     assert (found.lengths >= 1).all()
 
@@ -149,7 +158,7 @@ def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates
 def test_a_weight_of_coherence_makes_paths_coherent():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(30, N_ITEMS)
-    decoding = Decoding(True, RULES, min_length=3, max_length=4)
+    decoding = Decoding(constrained=True, forbid=RULES, min_length=3, max_length=4)
     without, heavy = (search_on(simulator, decoding, 2 * N_ITEMS, coherent=weight) for weight in (0.0, 100.0))
     plain, coherent = (
         search.statistics(search.paths(history, target, 60))["coherence"] for search in (without, heavy)
@@ -160,7 +169,7 @@ def test_a_weight_of_coherence_makes_paths_coherent():
 def test_statistics_of_found_paths_are_those_of_each_path():
     simulator = random_simulator(N_ITEMS)
     history, target = some_prompts(10, N_ITEMS)
-    search = search_on(simulator, Decoding(True, RULES, min_length=1, max_length=4), 8)
+    search = search_on(simulator, Decoding(constrained=True, forbid=RULES, min_length=1, max_length=4), 8)
     found = search.paths(history, target, 60)
     ioi, ior, ctr = [], [], []
     for h, g, path in zip(history, target, found.path, strict=True):

@@ -78,7 +78,7 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     batch = demonstrations(4)
     batch = Demonstrations(batch.history, batch.target, batch.path[:, :1])
     catalogue = replace(
-        catalogue, decoding=replace(catalogue.decoding, max_length=1)
+        catalogue, decoding=catalogue.decoding.replace(max_length=1)
     )  # a path of one item, without a stop
     tokens = catalogue.item_tokens(batch.path).flatten(1)
     inputs = torch.cat([torch.zeros(4, 1, dtype=torch.int64), tokens[:, :-1]], dim=1)
@@ -120,7 +120,7 @@ def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_the_loss_falls(tmp_path, precision):
     policy, result, rows = run(
-        tmp_path, replace(PRETRAIN, max_steps=60, evaluate_every=20, precision=precision), dropout=0.0
+        tmp_path, PRETRAIN.replace(max_steps=60, evaluate_every=20, precision=precision), dropout=0.0
     )
     losses = [row["values"]["train/loss"] for row in rows]
     assert losses[-1] < 0.7 * losses[0]
@@ -135,7 +135,7 @@ def test_the_best_weights_are_those_given_back(tmp_path):
     """A learning rate that ruins the policy after the first evaluation."""
     catalogue = random_catalogue(N_ITEMS)
     policy, result, rows = run(
-        tmp_path, replace(PRETRAIN, max_steps=10, evaluate_every=1, learning_rate=3.0, warmup_steps=10)
+        tmp_path, PRETRAIN.replace(max_steps=10, evaluate_every=1, learning_rate=3.0, warmup_steps=10)
     )
     validation = towards_target(20, seed=1)
     assert result["best_step"] < 10
@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, spoilt, f
     with pytest.raises(
         TrainingError, match=f"the loss is nan, at step {found}; last good checkpoint: {good}"
     ):
-        run(tmp_path, replace(PRETRAIN, evaluate_every=5))
+        run(tmp_path, PRETRAIN.replace(evaluate_every=5))
     if spoilt > 5:
         tensors, state = checkpoint_at(tmp_path / "checkpoint.safetensors").load()
         assert state["step"] == 10
@@ -195,7 +195,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
 
 
 def test_training_stops_when_the_validation_loss_has_flattened(tmp_path):
-    settings = replace(PRETRAIN, max_steps=100, evaluate_every=2, patience=3, min_improvement=100.0)
+    settings = PRETRAIN.replace(max_steps=100, evaluate_every=2, patience=3, min_improvement=100.0)
     _, result, rows = run(tmp_path, settings)
     # The first evaluation improves on infinity; three more improve by less than asked for.
     assert result["stopped"] == "flattened"
@@ -206,7 +206,7 @@ def test_training_stops_when_the_validation_loss_has_flattened(tmp_path):
 
 
 def test_a_run_that_still_improves_stops_at_the_last_step(tmp_path):
-    _, result, rows = run(tmp_path, replace(PRETRAIN, max_steps=7, learning_rate=1e-3))
+    _, result, rows = run(tmp_path, PRETRAIN.replace(max_steps=7, learning_rate=1e-3))
     assert (result["stopped"], result["steps"]) == ("max_steps", 7)
     assert [row["step"] for row in rows] == [5, 7]
 

@@ -1,19 +1,17 @@
 """Released policies: Transformers T5 models in a PyTorch file, and files that are none."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from prorl.config.policy import Policy
 from prorl.policy.checkpoints import IDS_FILE
 from prorl.policy.released import load_released
 from prorl.tables import DataError
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
 
-SIZES = replace(
-    PARAMS.section("policy"),
+SIZES = PARAMS.section(Policy).replace(
     n_layers=2,
     d_model=16,
     d_ff=32,
@@ -128,7 +126,7 @@ def test_target_tokens_of_their_own_are_refused(tmp_path, ids, theirs):
     with pytest.raises(DataError, match=r"policy\.target_tokens must be shared"):
         load_released(
             released(tmp_path / "epoch.pth", theirs),
-            replace(SIZES, target_tokens="separate"),
+            SIZES.replace(target_tokens="separate"),
             ids[0],
             ids[1].decoding,
         )

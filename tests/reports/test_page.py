@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from prorl.config import Report
+from prorl.config.report import Report
 from prorl.reports.page import curve_plots, examples, render
 from tests.reports.written_inputs import read_all
 

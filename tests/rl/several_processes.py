@@ -7,7 +7,6 @@ weights into the folder.
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from prorl.config import KL
+from prorl.config.finetune import KL
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
@@ -41,13 +40,13 @@ N_ITEMS = 30
 def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
-    still = replace(SASREC, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    still = SASREC.replace(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
     checkpoints = {
         name: checkpoint_at(folder / f"{name}.safetensors")
         for name in ("simulator", "pretrain", "critic", "finetune")
     }
 
-    settings = replace(SIMULATOR, SASRec=still, max_length=12, batch_size=7)
+    settings = SIMULATOR.replace(SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
         "SASRec",
         settings,
@@ -63,7 +62,7 @@ def train_all(folder: Path) -> None:
     # Odd batches, so that processes have unequal shares.
     paths = {"mined": mined(instances, 5)}
     pretrain(
-        policy, catalogue, paths, paths, {"mined": 1.0}, replace(PRETRAIN, batch_size=9), 7,
+        policy, catalogue, paths, paths, {"mined": 1.0}, PRETRAIN.replace(batch_size=9), 7,
         checkpoints["pretrain"], folder / "curves/pretrain", 60,
     )  # fmt: skip
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
@@ -73,11 +72,16 @@ def train_all(folder: Path) -> None:
     source = PromptSource(
         instances, sequences, N_ITEMS, "random", 5, 3
     )  # an epoch's last step has four prompts
-    critic = {"estimator": "a2c", "centering": "running", "updates_per_rollout": 2, "kl": KL("k3", 0.1, 0.1)}
+    critic = {
+        "estimator": "a2c",
+        "centering": "running",
+        "updates_per_rollout": 2,
+        "kl": KL(estimator="k3", coefficient=0.1, target=0.1),
+    }
     for name, variant in {"critic": critic, "finetune": {}}.items():
         policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(
-            policy, catalogue, simulator, source, replace(FINETUNE, prompts_per_step=5, **variant),
+            policy, catalogue, simulator, source, FINETUNE.replace(prompts_per_step=5, **variant),
             lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
             checkpoints[name], folder / "curves" / name, 60,
         )  # fmt: skip

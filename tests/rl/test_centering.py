@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from prorl.config import RewardWeights
 from prorl.rl.centering import MIN_STD, Moments, centered, collected, standardised, uncentered
 from prorl.rl.rewards import StepRewards
 
@@ -81,7 +80,7 @@ def test_moments_are_collected_over_items_that_are_no_repeats():
 
 def test_centered_rewards_by_hand():
     moments = collected(STEPS)
-    weights = RewardWeights(ctr=2.0, ioi=0.5, ior=1.0)
+    weights = {"ctr": 2.0, "ioi": 0.5, "ior": 1.0}
     found = centered(STEPS, moments, weights, max_length=10)
     s_ctr, s_ioi, s_ior = (np.std(x, ddof=1) for x in ([0.2, 0.4, 0.6, 0.8], [1, -1, 3, 1], [10, 0, 20, 10]))
     first = 2.0 / 10 * (0.2 - 0.5) / s_ctr + 0.5 * 0.0 + 0.0
@@ -101,13 +100,13 @@ def test_one_more_step_is_worth_nothing_on_average():
         real,
         torch.zeros_like(real),
     )
-    found = centered(steps, collected(steps), RewardWeights(1.0, 1.0, 1.0), 10)
+    found = centered(steps, collected(steps), {"ctr": 1.0, "ioi": 1.0, "ior": 1.0}, 10)
     assert found[real].mean().item() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_uncentered_rewards_by_hand():
     moments = collected(STEPS)
-    found = uncentered(STEPS, moments, RewardWeights(ctr=2.0, ioi=0.5, ior=1.0), 10, offset=0.25)
+    found = uncentered(STEPS, moments, {"ctr": 2.0, "ioi": 0.5, "ior": 1.0}, 10, offset=0.25)
     s_ctr, s_ioi, s_ior = (np.std(x, ddof=1) for x in ([0.2, 0.4, 0.6, 0.8], [1, -1, 3, 1], [10, 0, 20, 10]))
     assert found[0, 0, 0].item() == pytest.approx(
         2.0 / 10 * 0.2 / s_ctr + 0.5 * 1.0 / s_ioi + 10 / s_ior - 0.25, rel=1e-6
@@ -116,7 +115,7 @@ def test_uncentered_rewards_by_hand():
 
 
 def test_centering_takes_the_same_from_every_step():
-    moments, weights = collected(STEPS), RewardWeights(1.0, 1.0, 1.0)
+    moments, weights = collected(STEPS), {"ctr": 1.0, "ioi": 1.0, "ior": 1.0}
     difference = (uncentered(STEPS, moments, weights, 10) - centered(STEPS, moments, weights, 10))[STEPS.real]
     torch.testing.assert_close(difference, difference[:1].expand(5))
     assert difference[0] > 1

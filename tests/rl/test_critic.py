@@ -1,7 +1,5 @@
 """The critic and its loss."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -24,7 +22,7 @@ def test_a_critic_is_made_for_its_estimator_alone_and_leaves_other_random_number
     torch.manual_seed(3)
     assert CriticLearner.of(FINETUNE, 16, 7, cpu) is None
     first, again, other = (
-        CriticLearner.of(replace(FINETUNE, estimator="a2c"), 16, seed, cpu).critic for seed in (7, 7, 8)
+        CriticLearner.of(FINETUNE.replace(estimator="a2c"), 16, seed, cpu).critic for seed in (7, 7, 8)
     )
     assert torch.equal(torch.rand(2), expected)
     states = torch.randn(5, 16)
@@ -42,7 +40,7 @@ def test_a_critic_learns_the_value_of_states():
     states = torch.randn(64, 4)
     to_go = states[:, 0] - 2 * states[:, 1]
     learner = CriticLearner.of(
-        replace(FINETUNE, estimator="a2c", learning_rate=1e-2), 4, 0, torch.device("cpu")
+        FINETUNE.replace(estimator="a2c", learning_rate=1e-2), 4, 0, torch.device("cpu")
     )
     losses = []
     for _ in range(100):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from prorl.config import Clip
+from prorl.config.finetune import Clip
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.kl import exact_kl

@@ -4,12 +4,11 @@ tokens.
 
 import copy
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
-from prorl.config import A2C, KL
+from prorl.config.finetune import A2C, KL
 from prorl.policy.catalogue import NO_TOKEN, Paths
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import collected
@@ -70,7 +69,7 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     to_go = reward_to_go(rewards, 1.0)
 
     def learner_with(**changes):
-        settings = replace(FINETUNE, kl=KL("exact", 0.0, None), **changes)
+        settings = FINETUNE.replace(kl=KL(estimator="exact", coefficient=0.0, target=None), **changes)
         return Learner.of(
             accelerator("float32"),
             random_policy(catalogue, seed=2),
@@ -107,8 +106,11 @@ def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
     """Unconstrained, empty paths dropped, the mean over an item's tokens, a sampled anchor: path by path and
     token by token.
     """
-    settings = replace(
-        FINETUNE, kl=KL("k3", 0.3, None), item_log_prob="mean", empty_paths="drop", n_rollouts=5
+    settings = FINETUNE.replace(
+        kl=KL(estimator="k3", coefficient=0.3, target=None),
+        item_log_prob="mean",
+        empty_paths="drop",
+        n_rollouts=5,
     )
     catalogue = random_catalogue(30, constrained=False, min_length=0, n_levels=2, codebook_size=6)
     policy, reference, simulator = (

@@ -11,7 +11,6 @@ import math
 import pytest
 import torch
 
-from prorl.config import RewardWeights
 from prorl.rl.advantages import ESTIMATORS, reward_to_go
 from prorl.rl.centering import centered, collected
 from tests.rl import toy
@@ -28,7 +27,7 @@ def centered_by_warmup(rewards, warmup_policy):
     """
     moments = collected(toy.step_rewards(rewards, toy.proportionate_rollouts(warmup_policy, 2048)))
     steps = toy.step_rewards(rewards, torch.arange(len(toy.PATHS)))
-    return centered(steps, moments, RewardWeights(ctr=0.0, ioi=1.0, ior=0.0), toy.MAX_LENGTH)[0]
+    return centered(steps, moments, {"ctr": 0.0, "ioi": 1.0, "ior": 0.0}, toy.MAX_LENGTH)[0]
 
 
 def positive_rewards(seed):

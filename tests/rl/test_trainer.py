@@ -3,13 +3,13 @@
 import copy
 import math
 from collections import defaultdict
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from prorl.config import KL, ConfigError, RewardWeights
+from prorl.config.finetune import KL
+from prorl.config.section import ConfigError
 from prorl.metrics.judging import simulated_metrics
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.rl import passes, trainer
@@ -40,7 +40,7 @@ from tests.tiny_models import FINETUNE, Killed, killed_at
     ],
 )
 def test_steps_and_warm_up(settings, expected):
-    assert n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7) == expected
+    assert n_steps_and_centering(FINETUNE.replace(**settings), steps_per_epoch=7) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_steps_and_warm_up(settings, expected):
 )
 def test_steps_that_contradict_each_other_are_an_error(settings, message):
     with pytest.raises(ConfigError, match=message):
-        n_steps_and_centering(replace(FINETUNE, **settings), steps_per_epoch=7)
+        n_steps_and_centering(FINETUNE.replace(**settings), steps_per_epoch=7)
 
 
 def test_fewer_prompts_in_a_step_than_processes_are_an_error(tmp_path, monkeypatch):
@@ -77,15 +77,22 @@ def test_fewer_prompts_in_a_step_than_processes_are_an_error(tmp_path, monkeypat
 @pytest.mark.parametrize(
     "variant",
     [
-        {"kl": KL("exact", 0.3, None)},
-        {"kl": KL("k3", 0.3, None), "item_log_prob": "mean", "entropy_bonus": 0.2, "estimator": "grpo"},
-        {"kl": KL("k2", 0.3, None), "estimator": "reinforce"},
+        {"kl": KL(estimator="exact", coefficient=0.3, target=None)},
+        {
+            "kl": KL(estimator="k3", coefficient=0.3, target=None),
+            "item_log_prob": "mean",
+            "entropy_bonus": 0.2,
+            "estimator": "grpo",
+        },
+        {"kl": KL(estimator="k2", coefficient=0.3, target=None), "estimator": "reinforce"},
     ],
     ids=["default", "mean", "reinforce"],
 )
 def test_a_step_is_the_loss_of_its_parts(variant):
     """Everything computed again in one pass, token by token."""
-    settings = replace(FINETUNE, gamma=0.9, n_rollouts=5, weights=RewardWeights(0.7, 1.3, 0.4), **variant)
+    settings = FINETUNE.replace(
+        gamma=0.9, n_rollouts=5, weights={"ctr": 0.7, "ioi": 1.3, "ior": 0.4}, **variant
+    )
     learner, prompts = a_learner(settings), some_prompts()
     policy, catalogue = copy.deepcopy(learner.policy), learner.catalogue
     values = take_step(learner, prompts, centering=True, seed=1)
@@ -186,8 +193,8 @@ def test_moments_are_collected_while_centering_and_frozen_behind_it():
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_fine_tuning_raises_the_reward(tmp_path, precision):
-    settings = replace(
-        FINETUNE, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2, precision=precision
+    settings = FINETUNE.replace(
+        steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2, precision=precision
     )
     policy, result, rows = run(tmp_path, settings, LikesEvenItems())
     assert [row["step"] for row in rows] == list(range(21))
@@ -212,9 +219,11 @@ def test_fine_tuning_raises_the_reward(tmp_path, precision):
 
 
 def test_a_strong_anchor_holds_the_policy(tmp_path):
-    settings = replace(FINETUNE, steps=10, learning_rate=1e-2)
+    settings = FINETUNE.replace(steps=10, learning_rate=1e-2)
     free, held = (
-        run(tmp_path / str(c), replace(settings, kl=KL("exact", c, None)))[2][-1]["values"]["train/kl"]
+        run(tmp_path / str(c), settings.replace(kl=KL(estimator="exact", coefficient=c, target=None)))[2][-1][
+            "values"
+        ]["train/kl"]
         for c in (0.0, 10.0)
     )
     assert held < 0.3 * free
@@ -223,7 +232,7 @@ def test_a_strong_anchor_holds_the_policy(tmp_path):
 STATEFUL = {  # every setting that carries something from step to step
     "estimator": "a2c",
     "centering": "running",
-    "kl": KL("exact", 0.1, 0.01),
+    "kl": KL(estimator="exact", coefficient=0.1, target=0.01),
     "reference_reset": {"every": 4},
     "updates_per_rollout": 2,
     "learning_rate": 1e-2,
@@ -240,7 +249,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
     """Killed before its first checkpoint, and between two; the moments are collected over the first steps
     alone.
     """
-    settings = replace(FINETUNE, steps=20, centering_steps=2, **variant)
+    settings = FINETUNE.replace(steps=20, centering_steps=2, **variant)
     unbroken, result, rows = run(tmp_path / "unbroken", settings)
     log = Curves.log
     monkeypatch.setattr(Curves, "log", killed_at(killed, log))
@@ -260,7 +269,7 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
 
 
 def test_the_checkpoint_may_be_chosen_by_a_weighted_sum_of_metrics(tmp_path):
-    settings = replace(FINETUNE, steps=15, learning_rate=5e-3, select_on={"length": -1.0, "ctr": 0.5})
+    settings = FINETUNE.replace(steps=15, learning_rate=5e-3, select_on={"length": -1.0, "ctr": 0.5})
     _, result, rows = run(tmp_path, settings)
     scores = {
         row["step"]: -row["values"]["validation/length"] + 0.5 * row["values"]["validation/ctr"]
@@ -278,7 +287,7 @@ def test_the_learning_rate_warms_up_and_stays(tmp_path, monkeypatch):
         return take_step(learner, *args, **options)
 
     monkeypatch.setattr(trainer, "take_step", remember)
-    run(tmp_path, replace(FINETUNE, steps=10, warmup_share=0.4, learning_rate=1e-3))
+    run(tmp_path, FINETUNE.replace(steps=10, warmup_share=0.4, learning_rate=1e-3))
     assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4] + [1e-3] * 7)
 
 
@@ -290,5 +299,5 @@ def test_rewards_are_collected_in_the_first_steps_alone(tmp_path, monkeypatch):
         return take_step(*args, centering=centering, **options)
 
     monkeypatch.setattr(trainer, "take_step", remember)
-    run(tmp_path, replace(FINETUNE, steps=20, centering_steps=2))
+    run(tmp_path, FINETUNE.replace(steps=20, centering_steps=2))
     assert collecting == [True] * 2 + [False] * 18

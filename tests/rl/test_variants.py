@@ -1,12 +1,10 @@
 """Variants of the trainer by its settings, and what ends a training."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from safetensors import safe_open
 
-from prorl.config import A2C, KL, StopOnErrors
+from prorl.config.finetune import A2C, KL, StopOnErrors
 from prorl.rl import trainer
 from prorl.rl.step import take_step, takes_part
 from prorl.rl.trainer import count_errors, is_reset_due
@@ -18,8 +16,8 @@ from tests.tiny_models import FINETUNE, random_catalogue
 
 @pytest.mark.parametrize("estimator", ["reinforce", "reward_to_go", "grpo", "a2c"])
 def test_every_estimator_raises_the_reward(tmp_path, estimator):
-    settings = replace(
-        FINETUNE, estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2
+    settings = FINETUNE.replace(
+        estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2
     )
     _, result, rows = run(tmp_path, settings, LikesEvenItems())
     assert result["validation"]["ioi"] > result["validation_initial"]["ioi"] + 0.5
@@ -31,7 +29,7 @@ def weights(module):
 
 
 def test_in_its_warm_up_the_critic_alone_learns():
-    learner = a_learner(replace(FINETUNE, estimator="a2c"))
+    learner = a_learner(FINETUNE.replace(estimator="a2c"))
     policy, critic = weights(learner.policy), weights(learner.critic.critic)
     alone = take_step(learner, some_prompts(), centering=True, seed=1, critic_alone=True)
     assert alone["train/gradient_norm"] == alone["train/gradient_variance"] == 0
@@ -54,7 +52,7 @@ def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "take_step", remember)
     run(
         tmp_path,
-        replace(FINETUNE, steps=5, estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)),
+        FINETUNE.replace(steps=5, estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)),
     )
     assert alone == [True] * 3 + [False] * 2
 
@@ -62,7 +60,7 @@ def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):
 def test_further_updates_on_the_same_rollouts_are_clipped_where_they_go_far():
     def values(**changes):
         return take_step(
-            a_learner(replace(FINETUNE, embedding_learning_rate=1e-9, **changes)),
+            a_learner(FINETUNE.replace(embedding_learning_rate=1e-9, **changes)),
             some_prompts(),
             centering=True,
             seed=1,
@@ -85,7 +83,7 @@ def test_running_moments_are_never_frozen(tmp_path, monkeypatch):
         return row
 
     monkeypatch.setattr(trainer, "take_step", remember)
-    run(tmp_path, replace(FINETUNE, centering="running"))
+    run(tmp_path, FINETUNE.replace(centering="running"))
     assert counts == sorted(set(counts))
     assert len(counts) == 10
 
@@ -93,7 +91,7 @@ def test_running_moments_are_never_frozen(tmp_path, monkeypatch):
 @pytest.mark.parametrize("centering", [{"centering": "none"}, {"centering": "fixed_offset", "offset": 5.0}])
 def test_without_centering_a_step_more_is_worth_more_unless_an_offset_takes_it(centering):
     """Under reward-to-go the mean advantage is that of the rewards themselves."""
-    learner = a_learner(replace(FINETUNE, estimator="reward_to_go", **centering))
+    learner = a_learner(FINETUNE.replace(estimator="reward_to_go", **centering))
     learner.simulator = LikesEvenItems()
     values = take_step(learner, some_prompts(), centering=True, seed=1)
     # The loss is -A log pi: with all advantages positive it is positive, with all negative it is negative.
@@ -104,14 +102,14 @@ def test_who_takes_part():
     length = torch.tensor([[2, 0, 1], [1, 1, 0]])
     returns = torch.tensor([[1.0, 0.0, 1.0], [2.0, 3.0, 0.0]])
     assert takes_part(length, returns, FINETUNE).all()
-    drop = replace(FINETUNE, empty_paths="drop")
+    drop = FINETUNE.replace(empty_paths="drop")
     assert takes_part(length, returns, drop).tolist() == [[True, False, True], [True, True, False]]
     # Of the first prompt's, those that are not empty have the same return.
-    assert takes_part(length, returns, replace(drop, skip_alike=True)).tolist() == [
+    assert takes_part(length, returns, drop.replace(skip_alike=True)).tolist() == [
         [False] * 3,
         [True, True, False],
     ]
-    assert takes_part(length, returns, replace(FINETUNE, skip_alike=True)).all()
+    assert takes_part(length, returns, FINETUNE.replace(skip_alike=True)).all()
 
 
 def test_resets_of_the_reference():
@@ -121,7 +119,7 @@ def test_resets_of_the_reference():
 
 
 def test_after_a_reset_the_policy_is_held_to_what_it_then_was(tmp_path):
-    settings = replace(FINETUNE, learning_rate=1e-2, reference_reset={"every": 4})
+    settings = FINETUNE.replace(learning_rate=1e-2, reference_reset={"every": 4})
     rows = run(tmp_path, settings)[2]
     kl = [row["values"]["train/kl"] for row in rows[1:]]
     assert [round(kl[step - 1], 5) == 0 for step in range(1, 11)] == [
@@ -130,7 +128,10 @@ def test_after_a_reset_the_policy_is_held_to_what_it_then_was(tmp_path):
 
 
 def test_the_kl_coefficient_follows_its_target(tmp_path):
-    rows = run(tmp_path, replace(FINETUNE, learning_rate=1e-2, kl=KL("exact", 0.1, 0.001)))[2]
+    rows = run(
+        tmp_path,
+        FINETUNE.replace(learning_rate=1e-2, kl=KL(estimator="exact", coefficient=0.1, target=0.001)),
+    )[2]
     coefficients = [row["values"]["train/kl_coefficient"] for row in rows[1:]]
     assert coefficients[:2] == pytest.approx([0.1, 0.098])  # no KL yet
     assert coefficients[-1] / coefficients[-2] == pytest.approx(1.02)
@@ -138,21 +139,28 @@ def test_the_kl_coefficient_follows_its_target(tmp_path):
 
 def test_the_kl_coefficient_waits_while_the_critic_learns_alone(tmp_path):
     critic = A2C(hidden_size=8, warmup_steps=3, coefficient=0.25)
-    rows = run(tmp_path, replace(FINETUNE, steps=5, estimator="a2c", a2c=critic, kl=KL("exact", 0.1, 0.001)))[
-        2
-    ]
+    rows = run(
+        tmp_path,
+        FINETUNE.replace(
+            steps=5, estimator="a2c", a2c=critic, kl=KL(estimator="exact", coefficient=0.1, target=0.001)
+        ),
+    )[2]
     assert [row["values"]["train/kl_coefficient"] for row in rows[1:]] == pytest.approx([0.1] * 4 + [0.098])
 
 
 def test_too_many_errors_on_end_stop_a_training():
-    settings = replace(FINETUNE, stop_on_errors=StopOnErrors(min_valid_share=0.5, patience=2))
+    settings = FINETUNE.replace(stop_on_errors=StopOnErrors(min_valid_share=0.5, patience=2))
     state = {"invalid_steps": 0, "stopped": "steps"}
     for error, expected in ((0.6, "steps"), (0.5, "steps"), (0.6, "steps"), (0.7, "errors")):
         count_errors(state, error, settings)
         assert state["stopped"] == expected
 
 
-RELEASED = {"item_log_prob": "mean", "kl": KL("k1", 0.01, None), "empty_paths": "drop"}
+RELEASED = {
+    "item_log_prob": "mean",
+    "kl": KL(estimator="k1", coefficient=0.01, target=None),
+    "empty_paths": "drop",
+}
 
 
 def anything_goes():
@@ -162,8 +170,7 @@ def anything_goes():
 
 @pytest.mark.parametrize("estimator", ["position_specific", "a2c"])
 def test_under_unconstrained_decoding_non_items_are_unlearnt(tmp_path, estimator):
-    settings = replace(
-        FINETUNE,
+    settings = FINETUNE.replace(
         **RELEASED,
         estimator=estimator,
         steps=30,
@@ -179,8 +186,8 @@ def test_under_unconstrained_decoding_non_items_are_unlearnt(tmp_path, estimator
 
 
 def test_a_training_that_writes_too_few_items_stops_and_stays_stopped(tmp_path):
-    settings = replace(
-        FINETUNE, **RELEASED, stop_on_errors=StopOnErrors(min_valid_share=1.0, patience=3), learning_rate=1e-6
+    settings = FINETUNE.replace(
+        **RELEASED, stop_on_errors=StopOnErrors(min_valid_share=1.0, patience=3), learning_rate=1e-6
     )
     _, result, rows = run(tmp_path, settings, LikesEvenItems(), anything_goes())
     assert (result["stopped"], result["steps"]) == ("errors", 3)
@@ -212,7 +219,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_spoilt(tmp_pa
     ):
         run(tmp_path, simulator=Fails())
     with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as stored:
-        assert all(stored.get_tensor(name).isfinite().all() for name in stored.keys())
+        assert all(stored.get_tensor(name).isfinite().all() for name in stored.keys())  # noqa: SIM118
 
 
 class Indifferent(LikesEvenItems):
@@ -229,4 +236,4 @@ def test_a_step_without_any_path_ends_the_run(tmp_path):
     with pytest.raises(
         TrainingError, match=r"no path takes part: .*, at step 1; last good checkpoint: none yet"
     ):
-        run(tmp_path, replace(FINETUNE, skip_alike=True), Indifferent())
+        run(tmp_path, FINETUNE.replace(skip_alike=True), Indifferent())

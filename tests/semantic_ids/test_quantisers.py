@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from prorl.config import RQVAE, Embed, EmbeddingImport, Quantize
+from prorl.config.embed import Embed, EmbeddingImport
+from prorl.config.quantize import RQVAE, Quantize
 from prorl.runtime import TrainingError
 from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes
@@ -47,7 +47,7 @@ def vectors():
 
 
 def test_an_rq_vae_whose_loss_is_not_finite_is_refused(vectors):
-    settings = replace(SETTINGS, method="rq_vae", rq_vae=replace(SETTINGS.rq_vae, learning_rate=1e30))
+    settings = SETTINGS.replace(method="rq_vae", rq_vae=SETTINGS.rq_vae.replace(learning_rate=1e30))
     with pytest.raises(
         TrainingError,
         match=r"the RQ-VAE's loss is (nan|inf), at step \d+; quantize.rq_vae.learning_rate is 1e\+30",
@@ -58,7 +58,7 @@ def test_an_rq_vae_whose_loss_is_not_finite_is_refused(vectors):
 @pytest.mark.parametrize("method", QUANTISERS)
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_quantiser_repeats_itself_and_reconstructs(vectors, method, balanced):
-    settings = replace(SETTINGS, method=method, balanced=balanced)
+    settings = SETTINGS.replace(method=method, balanced=balanced)
     one, other = (QUANTISERS[method](vectors, settings, 7) for _ in range(2))
     np.testing.assert_array_equal(one.codes, other.codes)
     assert set(one.tensors) == set(other.tensors) >= {"codebook_0", "codebook_1", "codebook_2"}
@@ -76,7 +76,7 @@ def test_a_quantiser_repeats_itself_and_reconstructs(vectors, method, balanced):
 def test_balanced_codes_collide_less(vectors, method):
     by_nearness, balanced = (
         code_statistics(
-            QUANTISERS[method](vectors, replace(SETTINGS, method=method, balanced=balanced), 7).codes
+            QUANTISERS[method](vectors, SETTINGS.replace(method=method, balanced=balanced), 7).codes
         )
         for balanced in (False, True)
     )
@@ -119,7 +119,7 @@ def test_the_same_bits_whatever_the_number_of_threads(vectors, tmp_path):
 @pytest.mark.parametrize("method", QUANTISERS)
 def test_fewer_distinct_vectors_than_codes(method):
     vectors = np.repeat(clustered(5, 5, 6), 3, axis=0)
-    settings = replace(SETTINGS, method=method)
+    settings = SETTINGS.replace(method=method)
     codes, quantised = semantic_ids(vectors, [str(i) for i in range(15)], settings, 7)
     np.testing.assert_array_equal(codes[:, 3], [1, 2, 3] * 5)
     assert len(np.unique(quantised.codes, axis=0)) == 5
@@ -130,12 +130,12 @@ def test_fewer_distinct_vectors_than_codes(method):
 def test_equal_vectors_without_a_final_code_are_told_apart_or_refused():
     vectors = np.repeat(clustered(20, 5, 6), 2, axis=0)
     raw_ids = [f"item-{i}" for i in range(40)]
-    settings = replace(SETTINGS, expand_final=False)
+    settings = SETTINGS.replace(expand_final=False)
     with pytest.raises(
         DataError, match=r"items 'item-0' and 'item-1' have the same codes \[.*\]; set quantize.expand_final"
     ):
         semantic_ids(vectors, raw_ids, settings, 7)
-    codes, _ = semantic_ids(vectors, raw_ids, replace(settings, balanced=True, n_codebooks=2), 7)
+    codes, _ = semantic_ids(vectors, raw_ids, settings.replace(balanced=True, n_codebooks=2), 7)
     assert len(np.unique(codes, axis=0)) == 40
 
 
@@ -147,7 +147,7 @@ def test_as_many_vectors_as_items(vectors):
 def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
     (tmp_path / "codes.json").write_text(json.dumps({"b": [0, 1, 2, 1], "a": [0, 1, 2, 2], "dropped": [1]}))
     codes, quantised = semantic_ids(
-        vectors[:2], ["a", "b"], replace(SETTINGS, import_=str(tmp_path / "codes.json")), 7
+        vectors[:2], ["a", "b"], SETTINGS.replace(import_=str(tmp_path / "codes.json")), 7
     )
     assert codes.tolist() == [[0, 1, 2, 2], [0, 1, 2, 1]]
     assert quantised is None
@@ -158,10 +158,10 @@ def test_provenance_names_models_and_imported_files():
     embed = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
     assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
     assert (
-        provenance(replace(embed, import_=vectors), SETTINGS)["embedding_model"]
+        provenance(embed.replace(import_=vectors), SETTINGS)["embedding_model"]
         == "imported from elsewhere.npy"
     )
-    assert provenance(embed, replace(SETTINGS, import_="made/codes.json")) == {
+    assert provenance(embed, SETTINGS.replace(import_="made/codes.json")) == {
         "embedding_model": "unknown, semantic IDs imported from codes.json",
         "quantiser": "imported from codes.json",
     }

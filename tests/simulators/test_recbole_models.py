@@ -13,7 +13,6 @@ READ_ANOMALY_DETECTION = "import torch; print(torch.is_anomaly_enabled())"
 
 
 def test_anomaly_detection_stays_off_after_the_import():
-    import prorl.simulators.recbole_models
 
     assert not torch.is_anomaly_enabled()
 

@@ -1,7 +1,5 @@
 """Simulators learn, stop, and continue where they were interrupted."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -40,7 +38,7 @@ def train(name, folder, settings=SIMULATOR, seed=7):
 
 @pytest.mark.parametrize("name", SIMULATORS)
 def test_training_learns_what_follows_what(name, tmp_path):
-    simulator, result, curves = train(name, tmp_path, replace(SIMULATOR, epochs=30, patience=30))
+    simulator, result, curves = train(name, tmp_path, SIMULATOR.replace(epochs=30, patience=30))
     losses = [row["values"]["train/loss"] for row in curves]
     assert losses[-1] < 0.5 * losses[0]
     assert result["epochs"] == 30
@@ -49,7 +47,7 @@ def test_training_learns_what_follows_what(name, tmp_path):
 
 def test_the_first_epochs_loss_is_that_of_chance(tmp_path):
     """Cross-entropy per position over the items, padding not among them."""
-    _, _, curves = train("SASRec", tmp_path, replace(SIMULATOR, epochs=1, learning_rate=1e-9))
+    _, _, curves = train("SASRec", tmp_path, SIMULATOR.replace(epochs=1, learning_rate=1e-9))
     assert curves[0]["values"]["train/loss"] == pytest.approx(
         torch.tensor(float(N_ITEMS)).log().item(), abs=0.05
     )
@@ -80,7 +78,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     with pytest.raises(
         TrainingError, match=r"the loss is (nan|inf), at epoch 1; last good checkpoint: none yet"
     ):
-        train("GRU4Rec", tmp_path, replace(SIMULATOR, learning_rate=1e38, batch_size=2))
+        train("GRU4Rec", tmp_path, SIMULATOR.replace(learning_rate=1e38, batch_size=2))
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -120,7 +118,7 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best_ep
 
     monkeypatch.setattr(training, "ranking_metrics", metrics)
     monkeypatch.setattr(training, "_train_epoch", remember)
-    simulator, result, _ = train("GRU4Rec", tmp_path, replace(SIMULATOR, epochs=20, patience=3))
+    simulator, result, _ = train("GRU4Rec", tmp_path, SIMULATOR.replace(epochs=20, patience=3))
     assert result == {"best_epoch": 2, "epochs": 5}
     for key, value in weights[1].items():
         assert torch.equal(value, simulator.model.state_dict()[key]), key

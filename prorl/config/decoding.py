@@ -1,0 +1,34 @@
+"""Section `decoding`: what a path may hold, in search, rollouts, loss and evaluation alike."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from prorl.config.section import Refused, Section
+
+
+class Decoding(Section):
+    """The rules that every path keeps."""
+
+    section: ClassVar[str] = "decoding"
+    per_data_set: ClassVar[bool] = False
+
+    constrained: bool = Field(
+        description="Whether paths are made of items alone; false: any token may follow any, as published, with "
+        "`forbid: []`, `min_length: 0`, and `finetune.empty_paths` act or drop"
+    )
+    forbid: list[Literal["repeats", "history", "target"]] = Field(
+        description="What no path may hold; [] is the published protocol"
+    )
+    min_length: int = Field(ge=0, le=10, description="Items of the shortest path; 0 allows the empty path")
+    max_length: int = Field(ge=1, le=30, description="Items of the longest path")
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> Self:
+        if self.min_length > self.max_length:
+            raise Refused("min_length", self.min_length, f"at most decoding.max_length, {self.max_length}")
+        if not self.constrained and (self.forbid or self.min_length):
+            key, allowed = ("forbid", "[]") if self.forbid else ("min_length", "0")
+            reason = "since any token may follow any"
+            raise Refused(key, getattr(self, key), f"{allowed} with `constrained: false`, {reason}")
+        return self

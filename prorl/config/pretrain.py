@@ -1,0 +1,43 @@
+"""Section `pretrain`: supervised pre-training on mined paths and on paths found by search."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from prorl.config.section import Precision, Section, Settings
+
+
+class SearchWeights(Settings):
+    """What an item's acceptance, and an attribute shared with the item before, weigh beside its gain in interest."""
+
+    ctr: float = Field(ge=0, description="Weight of the logarithm of an item's acceptance")
+    coherence: float = Field(
+        ge=0, description="What an item loses that shares no attribute with the one before"
+    )
+
+
+class Pretrain(Section):
+    """Supervised pre-training on mined paths and on paths found by search."""
+
+    section: ClassVar[str] = "pretrain"
+
+    simulator: str = Field(description="The simulator that is searched for paths; one for all data sets")
+    search_paths: int = Field(
+        ge=0, description="Demonstrations found by search on the simulator; 0 is the paper's recipe"
+    )
+    search_share: float = Field(ge=0, le=1, description="Their share of each batch")
+    search_candidates: int = Field(ge=1, description="Items that the search weighs at each step")
+    search_weights: SearchWeights = Field(
+        description="What counts in the search beside an item's gain in interest, which weighs 1"
+    )
+    max_steps: int = Field(ge=1, description="Steps of the cosine schedule, at most as many are taken")
+    evaluate_every: int = Field(ge=1, description="Steps between two validations")
+    patience: int = Field(ge=1, description="Validations without an improvement before training stops")
+    min_improvement: float = Field(ge=0, description="Validation loss that an improvement gains at least")
+    batch_size: int = Field(ge=1, description="Paths a step")
+    learning_rate: float = Field(gt=0, description="Learning rate of all but the token embeddings")
+    embedding_learning_rate: float = Field(gt=0, description="Learning rate of the token embeddings")
+    warmup_steps: int = Field(ge=0, description="Steps in which the learning rates rise")
+    weight_decay: float = Field(ge=0, description="Weight decay of the matrices")
+    gradient_clip: float = Field(gt=0, description="Largest norm of a gradient")
+    precision: Precision = Field(description="Precision of the training")

@@ -1,0 +1,25 @@
+"""All sections of params.yaml, in its order."""
+
+from prorl.config.decoding import Decoding
+from prorl.config.embed import Embed
+from prorl.config.evaluate import Evaluate
+from prorl.config.fetch import Fetch
+from prorl.config.finetune import Finetune
+from prorl.config.logging import Logging
+from prorl.config.mine import Mine
+from prorl.config.policy import Policy
+from prorl.config.prepare import Prepare
+from prorl.config.pretrain import Pretrain
+from prorl.config.quantize import Quantize
+from prorl.config.reduce import Reduce
+from prorl.config.report import Report
+from prorl.config.section import Section
+from prorl.config.simulator import Simulator
+
+SECTIONS: dict[str, type[Section]] = {
+    kind.section: kind
+    for kind in (
+        *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
+        *(Simulator, Policy, Pretrain, Finetune, Evaluate, Report),
+    )
+}

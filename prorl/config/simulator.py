@@ -1,0 +1,53 @@
+"""Section `simulator`: training of the sequential recommenders that stand in for users."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from prorl.config.section import Refused, Section, Settings
+
+
+class SASRecSizes(Settings):
+    """Sizes of RecBole's SASRec, under RecBole's names."""
+
+    n_layers: int = Field(ge=1, description="Transformer layers")
+    n_heads: int = Field(ge=1, description="Attention heads; they divide hidden_size")
+    hidden_size: int = Field(ge=1, description="Width of the model, and of the item vectors")
+    inner_size: int = Field(ge=1, description="Width of the feed-forward layers")
+    hidden_dropout_prob: float = Field(ge=0, lt=1, description="Dropout of hidden states")
+    attn_dropout_prob: float = Field(ge=0, lt=1, description="Dropout of attention weights")
+    hidden_act: Literal["gelu", "relu", "swish", "tanh", "sigmoid"] = Field(description="Activation")
+    layer_norm_eps: float = Field(gt=0, description="Epsilon of the layer norms")
+    initializer_range: float = Field(gt=0, description="Standard deviation of the initial weights")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.hidden_size % self.n_heads:
+            raise Refused("hidden_size", self.hidden_size, f"a multiple of n_heads, {self.n_heads}")
+        return self
+
+
+class GRU4RecSizes(Settings):
+    """Sizes of RecBole's GRU4Rec, under RecBole's names."""
+
+    embedding_size: int = Field(ge=1, description="Width of the item vectors")
+    hidden_size: int = Field(ge=1, description="Width of the recurrent state")
+    num_layers: int = Field(ge=1, description="Recurrent layers")
+    dropout_prob: float = Field(ge=0, lt=1, description="Dropout of item vectors")
+
+
+class Simulator(Section):
+    """Training of the sequential recommenders that stand in for users."""
+
+    section: ClassVar[str] = "simulator"
+
+    max_length: int = Field(
+        ge=2, description="Items that a simulator reads at most, history and path together"
+    )
+    epochs: int = Field(ge=1, description="Passes over the training users at most")
+    patience: int = Field(ge=1, description="Epochs without a better validation MRR@10 before training stops")
+    batch_size: int = Field(ge=1, description="Windows a step")
+    learning_rate: float = Field(gt=0, description="Learning rate")
+    weight_decay: float = Field(ge=0, description="Weight decay")
+    SASRec: SASRecSizes = Field(description="Sizes of SASRec")
+    GRU4Rec: GRU4RecSizes = Field(description="Sizes of GRU4Rec")
