@@ -15,6 +15,7 @@ from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
+from prorl.prompts import Demonstrations, Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import SIMULATORS
@@ -154,6 +155,18 @@ def random_prompts(
     generator = torch.Generator().manual_seed(seed)
     items = torch.randint(1, n_items + 1, (n_prompts, history_length + 1), generator=generator)
     return items[:, :-1], items[:, -1]
+
+
+def prompts_of(history: torch.Tensor, target: torch.Tensor) -> Prompts:
+    """Prompts with histories [b, h] and targets [b], numbered from 0, each of a user of its own."""
+    number = torch.arange(len(target))
+    return Prompts(number, number + 1, history, target)
+
+
+def demonstrations_of(history: torch.Tensor, target: torch.Tensor, path: torch.Tensor) -> Demonstrations:
+    """Such prompts with their paths [b, t]."""
+    prompts = prompts_of(history, target)
+    return Demonstrations(prompts.number, prompts.user, history, target, path)
 
 
 def random_paths(

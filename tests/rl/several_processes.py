@@ -18,8 +18,8 @@ from prorl.config.finetune import KL
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
-from prorl.policy.demonstrations import mined
 from prorl.policy.pretraining import pretrain
+from prorl.prompts import mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.training import train_simulator
