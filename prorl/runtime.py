@@ -22,7 +22,7 @@ from prorl.tables import DataError
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on."""
+    """A training that ends before its time: a value is not finite, or nothing is left to learn from."""
 
 
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:

@@ -1,5 +1,15 @@
-"""What every training loop shares: device and precision, optimiser, checkpoints an interrupted run continues
-from, and curves.
+"""Keeps a training going: device and precision, optimiser, checkpoints that an interrupted run continues from,
+best weights so far, and curves.
+
+A stage makes a `Session`; a trainer begins it, and reads as its algorithm:
+
+    training = session.begin(run, model, Modules({"model": model, "optimizer": optimizer}))
+    for step in training.steps(n_steps):
+        ..
+        training.keep_best(step, score)
+        training.log(step, {"train/loss": loss})
+        training.save()
+    training.finish()
 
 Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a
 continued run draws what an unbroken one would have drawn.
@@ -7,23 +17,25 @@ continued run draws what an unbroken one would have drawn.
 
 import hashlib
 import json
+import math
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from accelerate import Accelerator, PartialState
-from dvclive import Live
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 import prorl
 from prorl.config.logging import Logging
+from prorl.curves import Curves
 from prorl.files import atomic_file, sha256_of
-from prorl.runtime import TrainingError
+from prorl.layout import Layout
+from prorl.runtime import TrainingError, progress
 
 CHECKPOINTS = Path(".checkpoints")
 TENSORBOARD = Path(".tensorboard")
@@ -114,12 +126,6 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def cannot_go_on(cause: object, at: str, checkpoint: Checkpoint) -> TrainingError:
-    """The error that ends a training: its cause, the step or epoch, and where its last good state lies."""
-    good = checkpoint.path if checkpoint.path.exists() else "none yet"
-    return TrainingError(f"{cause}, at {at}; last good checkpoint: {good}")
-
-
 def _files(inputs: Iterable[Path]) -> list[Path]:
     found = []
     for path in map(Path, inputs):
@@ -154,61 +160,160 @@ def unpack(name: str, module: nn.Module | torch.optim.Optimizer, tensors: dict[s
     module.load_state_dict({"state": state, "param_groups": module.state_dict()["param_groups"]})
 
 
-def tensorboard_folder(logging: Logging, stage: str) -> Path | None:
-    """Where `stage` writes its TensorBoard event files; None where it writes none."""
-    return TENSORBOARD / stage if logging.tensorboard else None
+class Resumable(Protocol):
+    """What changes in a training besides its counts: weights, and the state of optimisers."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it, by name; no name starts with `best/`."""
+        ...
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `tensors` gave. There may be others beside them."""
+        ...
 
 
-class Curves:
-    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again; and as
-    TensorBoard event files.
+@dataclass(frozen=True)
+class Modules:
+    """Modules and optimisers by name, as `Resumable`."""
 
-    DVC clears a stage's outputs before it runs, so a continued run must rewrite the rows of its first part.
+    by_name: dict[str, nn.Module | torch.optim.Optimizer]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """See `Resumable.tensors`."""
+        return {key: value for name, part in self.by_name.items() for key, value in pack(name, part).items()}
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """See `Resumable.restore`."""
+        for name, part in self.by_name.items():
+            unpack(name, part, tensors)
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where the training `name` keeps its state and writes its curves, and how often it shows its progress."""
+
+    name: str
+    checkpoint: Checkpoint
+    curves: Path
+    every_seconds: float
+    tensorboard: Path | None = None
+
+    @classmethod
+    def of(
+        cls, layout: Layout, name: str, inputs: Iterable[Path], settings: Iterable, logging: Logging
+    ) -> Self:
+        """The session of the stage `pretrain`, `finetune` or `simulator/<simulator>` of one data set.
+
+        A checkpoint is found again where `inputs` (files and folders) and `settings` are the same.
+        """
+        stage, *rest = name.split("/")
+        label = "-".join([layout.dataset, *rest])
+        checkpoint = Checkpoint(f"{stage}-{label}", inputs, *settings)
+        events = TENSORBOARD / f"{stage}@{label}" if logging.tensorboard else None
+        return cls(name, checkpoint, layout.curves(name), logging.every_seconds, events)
+
+    def begin(
+        self, run: Accelerator, model: nn.Module, resumable: Resumable, *, unit: str = "step", **counts: Any
+    ) -> "Training":
+        """The training of `model` on `run`, at its start or where its checkpoint says; `resumable` is then
+        restored.
+
+        `unit`: what is counted, step or epoch. `counts`: what the trainer counts itself, anything JSON holds.
+        """
+        return Training(self, run, model, resumable, unit, counts)
+
+
+class Training:
+    """A training under way: `step` is its last step, `best_step` and `best_score` are those of the best
+    weights so far, `stopped` says why it ends early, `counts` holds what the trainer counts itself.
     """
 
     def __init__(
         self,
-        folder: Path,
-        rows: list[dict] | None = None,
-        *,
-        enabled: bool = True,
-        tensorboard: Path | None = None,
+        session: Session,
+        run: Accelerator,
+        model: nn.Module,
+        resumable: Resumable,
+        unit: str,
+        counts: dict[str, Any],
     ):
-        self.rows: list[dict] = []
-        self._live = (
-            Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        self.session, self.unit, self.counts = session, unit, counts
+        self.step, self.best_step, self.best_score = 0, 0, -math.inf
+        self.stopped: str | None = None
+        self._run, self._model, self._resumable = run, model, resumable
+        self._best = pack("best", model)
+        rows = []
+        if (stored := session.checkpoint.load()) is not None:
+            tensors, state = stored
+            resumable.restore(tensors)
+            self._best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
+            self.step, self.best_step, self.best_score = (
+                state[name] for name in ("step", "best_step", "best_score")
+            )
+            self.stopped, self.counts, rows = state["stopped"], state["counts"], state["rows"]
+        self._curves = Curves(
+            session.curves, rows, enabled=run.is_main_process, tensorboard=session.tensorboard
         )
-        self._events = _event_writer(tensorboard) if enabled and tensorboard is not None else None
-        for row in rows or []:
-            self.log(**row)
 
-    def log(self, step: int, values: dict[str, float], untracked: dict[str, float] | None = None) -> None:
-        """Add one row at `step`.
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been logged yet."""
+        return not self._curves.rows
 
-        What depends on the machine, such as speed, is `untracked`: TensorBoard alone shows it.
-        """
-        self.rows.append({"step": step, "values": values})
-        if self._live is not None:
-            self._live.step = step
-            for name, value in values.items():
-                self._live.log_metric(name, value)
-        if self._events is not None:
-            for name, value in {**values, **(untracked or {})}.items():
-                self._events.add_scalar(name, value, step)
+    def steps(self, n_steps: int) -> Iterator[int]:
+        """The steps that are left of 1..n_steps, with a progress bar; none once `stopped` is set."""
+        self._bar = progress(
+            range(self.step + 1, n_steps + 1),
+            description=self.session.name.replace("/", " "),
+            unit=self.unit,
+            every_seconds=self.session.every_seconds,
+            total=n_steps,
+            initial=self.step,
+        )
+        for step in self._bar:
+            if self.stopped is not None:
+                break
+            yield step
 
-    def close(self) -> None:
-        """Write the summary."""
-        if self._live is not None:
-            self._live.end()
-        if self._events is not None:
-            self._events.close()
+    def keep_best(self, step: int, score: float, by: float = 0.0) -> bool:
+        """Keep the weights of `step` if their `score` is more than `by` above the best so far; gives whether."""
+        if not score > self.best_score + by:
+            return False
+        self.best_step, self.best_score = step, score
+        self._best = pack("best", self._model)
+        return True
 
+    def log(
+        self,
+        step: int,
+        values: dict[str, float],
+        *,
+        shown: str = "",
+        untracked: dict[str, float] | None = None,
+    ) -> None:
+        """Add the row of `step` to the curves, and show `shown` beside the progress bar."""
+        self.step = step
+        self._curves.log(step, values, untracked)
+        if shown:
+            self._bar.set_postfix_str(shown, refresh=False)
 
-def _event_writer(folder: Path) -> Any:
-    """A writer of event files into `folder`, which is emptied: a continued run writes the rows of its first
-    part again.
-    """
-    from torch.utils.tensorboard import SummaryWriter  # takes seconds to import, and few runs need it
+    def save(self) -> None:
+        """Replace the checkpoint; of several processes the main one does."""
+        if not self._run.is_main_process:
+            return
+        names = ("step", "best_step", "best_score", "stopped", "counts")
+        state = {name: getattr(self, name) for name in names}
+        self.session.checkpoint.save(
+            {**self._resumable.tensors(), **self._best}, {**state, "rows": self._curves.rows}
+        )
 
-    shutil.rmtree(folder, ignore_errors=True)
-    return SummaryWriter(str(folder))
+    def error(self, cause: object, step: int) -> TrainingError:
+        """The error that ends the training: its cause, the step, and where the last good state lies."""
+        path = self.session.checkpoint.path
+        good = path if path.exists() else "none yet"
+        return TrainingError(f"{cause}, at {self.unit} {step}; last good checkpoint: {good}")
+
+    def finish(self) -> None:
+        """Write the curves' summary, and give the model its best weights."""
+        self._curves.close()
+        unpack("best", self._model, self._best)

@@ -16,7 +16,7 @@ from tests.stage_dependencies import (
 )
 
 FLOORS = [
-    *("config", "params", "layout", "files", "presets", "worktrees", "tables", "runtime", "training"),
+    *("config", "params", "layout", "files", "presets", "worktrees", "tables", "runtime", "curves", "training"),
     *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
     *("t5", "policy", "guides", "rl", "evaluation", "reports", "experiments", "cli"),
 ]

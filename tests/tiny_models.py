@@ -22,7 +22,7 @@ from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
-from prorl.training import Checkpoint
+from prorl.training import Checkpoint, Session
 from tests.stage_dependencies import ROOT
 
 SASREC = SASRecSizes(
@@ -229,6 +229,11 @@ def checkpoint_at(path: Path) -> Checkpoint:
     checkpoint = Checkpoint("run", [])
     checkpoint.path = path
     return checkpoint
+
+
+def session_at(folder: Path) -> Session:
+    """The session of a training that keeps everything in `folder`."""
+    return Session("run", checkpoint_at(folder / "checkpoint.safetensors"), folder / "curves", 60)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Training simulators: cross-entropy on the next item at every position of windows over the training users'
+"""Trains simulators: cross-entropy on the next item at every position of windows over the training users'
 sequences.
 
 RecBole makes one padded row per prefix and takes the loss at its last position; SASRec and GRU4Rec are
@@ -7,7 +7,6 @@ MRR@10 on the last item of validation users.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ import torch.nn.functional as F
 
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.paths.sequences import Sequences
-from prorl.runtime import derived_seed, progress
+from prorl.runtime import derived_seed
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.recbole_models import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, unpack
+from prorl.training import Modules, Session, accelerator, adamw
 
 
 def last_item_ranks(
@@ -40,8 +39,8 @@ def last_item_ranks(
 
 
 def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
-    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; ties count as better
-    items do not.
+    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; an item that ties is
+    not counted as better.
     """
     last = sequences.items[sequences.offsets[1:] - 1]
     order = np.sort(counts[1:])
@@ -50,15 +49,12 @@ def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
 
 def train_simulator(
     name: str,
-    settings: SimulatorSettings,
     train: Sequences,
     validation: Sequences,
     n_items: int,
+    settings: SimulatorSettings,
     seed: int,
-    checkpoint: Checkpoint,
-    curves_folder: Path,
-    every_seconds: float,
-    tensorboard: Path | None = None,
+    session: Session,
 ) -> tuple[InnerProductSimulator, dict]:
     """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`.
 
@@ -69,53 +65,29 @@ def train_simulator(
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
     model = SIMULATORS[name](getattr(settings, name), n_items, settings.max_length).to(run.device)
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-    best, state = pack("best", model), {"epoch": 0, "best_epoch": 0, "best_mrr": -1.0, "rows": []}
-    if (stored := checkpoint.load()) is not None:
-        tensors, state = stored
-        unpack("model", model, tensors)
-        unpack("optimizer", optimizer, tensors)
-        best = {key: value for key, value in tensors.items() if key.startswith("best/")}
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
-    epochs = range(state["epoch"] + 1, settings.epochs + 1)
-    bar = progress(
-        epochs,
-        description=f"simulator {name}",
-        unit="epoch",
-        every_seconds=every_seconds,
-        total=settings.epochs,
-        initial=state["epoch"],
-    )
-    for epoch in bar:
-        if state["epoch"] - state["best_epoch"] >= settings.patience:
-            break
-        loss = _train_epoch(
-            run, model, optimizer, settings, train, derived_seed(seed, "simulator", name, epoch)
-        )
+    resumable = Modules({"model": model, "optimizer": optimizer})
+    training = session.begin(run, model, resumable, unit="epoch")
+    for epoch in training.steps(settings.epochs):
+        epoch_seed = derived_seed(seed, "simulator", name, epoch)
+        loss = _train_epoch(run, model, optimizer, settings, train, epoch_seed)
         if not math.isfinite(loss):
-            raise cannot_go_on(f"the loss is {loss}", f"epoch {epoch}", checkpoint)
-        if not all(
-            weight.isfinite().all() for weight in model.parameters()
-        ):  # a rank by NaN would be the best
-            raise cannot_go_on("a weight is not finite", f"epoch {epoch}", checkpoint)
-        simulator = InnerProductSimulator(model)
-        metrics = ranking_metrics(last_item_ranks(simulator, validation, settings.max_length))
+            raise training.error(f"the loss is {loss}", epoch)
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise training.error("a weight is not finite", epoch)  # a rank by NaN would be the best
+        ranks = last_item_ranks(InnerProductSimulator(model), validation, settings.max_length)
         model.requires_grad_(True)
-        state["epoch"] = epoch
-        if metrics["mrr@10"] > state["best_mrr"]:
-            state.update(best_mrr=metrics["mrr@10"], best_epoch=epoch)
-            best = pack("best", model)
-        curves.log(
-            epoch, {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}}
+        metrics = ranking_metrics(ranks)
+        training.keep_best(epoch, metrics["mrr@10"])
+        if epoch - training.best_step >= settings.patience:
+            training.stopped = "flattened"
+        training.log(
+            epoch,
+            {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}},
+            shown=f"loss {loss:.3f}, validation MRR@10 {metrics['mrr@10']:.4f}",
         )
-        bar.set_postfix_str(f"loss {loss:.3f}, validation MRR@10 {metrics['mrr@10']:.4f}", refresh=False)
-        if run.is_main_process:
-            checkpoint.save(
-                {**pack("model", model), **pack("optimizer", optimizer), **best},
-                {**state, "rows": curves.rows},
-            )
-    curves.close()
-    unpack("best", model, best)
-    return InnerProductSimulator(model), {"best_epoch": state["best_epoch"], "epochs": state["epoch"]}
+        training.save()
+    training.finish()
+    return InnerProductSimulator(model), {"best_epoch": training.best_step, "epochs": training.step}
 
 
 def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequences, seed: int) -> float:

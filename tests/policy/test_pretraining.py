@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks.obvious import transformers_policy
+from prorl.curves import Curves
 from prorl.policy import pretraining
-from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
+from prorl.policy.pretraining import Mixture, cosine_with_warmup, mixture, n_tokens, pretrain, summed_loss
 from prorl.runtime import TrainingError
-from prorl.training import Curves
 from tests.tiny_models import (
     PRETRAIN,
     Killed,
@@ -21,6 +21,7 @@ from tests.tiny_models import (
     random_paths,
     random_policy,
     random_prompts,
+    session_at,
 )
 
 N_ITEMS = 30
@@ -101,20 +102,14 @@ def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0
     """Pre-train a policy; gives it, what `pretrain` reports, and the rows of the curves."""
     catalogue = random_catalogue(N_ITEMS, target_tokens=target_tokens)
     policy = random_policy(catalogue, dropout=dropout)
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
-    result = pretrain(
-        policy,
-        catalogue,
+    session = session_at(folder)
+    demonstrations = Mixture(
         train or {"mined": towards_target(64)},
         validation or {"mined": towards_target(20, seed=1)},
         shares or {"mined": 1.0},
-        settings,
-        7,
-        checkpoint,
-        folder / "curves",
-        60,
     )
-    return policy, result, checkpoint.load()[1]["rows"]
+    result = pretrain(policy, catalogue, demonstrations, settings, 7, session)
+    return policy, result, session.checkpoint.load()[1]["rows"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

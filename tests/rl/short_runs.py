@@ -6,18 +6,19 @@ from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
 from prorl.rl.learner import Learner
-from prorl.rl.rollouts import Prompts, PromptSource
+from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.scoring import Scores
 from prorl.training import accelerator
 from tests.tiny_models import (
     FINETUNE,
-    checkpoint_at,
+    prompts_of,
     random_catalogue,
     random_instances,
     random_policy,
     random_prompts,
     random_simulator,
+    session_at,
 )
 
 N_ITEMS = 30
@@ -36,7 +37,7 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
 
 
 def some_prompts(n=6):
-    return Prompts(torch.arange(n), *random_prompts(n, N_ITEMS))
+    return prompts_of(*random_prompts(n, N_ITEMS))
 
 
 class LikesEvenItems:
@@ -62,17 +63,15 @@ def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0
     )
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
+    session = session_at(folder)
     result = finetune(
         policy,
         catalogue,
         simulator,
         PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
-        settings,
         lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+        settings,
         7,
-        checkpoint,
-        folder / "curves",
-        60,
+        session,
     )
-    return policy, result, checkpoint.load()[1]["rows"]
+    return policy, result, session.checkpoint.load()[1]["rows"]
