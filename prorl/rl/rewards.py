@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from prorl.config.section import ConfigError, unknown_key
+from prorl.config.section import ConfigError
 from prorl.simulators.scoring import Scores
 
 
@@ -64,8 +64,8 @@ def require_rewards(weights: dict[str, float]) -> None:
     """Raises `ConfigError` for a weight of what is no reward."""
     for name in weights:
         if name not in REWARDS:
-            told = unknown_key(name, list(REWARDS))
-            raise ConfigError(f"params.yaml: finetune.weights.{name}: {told}")
+            allowed = ", ".join(REWARDS)
+            raise ConfigError(f"params.yaml: finetune.weights: got {name!r} (str), allowed: {allowed}")
 
 
 @dataclass(frozen=True)

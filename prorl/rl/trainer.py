@@ -100,10 +100,10 @@ def finetune(
         speed = n_tokens(row, n_paths, catalogue.n_levels) / (time.perf_counter() - started)
         if not warming_up:
             learner.kl_coefficient = adapted(learner.kl_coefficient, row["train/kl"], settings.kl.target)
-        if settings.stop_on_errors is not None:
-            is_valid = 1 - row["train/error"] >= settings.stop_on_errors.min_valid_share
+        if (stop := settings.stop_on_errors) is not None:
+            is_valid = 1 - row["train/error"] >= stop.min_valid_share
             counts["invalid_steps"] = 0 if is_valid else counts["invalid_steps"] + 1
-            if counts["invalid_steps"] >= settings.stop_on_errors.patience:
+            if counts["invalid_steps"] >= stop.patience:
                 training.stopped = "errors"
         validated = step % settings.evaluate_every == 0 or step == n_steps or training.stopped is not None
         if validated:

@@ -18,7 +18,7 @@ from prorl.config.finetune import KL
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
-from prorl.policy.pretraining import pretrain
+from prorl.policy.pretraining import Mixture, pretrain
 from prorl.prompts import mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
@@ -28,10 +28,10 @@ from tests.tiny_models import (
     PRETRAIN,
     SASREC,
     SIMULATOR,
-    checkpoint_at,
     random_catalogue,
     random_instances,
     random_policy,
+    session_at,
 )
 
 N_ITEMS = 30
@@ -41,30 +41,17 @@ def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
     still = SASREC.replace(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    checkpoints = {
-        name: checkpoint_at(folder / f"{name}.safetensors")
-        for name in ("simulator", "pretrain", "critic", "finetune")
-    }
+    sessions = {name: session_at(folder / name) for name in ("simulator", "pretrain", "critic", "finetune")}
 
     settings = SIMULATOR.replace(SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
-        "SASRec",
-        settings,
-        sequences,
-        sequences,
-        N_ITEMS,
-        7,
-        checkpoints["simulator"],
-        folder / "curves/simulator",
-        60,
+        "SASRec", sequences, sequences, N_ITEMS, settings, 7, sessions["simulator"]
     )
     policy = random_policy(catalogue, dropout=0.0)
     # Odd batches, so that processes have unequal shares.
     paths = {"mined": mined(instances, 5)}
-    pretrain(
-        policy, catalogue, paths, paths, {"mined": 1.0}, PRETRAIN.replace(batch_size=9), 7,
-        checkpoints["pretrain"], folder / "curves/pretrain", 60,
-    )  # fmt: skip
+    demonstrations = Mixture(paths, paths, {"mined": 1.0})
+    pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
     prompts = JudgedPrompts.of(instances, torch.device("cpu"))
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
@@ -81,12 +68,17 @@ def train_all(folder: Path) -> None:
     for name, variant in {"critic": critic, "finetune": {}}.items():
         policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(
-            policy, catalogue, simulator, source, FINETUNE.replace(prompts_per_step=5, **variant),
-            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
-            checkpoints[name], folder / "curves" / name, 60,
-        )  # fmt: skip
+            policy,
+            catalogue,
+            simulator,
+            source,
+            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+            FINETUNE.replace(prompts_per_step=5, **variant),
+            7,
+            sessions[name],
+        )
     if PartialState().is_main_process:
-        rows = {name: checkpoint.load()[1]["rows"] for name, checkpoint in checkpoints.items()}
+        rows = {name: session.checkpoint.load()[1]["rows"] for name, session in sessions.items()}
         (folder / "rows.json").write_text(json.dumps(rows))
         (folder / "processes").write_text(str(PartialState().num_processes))
         save_file(

@@ -5,6 +5,7 @@ import torch
 from prorl.evaluation.evaluate import Judge
 from prorl.evaluation.prompts import JudgedPrompts
 from prorl.policy.decoding import PolicyGuide
+from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
@@ -34,6 +35,11 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
     )
     learner.reference = random_policy(catalogue, seed=seed + 1)
     return learner
+
+
+def advantages_by(name):
+    """The function from `to_go` and `acts` to advantages of the estimator `name`."""
+    return new_estimator(FINETUNE.replace(estimator=name), 1, 0, torch.device("cpu")).advantages
 
 
 def some_prompts(n=6):
