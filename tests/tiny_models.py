@@ -213,7 +213,7 @@ def random_instances(
 
 def checkpoint_at(path: Path) -> Checkpoint:
     """A checkpoint stored at `path`."""
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     checkpoint.path = path
     return checkpoint
 
