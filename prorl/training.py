@@ -23,9 +23,9 @@ from torch import nn
 from prorl.code import ROOT, modules_of
 from prorl.config.logging import Logging
 from prorl.files import sha256_of
+from prorl.layout import CHECKPOINTS
 from prorl.runtime import TrainingError
 
-CHECKPOINTS = Path(".checkpoints")
 TENSORBOARD = Path(".tensorboard")
 
 

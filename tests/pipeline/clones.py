@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 # So small that each stage takes little more than its imports; what it learns means nothing.
 TINY = {

@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from tests.stage_dependencies import DVC_FILE, round_trip_yaml
+from tools.stage_dependencies import DVC_FILE, round_trip_yaml
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 DATASET = "ml-100k"

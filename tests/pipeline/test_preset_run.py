@@ -3,7 +3,7 @@
 import pytest
 
 from tests.pipeline.clones import TINY, Clone, clone_of_working_tree
-from tests.stage_dependencies import round_trip_yaml
+from tools.stage_dependencies import round_trip_yaml
 
 SECTIONS = [*TINY, "fetch", "mine"]  # those with entries per data set
 

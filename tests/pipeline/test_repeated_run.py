@@ -7,7 +7,7 @@ import pytest
 
 from tests.pipeline.clones import Clone
 from tests.pipeline.test_pipeline import DATASET, SIMULATORS, STAGES
-from tests.stage_dependencies import round_trip_yaml
+from tools.stage_dependencies import round_trip_yaml
 
 
 def resolved(path, simulator, params):
