@@ -15,9 +15,22 @@ from tools.stage_dependencies import (
 )
 
 FLOORS = [
-    *("code", "config", "params", "layout", "files", "presets", "worktrees", "tables", "runtime", "training"),
+    *("code", "config", "params", "layout", "files", "tables", "runtime", "training"),
     *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
-    *("t5", "policy", "guides", "rl", "evaluation", "reports", "check", "experiments", "outside", "cli"),
+    *(
+        "t5",
+        "policy",
+        "guides",
+        "rl",
+        "evaluation",
+        "reports",
+        "check",
+        "presets",
+        "worktrees",
+        "experiments",
+        "outside",
+        "cli",
+    ),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
