@@ -89,9 +89,12 @@ def _objects(value: Any) -> Iterable[str]:
 
 
 def module_file(name: str) -> Path | None:
-    """The file of the module `name`, found without importing it or its packages; None where there is none."""
+    """The file of the module `name`, found without importing it or its packages; None where there is none.
+
+    The working folder may hold it, as it may where the module is imported.
+    """
     parts = name.split(".")
-    spec = importlib.util.find_spec(parts[0])
+    spec = importlib.util.find_spec(parts[0]) or PathFinder.find_spec(parts[0], [str(Path.cwd())])
     for depth in range(2, len(parts) + 1):
         if spec is None or spec.submodule_search_locations is None:
             return None

@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from prorl.code import STATED_ELSEWHERE, imported_names
+from prorl.config.sections import SECTIONS
 from tools.stage_dependencies import (
     DVC_FILE,
     ROOT,
@@ -14,24 +15,11 @@ from tools.stage_dependencies import (
     settings_read,
 )
 
-FLOORS = [
-    *("code", "config", "params", "layout", "files", "tables", "runtime", "training"),
-    *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
-    *(
-        "t5",
-        "policy",
-        "guides",
-        "rl",
-        "evaluation",
-        "reports",
-        "check",
-        "presets",
-        "worktrees",
-        "experiments",
-        "outside",
-        "cli",
-    ),
-]
+FLOORS = """
+    code config params check layout files presets worktrees tables runtime training
+    datasets paths items semantic_ids prompts simulators metrics guide
+    t5 policy guides rl evaluation reports registries experiments outside cli
+""".split()
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
@@ -130,7 +118,7 @@ def test_a_template_is_a_dependency_of_the_stages_that_import_the_package_it_lie
 def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(name):
     _, sections = settings_read(ROOT / STAGES[name]["deps"][0])
     assert name in sections
-    assert not any(param in sections for param in STAGES[name]["params"]), (
+    assert not any(SECTIONS[param].per_data_set for param in STAGES[name]["params"] if param in SECTIONS), (
         "a section as a whole holds all data sets' entries"
     )
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])

@@ -154,7 +154,7 @@ def test_a_class_of_the_users_own_is_found_anywhere_in_settings_without_importin
     package.mkdir()
     for name in ("__init__.py", "fast.py"):
         (package / name).write_text("raise RuntimeError('imported')\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     values = {"class": "own_users_package.fast:Users", "rates": [1, {"own_users_package:reward": 2.0}]}
     found = of_objects(
         values, None, {"again": "own_users_package.fast:Users", "text": "a: b", "path": "c:/d"}
@@ -164,6 +164,10 @@ def test_a_class_of_the_users_own_is_found_anywhere_in_settings_without_importin
         ("own_users_package:reward", package / "__init__.py"),
     ]
     assert "own_users_package" not in sys.modules
+    monkeypatch.chdir(tmp_path.parent)
+    assert module_file("own_users_package") is None
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert module_file("own_users_package") == package / "__init__.py"
     assert module_file("own_users_package.slow") is None
     assert module_file("own_users_package.fast.deeper") is None
     assert module_file("no_such_package.fast") is None

@@ -8,14 +8,18 @@ from typing import Any
 from prorl.reports.inputs import ReportInputs
 from prorl.tables import DataError
 
-COMPARED = ("pretrained", "search")  # guides shown beside `prorl`: its start, and search on the simulator
+# Guides shown beside `prorl`. Names are short, and numbers have few decimals, so that a line of
+# `dvc metrics diff` has 80 characters at most.
+COMPARED = {"start": "pretrained", "search": "search"}
+DECIMALS = 4
 
 
 def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
     """Numbers by name, nested; all of guides and simulators are those of test users.
 
     `prorl`: IoI, IoR and CTR under every one of `simulators`, Coherence, and the share of distinct paths.
-    `pretrained` and `search`, where evaluated: IoI and CTR under the first simulator, and Coherence.
+    `start`, the pre-trained policy, and `search`, where evaluated: IoI and CTR under the first simulator, and
+    Coherence.
     `mrr@10`: by simulator. `instances`: those to train on. `distinct_codes`: different codes among all items,
     without the final code.
     Raises `DataError` where evaluation or training lacks one of `simulators`.
@@ -28,14 +32,14 @@ def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
     first, quantized = simulators[0], inputs.quantize
     prorl = {name: _means(inputs, "prorl", name, "ioi", "ior", "ctr") for name in simulators}
     compared = {
-        guide: {first: _means(inputs, guide, first, "ioi", "ctr")} | _means(inputs, guide, first, "coherence")
-        for guide in COMPARED
+        name: {first: _means(inputs, guide, first, "ioi", "ctr")} | _means(inputs, guide, first, "coherence")
+        for name, guide in COMPARED.items()
         if guide in inputs.evaluation
     }
     return {
         "prorl": prorl | _means(inputs, "prorl", first, "coherence", "distinct"),
         **compared,
-        "mrr@10": {name: inputs.simulators[name]["test"]["mrr@10"] for name in simulators},
+        "mrr@10": {name: round(inputs.simulators[name]["test"]["mrr@10"], DECIMALS) for name in simulators},
         "instances": inputs.mine["instances"]["train"],
         "distinct_codes": round(quantized["distinct_share"] * quantized["items"]),
     }
@@ -43,4 +47,4 @@ def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
 
 def _means(inputs: ReportInputs, guide: str, simulator: str, *metrics: str) -> dict[str, float]:
     judged = inputs.evaluation[guide][simulator]
-    return {metric: judged[metric]["mean"] for metric in metrics}
+    return {metric: round(judged[metric]["mean"], DECIMALS) for metric in metrics}

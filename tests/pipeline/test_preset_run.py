@@ -20,7 +20,7 @@ def checkout(tmp_path) -> Clone:
 
 
 def run_preset(checkout, *arguments):
-    """What the stages of preset `own` print; the names of those that ran, without the one that always does."""
+    """What the stages of preset `own` print; the names of those that ran, but the one that always does."""
     printed = checkout.run("python", "tools/preset.py", "own", *arguments).stdout
     return printed, [name for name in stages_run(printed) if name != "inputs@own"]
 
