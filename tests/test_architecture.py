@@ -15,11 +15,12 @@ from tools.stage_dependencies import (
     settings_read,
 )
 
-FLOORS = """
-    code config params check layout files presets worktrees tables runtime training
-    datasets paths items semantic_ids prompts simulators metrics guide
-    t5 policy guides rl evaluation reports registries experiments outside cli
-""".split()
+FLOORS = [
+    *("code", "config", "params", "check", "layout", "files", "presets", "worktrees"),
+    *("tables", "runtime", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("registries", "experiments", "outside", "cli"),
+]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]

@@ -99,7 +99,7 @@ class Clone:
 
     @contextmanager
     def changed(self) -> Iterator[None]:
-        """A block that may change settings, code and results; afterwards all is as in the last commit again."""
+        """A block that may change settings, code and results; then all is as in the last commit again."""
         try:
             yield
         finally:
