@@ -34,7 +34,7 @@ def body(params: Params, dataset: str) -> None:
     policy, catalogue, semantic_ids = load_start(start, sizes, own_ids, decoding)
     inputs = [layout.prepared, *map(layout.instances, ("train", "validation")), folder, start, semantic_ids]
     seeds = params.seed, params.training_seed
-    session = Session.of(layout, "finetune", inputs, [settings, sizes, decoding, *seeds], logging)
+    session = Session.of(layout, "finetune", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
     device = process().device
     simulator = load_simulator(folder).to(device)

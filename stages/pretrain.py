@@ -31,7 +31,7 @@ def body(params: Params, dataset: str) -> None:
     folder, semantic_ids = layout.simulator(settings.simulator), layout.semantic_ids / IDS_FILE
     inputs = [layout.prepared, *map(layout.instances, ("train", "validation")), semantic_ids, folder]
     seeds = params.seed, params.training_seed
-    session = Session.of(layout, "pretrain", inputs, [settings, sizes, decoding, *seeds], logging)
+    session = Session.of(layout, "pretrain", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
     simulator = load_simulator(folder)
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])

@@ -31,7 +31,7 @@ def body(params: Params, dataset: str, name: str) -> None:
     split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
     n_items = len(read_frame(layout.items, ITEMS))
     stage, inputs = f"simulator/{name}", [layout.prepared]
-    session = Session.of(layout, stage, inputs, [name, settings, params.seed], logging)
+    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
     data = split["train"], split["validation"], n_items
     simulator, training = train_simulator(name, *data, settings, params.seed, session)
     if not process().is_main_process:  # of several that train, one writes

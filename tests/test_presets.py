@@ -12,8 +12,8 @@ from prorl.datasets import DATASETS
 from prorl.params import read_params
 from prorl.presets import lay_over, preset_file, round_trip_yaml, with_layers
 from prorl.worktrees import WorktreeError, refuse_uncommitted_changes
-from tests.stage_dependencies import ROOT
 from tools.preset import update
+from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))

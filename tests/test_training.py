@@ -1,24 +1,24 @@
-"""What training loops share: optimiser, checkpoints, curves."""
+"""What trainings share: optimiser, checkpoints, and the session that is killed and goes on."""
 
-import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-import prorl
+from prorl import code, training
 from prorl.config.logging import Logging
+from prorl.layout import Layout
 from prorl.training import (
     Checkpoint,
-    Curves,
+    Modules,
+    Session,
     accelerator,
     adamw,
     pack,
     scale_learning_rate,
-    tensorboard_folder,
     unpack,
 )
 
@@ -82,14 +82,14 @@ def test_a_model_and_its_optimiser_go_on_from_a_checkpoint_as_if_nothing_had_hap
     model = network()
     optimizer = adamw(model, 0.1, 0.01)
     trained(model, optimizer)
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     state = {"step": 3, "best": -math.inf, "rows": [{"step": 1, "values": {"loss": 0.1}}]}
     checkpoint.save({**pack("model", model), **pack("optimizer", optimizer)}, state)
     trained(model, optimizer)
 
     other = network()
     other_optimizer = adamw(other, 0.1, 0.01)
-    tensors, stored_state = Checkpoint("run", []).load()
+    tensors, stored_state = Checkpoint("run", [], script=__file__).load()
     assert stored_state == state
     unpack("model", other, tensors)
     unpack("optimizer", other_optimizer, tensors)
@@ -108,7 +108,7 @@ def test_packed_weights_are_copies():
 
 
 def test_a_checkpoint_is_absent_before_it_is_saved_and_after_it_is_removed(workplace):
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     assert checkpoint.load() is None
     checkpoint.save({"x": torch.ones(2)}, {})
     assert [p.parent.name for p in [checkpoint.path]] == [".checkpoints"]
@@ -119,71 +119,156 @@ def test_a_checkpoint_is_absent_before_it_is_saved_and_after_it_is_removed(workp
     assert list(workplace.rglob("*.safetensors")) == []
 
 
-def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_code_alone(workplace, monkeypatch):
-    (workplace / "data").mkdir()
-    (workplace / "data/a").write_text("one")
-    (workplace / "b").write_text("two")
+def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(workplace, monkeypatch):
+    checkpoint = Checkpoint("run", [], script=__file__)
+    checkpoint.save({"x": torch.ones(2)}, {"step": 1})
+    own, other = (workplace / ".checkpoints" / f".{label}.partial" for label in ("run", "walk"))
+
+    def killed(tensors, path, metadata):
+        path.with_name(".tmp12ab").write_bytes(b"half of it")  # the name that safetensors gives
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_file", killed)
+        for label in ("run", "walk"):
+            with pytest.raises(KeyboardInterrupt):
+                Checkpoint(label, [], script=__file__).save({"x": torch.zeros(2)}, {"step": 2})
+    assert (own / ".tmp12ab").exists()
+    assert checkpoint.load()[1] == {"step": 1}
+    assert not own.exists()
+    assert other.exists(), "another training may be writing it"
+    checkpoint.save({"x": torch.zeros(2)}, {"step": 2})
+    assert not own.exists()
+    assert checkpoint.load()[1] == {"step": 2}
+
+
+def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alone(workplace, monkeypatch):
+    monkeypatch.setattr(code, "ROOT", workplace)
+    monkeypatch.setattr(training, "ROOT", workplace)
+    for name, text in {
+        "data/a": "one",
+        "b": "two",
+        "stage.py": "from prorl.rl import trainer",
+        "prorl/__init__.py": "",
+        "prorl/rl/__init__.py": "",
+        "prorl/rl/trainer.py": "from prorl.files import sha256_of",
+        "prorl/files.py": "",
+        "prorl/reports.py": "",
+    }.items():
+        (workplace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workplace / name).write_text(text)
     inputs = [Path("data"), Path("b")]
-    path = Checkpoint("run", inputs, {"rate": 0.1}, 7).path
-    assert Checkpoint("run", inputs, {"rate": 0.1}, 7).path == path
-    others = [
-        Checkpoint("run", inputs, {"rate": 0.2}, 7),
-        Checkpoint("walk", inputs, {"rate": 0.1}, 7),
-        Checkpoint("run", ["b"], {"rate": 0.1}, 7),
+
+    def checkpoint(label="run", inputs=inputs, rate=0.1):
+        return Checkpoint(label, inputs, {"rate": rate}, 7, script="stage.py").path
+
+    path = checkpoint()
+    (workplace / "prorl/reports.py").write_text('"""A docstring mended."""')
+    assert checkpoint() == path, "the stage does not import it"
+    others = [checkpoint(rate=0.2), checkpoint(label="walk"), checkpoint(inputs=["b"])]
+    for name in ("data/a", "stage.py", "prorl/rl/trainer.py", "prorl/files.py"):
+        before = (workplace / name).read_text()
+        (workplace / name).write_text(before + "\n")
+        others.append(checkpoint())
+        (workplace / name).write_text(before)
+    assert checkpoint() == path
+    assert len({path, *others}) == 8
+
+
+def session_in(folder):
+    return Session("simulator/Mine", Checkpoint("run", [], script=__file__), folder / "curves", 60)
+
+
+def begun(folder, model, main=True):
+    optimizer = adamw(model, 0.1, 0.0)
+    run = SimpleNamespace(is_main_process=main)
+    resumable = Modules({"model": model, "optimizer": optimizer})
+    return session_in(folder).begin(run, model, resumable, unit="epoch", seen=[]), optimizer
+
+
+def train(folder, model, scores, kill_at=None):
+    """Train `model` for `len(scores)` epochs that have these scores, or until it is killed before it is saved."""
+    training, optimizer = begun(folder, model)
+    for epoch in training.steps(len(scores)):
+        torch.manual_seed(epoch)
+        optimizer.zero_grad()
+        model(torch.randint(0, 5, (4,))).square().sum().backward()
+        optimizer.step()
+        training.keep_best(epoch, scores[epoch - 1], by=0.5)
+        training.counts["seen"] = [*training.counts["seen"], epoch]
+        if epoch - training.best_step >= 3:
+            training.stopped = "flattened"
+        training.log(epoch, {"score": scores[epoch - 1]}, shown="shown")
+        if epoch == kill_at:
+            raise KeyboardInterrupt
+        training.save()
+    training.finish()
+    return training
+
+
+SCORES = [1.0, 1.4, 2.0, 1.0, 1.0, 1.0, 9.0]
+
+
+def test_a_session_ends_with_its_best_weights_and_stops_for_good(workplace):
+    """1.4 is better than 1.0 by too little; after the third, three epochs bring nothing."""
+    until_best, model = network(), network()
+    train(workplace / "other", until_best, SCORES[:3])
+    Checkpoint("run", [], script=__file__).remove()
+    training = train(workplace, model, SCORES)
+    assert (training.step, training.best_step, training.best_score) == (6, 3, 2.0)
+    assert training.stopped == "flattened"
+    assert training.counts == {"seen": [1, 2, 3, 4, 5, 6]}
+    for name, weight in until_best.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight)
+    again = network()
+    stopped = train(workplace, again, SCORES)
+    assert (stopped.step, stopped.counts) == (6, {"seen": [1, 2, 3, 4, 5, 6]})
+    assert torch.equal(again[0].weight, model[0].weight)
+
+
+@pytest.mark.parametrize("killed", [1, 2, 5])
+def test_a_killed_session_goes_on_as_if_nothing_had_happened(workplace, killed):
+    unbroken, broken = network(), network()
+    expected = train(workplace / "unbroken", unbroken, SCORES)
+    expected.session.checkpoint.remove()
+    with pytest.raises(KeyboardInterrupt):
+        train(workplace / "broken", broken, SCORES, kill_at=killed)
+    broken = network()
+    training, _ = begun(workplace / "broken", broken)
+    assert training.is_new == (killed == 1)
+    assert training.step == killed - 1
+    found = train(workplace / "broken", broken, SCORES)
+    assert (found.step, found.best_step, found.counts) == (expected.step, expected.best_step, expected.counts)
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(broken.state_dict()[name], weight)
+    files = [
+        {path.relative_to(folder): path.read_text() for path in folder.rglob("*.tsv")}
+        for folder in (workplace / "unbroken", workplace / "broken")
     ]
-    (workplace / "data/a").write_text("other")
-    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
-    (workplace / "data/a").write_text("one")
-    code = workplace / "prorl"
-    code.mkdir()
-    (code / "__init__.py").write_text("")
-    monkeypatch.setattr(prorl, "__file__", str(code / "__init__.py"))
-    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
-    assert len({path, *(checkpoint.path for checkpoint in others)}) == 6
+    assert files[0] == files[1] != {}
 
 
-def test_curves_write_the_rows_of_an_earlier_part_again(tmp_path):
-    first = Curves(tmp_path / "first")
-    first.log(1, {"train/loss": 3.0})
-    first.log(5, {"train/loss": 2.0, "validation/loss": 2.5})
-    second = Curves(tmp_path / "second", json.loads(json.dumps(first.rows)))
-    second.log(6, {"train/loss": 1.0})
-    second.close()
-    assert second.rows == [
-        {"step": 1, "values": {"train/loss": 3.0}},
-        {"step": 5, "values": {"train/loss": 2.0, "validation/loss": 2.5}},
-        {"step": 6, "values": {"train/loss": 1.0}},
-    ]
-    lines = (tmp_path / "second/plots/metrics/train/loss.tsv").read_text().splitlines()
-    assert [line.split("\t")[-2:] for line in lines[1:]] == [["1", "3.0"], ["5", "2.0"], ["6", "1.0"]]
-    assert json.loads((tmp_path / "second/metrics.json").read_text())["train"]["loss"] == 1.0
+def test_of_several_processes_one_writes(workplace):
+    training, _ = begun(workplace, network(), main=False)
+    training.log(1, {"score": 1.0})
+    training.save()
+    assert list(workplace.rglob("*")) == []
 
 
-def test_curves_of_a_process_that_does_not_write_keep_their_rows(tmp_path):
-    curves = Curves(tmp_path / "curves", enabled=False)
-    curves.log(1, {"loss": 3.0})
-    curves.close()
-    assert curves.rows == [{"step": 1, "values": {"loss": 3.0}}]
-    assert not (tmp_path / "curves").exists()
+def test_an_error_names_the_epoch_and_the_last_good_checkpoint(workplace):
+    training, _ = begun(workplace, network())
+    assert str(training.error("a loss", 7)) == "a loss, at epoch 7; last good checkpoint: none yet"
+    training.save()
+    good = training.session.checkpoint.path
+    assert str(training.error("a loss", 8)) == f"a loss, at epoch 8; last good checkpoint: {good}"
 
 
-def test_event_files_hold_the_rows_once_and_what_is_not_tracked(tmp_path):
-    folder = tmp_path / "events"
-    first = Curves(tmp_path / "first", tensorboard=folder)
-    first.log(1, {"train/loss": 3.0}, {"tokens_per_second": 70.0})
-    first.close()
-    second = Curves(tmp_path / "second", first.rows, tensorboard=folder)
-    second.log(2, {"train/loss": 2.0}, {"tokens_per_second": 80.0})
-    second.close()
-    assert [row["values"] for row in second.rows] == [{"train/loss": 3.0}, {"train/loss": 2.0}]
-    events = EventAccumulator(str(folder)).Reload()
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 3.0), (2, 2.0)]
-    assert [(event.step, event.value) for event in events.Scalars("tokens_per_second")] == [(2, 80.0)]
-    assert not (tmp_path / "second/plots/metrics/tokens_per_second.tsv").exists()
-
-
-def test_event_files_are_written_by_request():
-    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=True), "mine@a") == Path(
-        ".tensorboard/mine@a"
-    )
-    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=False), "mine@a") is None
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_a_session_lies_where_its_stage_and_data_set_say(workplace, tensorboard):
+    logging = Logging(every_seconds=15, tensorboard=tensorboard)
+    session = Session.of(Layout("a"), "simulator/Mine", __file__, [], [1], logging)
+    assert session.curves == Path("reports/a/curves/simulator/Mine")
+    assert session.checkpoint.path.name.startswith("simulator-a-Mine-")
+    assert session.tensorboard == (Path(".tensorboard/simulator@a-Mine") if tensorboard else None)
+    other = Session.of(Layout("a"), "simulator/Mine", __file__, [], [2], logging)
+    assert other.checkpoint.path != session.checkpoint.path

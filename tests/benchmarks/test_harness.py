@@ -20,7 +20,7 @@ from benchmarks.harness import (
     publish,
     with_peak_memory,
 )
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 CPU = torch.device("cpu")
 QUICK = Options(quick=True, results=None, device=CPU)
