@@ -5,16 +5,16 @@ reported on test users.
 import numpy as np
 
 from prorl.config.logging import Logging
-from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
 from prorl.files import write_json
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import run_stage
+from prorl.simulators.own import fit_own
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
-from prorl.simulators.scoring import save_simulator
+from prorl.simulators.registry import Own, own_class, simulator_entry
+from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
@@ -22,22 +22,28 @@ from prorl.training import Session, process
 
 
 def body(params: Params, dataset: str, name: str) -> None:
-    if name not in SIMULATORS:
-        raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
+    entry = simulator_entry(params, dataset, name)
     settings, logging = params.section(Simulator, dataset), params.section(Logging)
     layout = Layout(dataset)
     sequences = user_sequences(read_frame(layout.interactions, INTERACTIONS))
     users = read_frame(layout.splits, USER_SPLITS)
     split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
     n_items = len(read_frame(layout.items, ITEMS))
-    stage, inputs = f"simulator/{name}", [layout.prepared]
-    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
     data = split["train"], split["validation"], n_items
-    simulator, training = train_simulator(name, *data, settings, params.seed, session)
-    if not process().is_main_process:  # of several that train, one writes
-        return
-    sizes = getattr(settings, name).model_dump()
-    save_simulator(layout.simulator(name), simulator.model, name, sizes, settings.max_length)
+    stage, folder, inputs = f"simulator/{name}", layout.simulator(name), [layout.prepared]
+    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
+    if isinstance(entry, Own):
+        if not process().is_main_process:  # a class of one's own is fitted by one process
+            return
+        simulator = fit_own(entry.kind, name, settings, *data, params.seed, session.curves)
+        training = {}
+        save_own(folder, simulator, name, own_class(params, dataset, name))
+    else:
+        simulator, training = train_simulator(name, *data, settings, params.seed, session)
+        if not process().is_main_process:  # of several that train, one writes
+            return
+        sizes = getattr(settings, name).model_dump()
+        save_simulator(folder, simulator.model, name, sizes, settings.max_length)
     counts = np.bincount(split["train"].items, minlength=n_items + 1)
     judged = ("validation", "test")
     write_json(

@@ -7,7 +7,7 @@ from prorl.curves import Curves
 from prorl.runtime import TrainingError
 from prorl.simulators import training
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.training import last_item_ranks, train_simulator
 from tests.tiny_models import (
     SIMULATOR,
