@@ -33,11 +33,11 @@ class ConfigError(ValueError):
 
 
 class Refused(ValueError):
-    """Raised by a section's own check: the setting `key` of the section, what was found, what is allowed."""
+    """Raised by a section's own check: the setting `key`, what was found, what is allowed and `where`."""
 
-    def __init__(self, key: str, found: object, allowed: str):
-        super().__init__(f"{key}: got {found}, allowed: {allowed}")
-        self.key, self.found, self.allowed = key, found, allowed
+    def __init__(self, key: str, found: object, allowed: str, where: str = ""):
+        self.key, self.told = key, f"got {found}, allowed{where and f' {where}'}: {allowed}"
+        super().__init__(f"{key}: {self.told}")
 
 
 class Settings(BaseModel):
@@ -54,7 +54,7 @@ class Settings(BaseModel):
 
 
 class Section(Settings):
-    """A section of params.yaml: `section` is its name; `per_data_set`, whether it has entries of data sets."""
+    """A section of params.yaml: its name, and whether it has entries of data sets."""
 
     section: ClassVar[str]
     per_data_set: ClassVar[bool] = True
@@ -64,7 +64,10 @@ S = typing.TypeVar("S", bound=Settings)
 
 
 def build(kind: type[S], values: Any, name: str, source: str) -> S:
-    """`values`, the mapping `name` of the file `source`, as `kind`. Raises `ConfigError` for the first mistake."""
+    """`values`, the mapping `name` of the file `source`, as `kind`.
+
+    Raises `ConfigError` for the first mistake.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -108,7 +111,7 @@ def _told(kind: type[Settings], details: ErrorDetails, name: str) -> str:
     if error == "extra_forbidden":
         return f"{key}: {unknown_key(location[-1], keys_of(_at(kind, location[:-1]).kind))}"
     if error == "value_error" and isinstance(refused := details["ctx"]["error"], Refused):
-        return f"{_key(key, (refused.key,))}: got {refused.found}, allowed: {refused.allowed}"
+        return f"{_key(key, (refused.key,))}: {refused.told}"
     at = _at(kind, location)
     if at.kind is float and type(value) is int:
         value = float(value)

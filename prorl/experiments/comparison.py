@@ -107,7 +107,8 @@ def _values(
     for result, table in zip(results.values(), tables, strict=True):
         if not all(np.array_equal(table[column], prompts[column]) for column in PROMPT):
             raise DataError(
-                f"{result.name}: judged on other prompts than row {experiment.contents.reference}: nothing to pair"
+                f"{result.name}: judged on other prompts than row {experiment.contents.reference}: "
+                "nothing to pair"
             )
     there = [metric for metric in experiment.contents.metrics if f"{start}{metric}" in tables[0]]
     if not there:

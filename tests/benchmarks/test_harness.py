@@ -21,6 +21,7 @@ from benchmarks.harness import (
     with_peak_memory,
 )
 from tests.stage_dependencies import ROOT
+from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 CPU = torch.device("cpu")
 QUICK = Options(quick=True, results=None, device=CPU)

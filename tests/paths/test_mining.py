@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.mine import Mine
-from prorl.config.section import ConfigError
+from prorl.config.section import ConfigError, build
 from prorl.paths.instances import mine
 from prorl.paths.mining import (
     attribute_words,
@@ -196,7 +196,6 @@ def test_a_split_without_instance_is_an_error():
 
 
 def test_run_bounds_must_fit_together():
-    sequences, attributes = random_log(np.random.default_rng(7), n_users=10, n_items=20, n_names=3)
-    settings = Mine(import_=None, history_length=3, min_run=5, max_run=4, ignored_attributes=[])
-    with pytest.raises(ConfigError, match=r"mine.min_run: got 5 .* allowed: at most mine.max_run"):
-        mine(*tables(sequences, attributes, ["train"] * 10), settings, (1,))
+    values = {"import": None, "history_length": 3, "min_run": 5, "max_run": 4, "ignored_attributes": []}
+    with pytest.raises(ConfigError, match=r"mine.min_run: got 5, allowed: at most mine.max_run, 4"):
+        build(Mine, values, "mine", "params.yaml")
