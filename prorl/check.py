@@ -58,7 +58,9 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
     """The names that `setting` holds, and how messages name their places.
 
     A name is the value itself, an entry of a list or a key of a mapping. A section with mistakes gives none,
-    since its values may be anything. A simulator that is a class of the user's own is in no registry.
+    since its values may be anything. One of `simulators` or `guides` may have settings of its own, in
+    `simulator.<name>` or `guide.<name>`: with a `class` it is the user's own and in no registry; a `kind` is
+    the name to look up.
     """
     section, _, key = setting.partition(".")
     value = params.raw[section]
@@ -70,11 +72,14 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
     if setting == "fetch.source":
         value = value or dataset
     if isinstance(value, list):
-        own = params.raw.get("simulator") if setting == "simulators" else None
+        section = setting.removesuffix("s")
+        own = params.raw.get(section)
         for i, name in enumerate(value):
             entry = own.get(name) if isinstance(own, dict) else None
-            if not (isinstance(entry, dict) and "class" in entry):
+            if not isinstance(entry, dict) or not {"class", "kind"} & entry.keys():
                 yield f"{setting}[{i}]", name
+            elif "kind" in entry:
+                yield f"{section}.{name}.kind", entry["kind"]
     elif isinstance(value, dict):
         yield from ((setting, name) for name in value)
     else:

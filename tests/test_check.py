@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from prorl.check import findings, require
+from prorl.check import findings, registered, require
 from prorl.config.section import ConfigError
 from prorl.params import Params, laid_over, params_of, read_yaml
 from prorl.registries import REGISTRIES
@@ -175,6 +175,18 @@ def test_a_name_from_outside_is_known_once_its_registry_has_it():
     params = params_with({"finetune": {"estimator": "own"}})
     assert len(findings(params, REGISTRIES)) == 1
     assert findings(params, {**REGISTRIES, "finetune.estimator": ["own"]}) == []
+
+
+def test_a_class_of_ones_own_is_in_no_registry_and_a_kind_is_looked_up_by_its_name():
+    own = {"mine": {"class": "module:Class", "settings": {}}, "epochs": 3}
+    kinds = {"judge": {}, "first": {"kind": "policy"}, "second": {"kind": "polic"}}
+    raw = RAW | {"simulators": ["mine", "other"], "simulator": RAW["simulator"] | own}
+    raw |= {"guides": list(kinds), "guide": kinds}
+    params = params_of(raw, "params.yaml")
+    assert list(registered(params, {"simulators": ["SASRec"], "guides": ["judge", "policy"]})) == [
+        "simulators[1]: got 'other' (str), allowed: SASRec",
+        "guide.second.kind: got 'polic' (str), allowed: judge, policy",
+    ]
 
 
 def test_checking_without_registries_takes_a_moment():

@@ -127,7 +127,7 @@ def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer,
     assert params["finetune"]["other"] == {"steps": 77, "centering_steps": 5}
     assert params["seed"] == 5
     write_params(params, tmp_path / "params.yaml")
-    assert "# Every setting of the pipeline." in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert "# Every setting of the pipeline;" in (tmp_path / "params.yaml").read_text(encoding="utf-8")
 
 
 def test_a_layer_need_not_name_the_entries_of_its_data_sets(layer):

@@ -7,6 +7,7 @@ params.yaml states every value. Pydantic's errors are told in this project's own
 import difflib
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -137,16 +138,19 @@ def _key(name: str, location: tuple[int | str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class _Annotation:
-    """A type without `None` and `Annotated`, and what its numbers are bounded by, in words."""
+class Declared:
+    """A type without `None` and `Annotated`, what its numbers are bounded by in words, and whether it may be
+    null.
+    """
 
     kind: Any
     bounds: str | None
+    nullable: bool
 
 
-def _at(kind: Any, location: tuple[int | str, ...]) -> _Annotation:
+def _at(kind: Any, location: tuple[int | str, ...]) -> Declared:
     """The annotation at `location` within the model `kind`."""
-    found = _Annotation(kind, None)
+    found = Declared(kind, None, False)
     for part in location:
         if isinstance(found.kind, type) and issubclass(found.kind, BaseModel):
             fields = found.kind.model_fields
@@ -157,15 +161,22 @@ def _at(kind: Any, location: tuple[int | str, ...]) -> _Annotation:
     return found
 
 
-def _plain(kind: Any, metadata: list) -> _Annotation:
+def declared(kind: Any, metadata: Sequence[Any] = ()) -> Declared:
+    """What a field with the annotation `kind` declares, or what the list or mapping of a field holds."""
+    return _plain(kind, list(metadata))
+
+
+def _plain(kind: Any, metadata: list) -> Declared:
+    nullable = False
     while True:
         if typing.get_origin(kind) is Annotated:
             kind, *more = typing.get_args(kind)
             metadata += [part for entry in more for part in (getattr(entry, "metadata", None) or [entry])]
         elif isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+            nullable = nullable or type(None) in typing.get_args(kind)
             kind = next(part for part in typing.get_args(kind) if part is not type(None))
         else:
             break
     bounds = {name: getattr(entry, name) for entry in metadata for name in WORDS if hasattr(entry, name)}
     told = " and ".join(f"{word} {bounds[name]:g}" for name, word in WORDS.items() if name in bounds)
-    return _Annotation(kind, f"a number {told}" if told else None)
+    return Declared(kind, f"a number {told}" if told else None, nullable)
