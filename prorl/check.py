@@ -15,6 +15,7 @@ from prorl.config.finetune import Finetune
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
+from prorl.config.pretrain import Pretrain
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, unknown_key
 from prorl.config.sections import SECTIONS
@@ -22,7 +23,7 @@ from prorl.config.simulator import Simulator
 from prorl.params import Heads, Params
 
 Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
-COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # that a tabular source needs
+COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # of a tabular source
 
 
 def require(params: Params, registries: Registries | None = None) -> None:
@@ -137,21 +138,21 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
         for kind, of in _sections(params)
         if of in (None, dataset) and not params.mistakes(kind, of)
     }
-    for name in ("pretrain", "finetune"):
-        if (kind := SECTIONS[name]) in sections:
-            yield from _simulator_known(params, name, sections[kind].simulator, dataset)
+    for kind in (Pretrain, Finetune):
+        if kind in sections:
+            yield from _simulator_known(params, kind, dataset)
     for agree, kinds in AGREEMENTS.items():
         if all(kind in sections for kind in kinds):
             yield from agree(dataset, *(sections[kind] for kind in kinds))
 
 
-def _simulator_known(params: Params, section: str, simulator: str, dataset: str) -> Iterator[str]:
-    """It is trained, and one for all data sets: dvc.yaml names its folder as a dependency."""
-    if "simulator" in params.raw[section][dataset]:
-        key = f"{section}.simulator"
-        yield f"{section}.{dataset}.simulator: allowed only as {key}, for all data sets"
-    elif simulator not in params.simulators:
-        yield f"{section}.simulator: got {simulator!r}, allowed: one of `simulators`, {params.simulators}"
+def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], dataset: str) -> Iterator[str]:
+    """The section's simulator is trained, and one for all data sets: dvc.yaml names its folder."""
+    name, key = params.section(kind, dataset).simulator, f"{kind.section}.simulator"
+    if "simulator" in params.raw[kind.section][dataset]:
+        yield f"{kind.section}.{dataset}.simulator: allowed only as {key}, for all data sets"
+    elif name not in params.simulators:
+        yield f"{key}: got {name!r}, allowed: one of `simulators`, {params.simulators}"
 
 
 def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str]:
@@ -213,9 +214,8 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
 
 
-AGREEMENTS: dict[
-    Callable[..., Iterator[str]], tuple[type[Section], ...]
-] = {  # of a data set and its sections
+# What does not agree in a data set's settings, and the sections that it is said of.
+AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _columns_named: (Fetch, Prepare),
     _lsa_is_wide_enough: (Embed, Reduce),
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),

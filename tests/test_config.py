@@ -58,11 +58,6 @@ def drop(key):
     return change
 
 
-def one_level(raw):
-    """A change to semantic IDs of a single code."""
-    raw["quantize"] |= {"n_codebooks": 1, "expand_final": False}
-
-
 def test_the_projects_own_settings_are_valid_for_every_section_and_data_set():
     params = read_params(PARAMS)
     for kind in SECTIONS.values():
@@ -242,10 +237,6 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
         (
             put("pretrain.warmup_steps", 1801),
             "pretrain.warmup_steps: got 1801, allowed: at most pretrain.max_steps, 1800",
-        ),
-        (
-            one_level,
-            "quantize.n_codebooks: got 1, allowed with `expand_final: false`: at least 2",
         ),
         (
             put("simulator.SASRec.hidden_size", 65),

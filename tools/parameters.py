@@ -27,10 +27,10 @@ HEADER = """\
 Every setting of `params.yaml`, as the modules of `prorl/config/` declare it. This page is made by
 `python -m tools.parameters --write`.
 
-A section's keys hold for all data sets. Its entry for one of them, such as `finetune.ml-100k`,
-overrides them for that data set alone; `decoding` and `logging` have no such entries. Under *default* stands
-the value in this repository's `params.yaml`. `prorl check` finds what is missing, unknown or out of range, and
-settings that do not agree with each other.
+A section's keys hold for all data sets. Its entry for one of them, such as `finetune.ml-100k`, overrides them
+for that data set alone; `decoding` and `logging` have none. Under *default* stands the value in this
+repository's `params.yaml`. `prorl check` finds what is missing, unknown or out of range, and settings that do
+not agree with each other.
 """
 
 

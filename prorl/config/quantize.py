@@ -1,10 +1,10 @@
 """Section `quantize`: from vectors to semantic IDs."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from prorl.config.section import Refused, Section, Settings
+from prorl.config.section import Section, Settings
 
 
 class RQVAE(Settings):
@@ -38,9 +38,3 @@ class Quantize(Section):
     )
     n_restarts: int = Field(ge=1, description="Restarts of each k-means")
     rq_vae: RQVAE = Field(description="Settings of method rq_vae")
-
-    @model_validator(mode="after")
-    def _two_levels_at_least(self) -> Self:
-        if self.n_codebooks + self.expand_final < 2:
-            raise Refused("n_codebooks", self.n_codebooks, "at least 2", where="with `expand_final: false`")
-        return self
