@@ -1,11 +1,11 @@
 """Rows times seeds of an experiment as DVC experiments, one after another, in a git worktree of their own.
 
 `dvc exp run` writes parameters, results and dvc.lock into the workspace it runs in. Here that is
-`.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. A worktree
-rather than DVC's temporary folders, since in it a stage that was interrupted finds its checkpoint again. The
-worktree uses the checkout's DVC cache: a stage that has run before with the same code, parameters and inputs,
-in the checkout or for another row, is taken from the run cache. The experiments are refs of the one
-repository, so `dvc exp show` in the checkout lists them.
+`.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. In it,
+unlike in DVC's temporary folders, an interrupted stage finds its checkpoint again. The worktree uses the
+checkout's DVC cache: a stage that has run before with the same code, parameters and inputs is taken from
+there, whether it ran in the checkout or for another row. The experiments are refs of the one repository, so
+`dvc exp show` in the checkout lists them.
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
