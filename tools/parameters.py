@@ -12,11 +12,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from ruamel.yaml import YAML
 
 from prorl.config.section import Declared, Settings, declared
 from prorl.config.sections import SECTIONS
 from prorl.params import PARAMS_FILE, Heads, read_yaml
+from prorl.presets import round_trip_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "parameters.md"
@@ -95,8 +95,8 @@ def _allowed(kind: Any, bounds: str | None) -> str:
 
 def in_yaml(value: Any) -> str:
     """`value` in a line of YAML."""
-    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 4096, False
+    yaml, text = round_trip_yaml(), io.StringIO()
+    yaml.default_flow_style = True
     yaml.dump(value, text)
     return text.getvalue().removesuffix("...\n").strip()
 

@@ -111,7 +111,7 @@ def _told(kind: type[Settings], details: ErrorDetails, name: str) -> str:
         return f"{key}: missing"
     if error == "extra_forbidden":
         return f"{key}: {unknown_key(location[-1], keys_of(_at(kind, location[:-1]).kind))}"
-    if error == "value_error" and isinstance(refused := details["ctx"]["error"], Refused):
+    if error == "value_error" and isinstance(refused := details.get("ctx", {}).get("error"), Refused):
         return f"{_key(key, (refused.key,))}: {refused.told}"
     at = _at(kind, location)
     if at.kind is float and type(value) is int:

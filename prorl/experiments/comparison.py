@@ -94,7 +94,8 @@ def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Co
         }
         for row, mean in means.items():
             rows[row]["training"][name] = mean / means[figure.relative_to] if figure.relative_to else mean
-    return Comparison(simulators, prompts.user.nunique(), len(prompts), rows)
+    judged = first.of(contents.rows[contents.reference].policy, simulators[0])
+    return Comparison(simulators, judged.user.nunique(), len(judged), rows)
 
 
 def _values(

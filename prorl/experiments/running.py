@@ -59,8 +59,10 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PARAMS_FILE
         file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
-        own = dataset is None or dataset in round_trip_yaml().load(file)["datasets"]
-        params = with_layers(file, [] if own else [preset_file(root, dataset)])
+        layers = []
+        if dataset is not None and dataset not in round_trip_yaml().load(file)["datasets"]:
+            layers = [preset_file(root, dataset)]
+        params = with_layers(file, layers)
     if dataset is not None and dataset not in params["datasets"]:
         raise ConfigError(
             f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed"
