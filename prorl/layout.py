@@ -5,6 +5,8 @@ from pathlib import Path
 
 IDS_FILE = "semantic_ids.parquet"
 CHECKPOINTS = Path(".checkpoints")
+CACHE = Path(".cache")  # what only saves time, and belongs to one machine
+CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ class Layout:
         return Path("data/reduced") / self.dataset
 
     @property
+    def reduced_vectors(self) -> Path:
+        """The reduced vectors."""
+        return self.reduced / "reduced.npy"
+
+    @property
+    def pca(self) -> Path:
+        """The fitted PCA."""
+        return self.reduced / "pca.safetensors"
+
+    @property
     def semantic_ids(self) -> Path:
         """The folder of semantic IDs and codebooks."""
         return Path("data/semantic_ids") / self.dataset
@@ -84,9 +96,43 @@ class Layout:
         """The JSON file of metrics called `name`, such as `pretrain` or `simulator/SASRec`."""
         return self.reports / f"{name}.json"
 
+    @property
+    def simulator_metrics(self) -> Path:
+        """The folder of all simulators' metrics."""
+        return self.reports / "simulator"
+
+    def inputs(self, stage: str) -> Path:
+        """The checksums of the outside files that `stage` (`mine`, `simulator/SASRec`) reads."""
+        return self.reports / "inputs" / f"{stage}.json"
+
+    @property
+    def simulator_inputs(self) -> Path:
+        """The folder of `inputs` of all simulators."""
+        return self.reports / "inputs/simulator"
+
+    @property
+    def outside_checksums(self) -> Path:
+        """Checksums of outside files by size and time of change."""
+        return CACHE / f"outside-{self.dataset}.json"
+
+    @property
+    def downloaded_checksums(self) -> Path:
+        """Checksums of first downloads whose publisher states none."""
+        return self.reports / "checksums.json"
+
+    @property
+    def runtime(self) -> Path:
+        """Seconds and memory of the stages, which belong to one machine."""
+        return self.reports / "runtime.json"
+
     def curves(self, name: str) -> Path:
         """The folder of the training curves of `pretrain`, `finetune` or `simulator/<name>`."""
-        return self.reports / "curves" / name
+        return self.all_curves / name
+
+    @property
+    def all_curves(self) -> Path:
+        """The folder of all training curves."""
+        return self.reports / "curves"
 
     def checkpoints(self, stage: str) -> Path:
         """Where `stage` keeps what an interrupted run goes on from, if it keeps more than a `Checkpoint`."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from prorl.config.section import ConfigError
 from prorl.files import read_json, write_json
+from prorl.layout import Layout
 from prorl.params import read_params
 from prorl.tables import DataError
 
@@ -47,7 +48,7 @@ def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] =
     except (ConfigError, DataError, TrainingError) as error:
         sys.exit(f"{label}: {error}")
     if int(os.environ.get("RANK", 0)) == 0:
-        _record_runtime(Path("reports") / values[0] / "runtime.json", label, time.perf_counter() - started)
+        _record_runtime(Layout(values[0]).runtime, label, time.perf_counter() - started)
 
 
 def _record_runtime(path: Path, label: str, seconds: float) -> None:

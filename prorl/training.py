@@ -20,12 +20,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-import prorl
+from prorl.code import ROOT, modules_of
 from prorl.config.logging import Logging
-from prorl.files import atomic_file, sha256_of
+from prorl.files import sha256_of
+from prorl.layout import CHECKPOINTS
 from prorl.runtime import TrainingError
 
-CHECKPOINTS = Path(".checkpoints")
 TENSORBOARD = Path(".tensorboard")
 
 
@@ -85,24 +85,35 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
 class Checkpoint:
     """The state of an interrupted run, one safetensors file in `.checkpoints/`, replaced whole.
 
-    Its name holds a hash of the run's input files, settings and code, so a run finds its own state or none.
+    Its name holds a hash of the run's input files, its settings and its code: `script`, a stage's `__file__`,
+    and the library's modules that it imports. So a run finds its own state or none.
     """
 
-    def __init__(self, label: str, inputs: Iterable[Path], *settings: Any):
+    def __init__(self, label: str, inputs: Iterable[Path], *settings: Any, script: str | Path):
+        script = Path(script)
         digest = hashlib.sha256(repr(settings).encode())
-        code = sorted(Path(prorl.__file__).parent.rglob("*.py"))
-        for path in [*_files(inputs), *code]:
+        for path in [*_files(inputs), script, *(ROOT / module for module in modules_of(script))]:
             digest.update(sha256_of(path).encode())
         self.path = CHECKPOINTS / f"{label}-{digest.hexdigest()[:16]}.safetensors"
+        self._unfinished = (
+            CHECKPOINTS / f".{label}.partial"
+        )  # a folder, since safetensors adds files of its own
 
     def save(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
         """Replace the stored state. `state` is anything JSON can hold."""
-        with atomic_file(self.path) as temporary:
-            tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-            save_file(tensors, temporary, metadata={"state": json.dumps(state)})
+        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+        self._unfinished.mkdir(parents=True, exist_ok=True)
+        temporary = self._unfinished / self.path.name
+        save_file(tensors, temporary, metadata={"state": json.dumps(state)})
+        os.replace(temporary, self.path)
+        self._unfinished.rmdir()
 
     def load(self) -> tuple[dict[str, torch.Tensor], dict] | None:
-        """The stored tensors and state, or None where the run starts afresh."""
+        """The stored tensors and state, or None where the run starts afresh.
+
+        What a killed run was still writing is removed.
+        """
+        shutil.rmtree(self._unfinished, ignore_errors=True)  # several processes load, and each may be first
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as stored:

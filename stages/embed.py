@@ -1,12 +1,12 @@
 """Item profile text to vectors: `[accelerate launch] stages/embed.py <dataset>`."""
 
 import shutil
-from pathlib import Path
 
 from prorl.config.embed import Embed
 from prorl.config.logging import Logging
 from prorl.items.embedding import embed
 from prorl.items.matrices import write_matrix
+from prorl.layout import Layout
 from prorl.params import Params
 from prorl.runtime import run_stage
 from prorl.tables import ITEMS, read_table
@@ -14,9 +14,10 @@ from prorl.tables import ITEMS, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Write one vector per item, in item order."""
-    items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
+    layout = Layout(dataset)
+    items = read_table(layout.items, ITEMS)
     texts, raw_ids = items["text"].to_pylist(), items["raw_id"].to_pylist()
-    checkpoints = Path(".checkpoints") / f"embed-{dataset}"
+    checkpoints = layout.checkpoints("embed")
     vectors = embed(
         texts,
         raw_ids,
@@ -26,7 +27,7 @@ def body(params: Params, dataset: str) -> None:
         params.section(Logging).every_seconds,
     )
     if vectors is not None:
-        write_matrix(Path("data/embeddings") / dataset / "embeddings.npy", vectors)
+        write_matrix(layout.embeddings, vectors)
         shutil.rmtree(checkpoints, ignore_errors=True)
 
 

@@ -9,19 +9,20 @@ from pathlib import Path
 from prorl.config.fetch import Fetch
 from prorl.config.logging import Logging
 from prorl.datasets.fetching import fetch
+from prorl.layout import Layout
 from prorl.params import Params
 from prorl.runtime import run_stage
 
 
 def body(params: Params, dataset: str) -> None:
-    archives = os.environ.get("PRORL_ARCHIVES")
+    layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
     fetch(
         dataset,
         params.section(Fetch, dataset),
-        Path("data/raw") / dataset,
+        layout.raw,
         archives=Path(archives) if archives else None,
-        downloads=Path(".checkpoints/fetch") / dataset,
-        checksums=Path("reports") / dataset / "checksums.json",
+        downloads=layout.checkpoints("fetch"),
+        checksums=layout.downloaded_checksums,
         every_seconds=params.section(Logging).every_seconds,
     )
 

@@ -55,7 +55,7 @@ def body(params: Params, dataset: str) -> None:
         semantic_ids,
     ]
     checkpoint = Checkpoint(
-        f"finetune-{dataset}", inputs, settings, decoding, params.seed, params.training_seed
+        f"finetune-{dataset}", inputs, settings, decoding, params.seed, params.training_seed, script=__file__
     )
 
     device = process().device

@@ -2,10 +2,9 @@
 test.
 """
 
-from pathlib import Path
-
 from prorl.config.mine import Mine
 from prorl.files import write_json
+from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.instances import mine
 from prorl.runtime import run_stage
@@ -21,21 +20,18 @@ from prorl.tables import (
 
 
 def body(params: Params, dataset: str) -> None:
-    prepared = Path("data/prepared") / dataset
+    layout = Layout(dataset)
     tables, statistics = mine(
-        read_table(prepared / "interactions.parquet", INTERACTIONS),
-        read_table(prepared / "items.parquet", ITEMS),
-        read_table(prepared / "splits.parquet", USER_SPLITS),
+        read_table(layout.interactions, INTERACTIONS),
+        read_table(layout.items, ITEMS),
+        read_table(layout.splits, USER_SPLITS),
         params.section(Mine, dataset),
         (params.seed, "mine", dataset),
     )
     for split, table in tables.items():
-        write_table(
-            Path("data/instances") / dataset / f"{split}.parquet",
-            table,
-            INSTANCES if split == "train" else PROMPTED_INSTANCES,
-        )
-    write_json(Path("reports") / dataset / "mine.json", statistics)
+        schema = INSTANCES if split == "train" else PROMPTED_INSTANCES
+        write_table(layout.instances(split), table, schema)
+    write_json(layout.metrics("mine"), statistics)
 
 
 if __name__ == "__main__":

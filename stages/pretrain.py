@@ -50,7 +50,14 @@ def body(params: Params, dataset: str) -> None:
         simulator_folder,
     ]
     checkpoint = Checkpoint(
-        f"pretrain-{dataset}", inputs, settings, sizes, decoding, params.seed, params.training_seed
+        f"pretrain-{dataset}",
+        inputs,
+        settings,
+        sizes,
+        decoding,
+        params.seed,
+        params.training_seed,
+        script=__file__,
     )
 
     simulator = load_simulator(simulator_folder)

@@ -1,13 +1,12 @@
 """Reduced vectors to semantic IDs: `python stages/quantize.py <dataset>`."""
 
-from pathlib import Path
-
 from safetensors.numpy import save_file
 
 from prorl.config.embed import Embed
 from prorl.config.quantize import Quantize
 from prorl.files import atomic_folder, write_json
 from prorl.items.matrices import read_matrix
+from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.runtime import run_stage
 from prorl.semantic_ids.quantisers import provenance, semantic_ids
@@ -19,21 +18,20 @@ from prorl.tables import ITEMS, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Write semantic IDs, codebooks and what they are worth."""
+    layout = Layout(dataset)
     embedding, settings = params.section(Embed, dataset), params.section(Quantize, dataset)
-    items = read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)
-    vectors = read_matrix(Path("data/reduced") / dataset / "reduced.npy")
+    items = read_table(layout.items, ITEMS)
+    vectors = read_matrix(layout.reduced_vectors)
     codes, quantised = semantic_ids(vectors, items["raw_id"].to_pylist(), settings, params.seed)
     report = semantic_id_statistics(
         codes[:, : settings.n_codebooks], items["attributes"].to_pylist(), vectors, quantised, params.seed
     )
     report |= provenance(embedding, settings)
-    with atomic_folder(Path("data/semantic_ids") / dataset) as folder:
-        write_semantic_ids(
-            folder / "semantic_ids.parquet", codes, Vocabulary(codes.shape[1], settings.codebook_size)
-        )
+    with atomic_folder(layout.semantic_ids) as folder:
+        write_semantic_ids(folder / IDS_FILE, codes, Vocabulary(codes.shape[1], settings.codebook_size))
         if quantised is not None:
             save_file(quantised.tensors, folder / "codebooks.safetensors")
-    write_json(Path("reports") / dataset / "quantize.json", report)
+    write_json(layout.metrics("quantize"), report)
 
 
 if __name__ == "__main__":

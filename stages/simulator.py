@@ -31,7 +31,9 @@ def body(params: Params, dataset: str, name: str) -> None:
     users = read_frame(prepared / "splits.parquet", USER_SPLITS)
     split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
     n_items = len(read_frame(prepared / "items.parquet", ITEMS))
-    checkpoint = Checkpoint(f"simulator-{dataset}-{name}", [prepared], name, settings, params.seed)
+    checkpoint = Checkpoint(
+        f"simulator-{dataset}-{name}", [prepared], name, settings, params.seed, script=__file__
+    )
     simulator, training = train_simulator(
         name,
         settings,

@@ -4,32 +4,22 @@ import ast
 
 import pytest
 
-from tests.stage_dependencies import (
+from prorl.code import STATED_ELSEWHERE, imported_names
+from prorl.config.sections import SECTIONS
+from tools.stage_dependencies import (
     DVC_FILE,
     ROOT,
-    imported_names,
+    dependencies_of,
     is_module,
-    modules_of,
-    params_of,
     round_trip_yaml,
     settings_read,
 )
 
 FLOORS = [
-    *(
-        "config",
-        "params",
-        "check",
-        "layout",
-        "files",
-        "presets",
-        "worktrees",
-        "tables",
-        "runtime",
-        "training",
-    ),
-    *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
-    *("t5", "policy", "guides", "rl", "evaluation", "reports", "registries", "experiments", "cli"),
+    *("code", "config", "params", "check", "layout", "files", "presets", "worktrees"),
+    *("tables", "runtime", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("registries", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
@@ -73,16 +63,49 @@ def test_every_script_is_the_script_of_one_stage_with_its_name():
         path.stem: f"stages/{path.name}" for path in SCRIPTS
     }
     for name, stage in STAGES.items():
-        assert f" stages/{name}.py " in stage["cmd"]
+        start = "${launch}" if stage["cmd"].startswith("${launch}") else "python"
+        assert stage["cmd"] == " ".join(
+            [start, f"stages/{name}.py", *(f"'${{item.{axis}}}'" for axis in stage["matrix"])]
+        ), "a name reaches the shell in quotes"
         assert stage["matrix"]["dataset"] == "${datasets}"
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_depends_on_exactly_the_modules_its_script_imports(name):
-    modules = [dep for dep in STAGES[name]["deps"] if is_module(dep)]
-    assert modules == modules_of(ROOT / STAGES[name]["deps"][0]), (
-        "run `python -m tests.stage_dependencies --write`"
-    )
+def test_stage_depends_on_exactly_the_modules_its_script_imports_and_the_params_it_reads(name):
+    modules, params = dependencies_of(STAGES[name])
+    found = [dep for dep in STAGES[name]["deps"] if is_module(dep)], STAGES[name].get("params", [])
+    assert found == (modules, params), "run `python -m tools.stage_dependencies --write`"
+
+
+def test_no_stage_depends_on_what_dvc_yaml_states_itself():
+    deps = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    assert not {dep for dep in deps if dep.startswith(STATED_ELSEWHERE)}
+    assert all((ROOT / path).exists() for path in STATED_ELSEWHERE)
+
+
+def test_a_stage_that_reads_outside_files_alone_depends_on_its_file_of_inputs():
+    written = [next(iter(out)) for out in STAGES["inputs"]["outs"]]
+    readers = {}
+    for path in written:
+        readers[path] = [
+            name
+            for name, stage in STAGES.items()
+            for dep in stage["deps"]
+            if dep == path or dep.startswith(f"{path}/")
+        ]
+    folder = "reports/${item.dataset}/inputs"
+    assert readers == {
+        f"{folder}/simulator" if name == "simulator" else f"{folder}/{name}.json": [name]
+        for name in STAGES
+        if name not in ("inputs", "reduce", "report")
+    }
+    assert f"{folder}/simulator/${{item.simulator}}.json" in STAGES["simulator"]["deps"]
+
+
+def test_inputs_always_runs_and_keeps_what_it_reads():
+    assert [name for name, stage in STAGES.items() if stage.get("always_changed")] == ["inputs"]
+    assert next(iter(STAGES)) == "inputs"
+    assert all(next(iter(out.values()))["persist"] for out in STAGES["inputs"]["outs"])
 
 
 def test_a_template_is_a_dependency_of_the_stages_that_import_the_package_it_lies_in():
@@ -92,18 +115,11 @@ def test_a_template_is_a_dependency_of_the_stages_that_import_the_package_it_lie
         assert readers == {name for name, stage in STAGES.items() if name_of(template) in stage["deps"]}
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_stage_depends_on_exactly_the_params_its_script_reads(name):
-    script = ROOT / STAGES[name]["deps"][0]
-    expected = params_of(script, list(STAGES[name]["matrix"]))
-    assert STAGES[name].get("params", []) == expected, "run `python -m tests.stage_dependencies --write`"
-
-
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "inputs"])
 def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(name):
     _, sections = settings_read(ROOT / STAGES[name]["deps"][0])
     assert name in sections
-    assert not any(param in sections for param in STAGES[name]["params"]), (
+    assert not any(SECTIONS[param].per_data_set for param in STAGES[name]["params"] if param in SECTIONS), (
         "a section as a whole holds all data sets' entries"
     )
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])
@@ -120,10 +136,15 @@ def test_pretraining_and_finetuning_do_not_read_the_test_split():
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_metrics_and_pages_belong_to_git_and_everything_else_to_dvc(name):
+def test_reports_belong_to_git_and_everything_else_to_dvc(name):
     for kind in ("outs", "metrics", "plots"):
         for out in STAGES[name].get(kind, []):
             path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
             in_git = options.get("cache") is False
             assert in_git == path.startswith("reports/"), path
             assert not path.endswith("runtime.json"), "time, host and memory are no output"
+
+
+def test_the_summary_alone_is_what_dvc_knows_as_metrics():
+    metrics = [next(iter(out)) for stage in STAGES.values() for out in stage.get("metrics", [])]
+    assert metrics == ["reports/${item.dataset}/summary.json"]

@@ -8,7 +8,7 @@ from prorl.check import findings, registered, require
 from prorl.config.section import ConfigError
 from prorl.params import Params, laid_over, params_of, read_yaml
 from prorl.registries import REGISTRIES
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 RAW = read_yaml(ROOT / "params.yaml")
 RELEASED = {

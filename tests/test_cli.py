@@ -7,7 +7,7 @@ import pytest
 
 from prorl.cli import main
 from tests.experiments.files import write
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from prorl.config.section import ConfigError, Settings, build
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
 from prorl.params import Heads, read_params
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
 

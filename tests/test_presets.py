@@ -26,8 +26,8 @@ from prorl.presets import (
     write_params,
 )
 from prorl.worktrees import WorktreeError, alone_in, bring_to, head, refuse_uncommitted_changes
-from tests.stage_dependencies import ROOT
 from tools.preset import KEPT
+from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))

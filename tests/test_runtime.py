@@ -10,7 +10,7 @@ import pytest
 from prorl.config.section import ConfigError
 from prorl.runtime import derived_seed, progress, run_stage
 from prorl.tables import DataError
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 
 @pytest.fixture

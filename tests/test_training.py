@@ -9,7 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-import prorl
+from prorl import code, training
 from prorl.config.logging import Logging
 from prorl.training import (
     Checkpoint,
@@ -83,14 +83,14 @@ def test_a_model_and_its_optimiser_go_on_from_a_checkpoint_as_if_nothing_had_hap
     model = network()
     optimizer = adamw(model, 0.1, 0.01)
     trained(model, optimizer)
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     state = {"step": 3, "best": -math.inf, "rows": [{"step": 1, "values": {"loss": 0.1}}]}
     checkpoint.save({**pack("model", model), **pack("optimizer", optimizer)}, state)
     trained(model, optimizer)
 
     other = network()
     other_optimizer = adamw(other, 0.1, 0.01)
-    tensors, stored_state = Checkpoint("run", []).load()
+    tensors, stored_state = Checkpoint("run", [], script=__file__).load()
     assert stored_state == state
     unpack("model", other, tensors)
     unpack("optimizer", other_optimizer, tensors)
@@ -109,7 +109,7 @@ def test_packed_weights_are_copies():
 
 
 def test_a_checkpoint_is_absent_before_it_is_saved_and_after_it_is_removed(workplace):
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     assert checkpoint.load() is None
     checkpoint.save({"x": torch.ones(2)}, {})
     assert [p.parent.name for p in [checkpoint.path]] == [".checkpoints"]
@@ -120,27 +120,60 @@ def test_a_checkpoint_is_absent_before_it_is_saved_and_after_it_is_removed(workp
     assert list(workplace.rglob("*.safetensors")) == []
 
 
-def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_code_alone(workplace, monkeypatch):
-    (workplace / "data").mkdir()
-    (workplace / "data/a").write_text("one")
-    (workplace / "b").write_text("two")
+def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(workplace, monkeypatch):
+    checkpoint = Checkpoint("run", [], script=__file__)
+    checkpoint.save({"x": torch.ones(2)}, {"step": 1})
+    own, other = (workplace / ".checkpoints" / f".{label}.partial" for label in ("run", "walk"))
+
+    def killed(tensors, path, metadata):
+        path.with_name(".tmp12ab").write_bytes(b"half of it")  # the name that safetensors gives
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_file", killed)
+        for label in ("run", "walk"):
+            with pytest.raises(KeyboardInterrupt):
+                Checkpoint(label, [], script=__file__).save({"x": torch.zeros(2)}, {"step": 2})
+    assert (own / ".tmp12ab").exists()
+    assert checkpoint.load()[1] == {"step": 1}
+    assert not own.exists()
+    assert other.exists(), "another training may be writing it"
+    checkpoint.save({"x": torch.zeros(2)}, {"step": 2})
+    assert not own.exists()
+    assert checkpoint.load()[1] == {"step": 2}
+
+
+def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alone(workplace, monkeypatch):
+    monkeypatch.setattr(code, "ROOT", workplace)
+    monkeypatch.setattr(training, "ROOT", workplace)
+    for name, text in {
+        "data/a": "one",
+        "b": "two",
+        "stage.py": "from prorl.rl import trainer",
+        "prorl/__init__.py": "",
+        "prorl/rl/__init__.py": "",
+        "prorl/rl/trainer.py": "from prorl.files import sha256_of",
+        "prorl/files.py": "",
+        "prorl/reports.py": "",
+    }.items():
+        (workplace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workplace / name).write_text(text)
     inputs = [Path("data"), Path("b")]
-    path = Checkpoint("run", inputs, {"rate": 0.1}, 7).path
-    assert Checkpoint("run", inputs, {"rate": 0.1}, 7).path == path
-    others = [
-        Checkpoint("run", inputs, {"rate": 0.2}, 7),
-        Checkpoint("walk", inputs, {"rate": 0.1}, 7),
-        Checkpoint("run", ["b"], {"rate": 0.1}, 7),
-    ]
-    (workplace / "data/a").write_text("other")
-    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
-    (workplace / "data/a").write_text("one")
-    code = workplace / "prorl"
-    code.mkdir()
-    (code / "__init__.py").write_text("")
-    monkeypatch.setattr(prorl, "__file__", str(code / "__init__.py"))
-    others.append(Checkpoint("run", inputs, {"rate": 0.1}, 7))
-    assert len({path, *(checkpoint.path for checkpoint in others)}) == 6
+
+    def checkpoint(label="run", inputs=inputs, rate=0.1):
+        return Checkpoint(label, inputs, {"rate": rate}, 7, script="stage.py").path
+
+    path = checkpoint()
+    (workplace / "prorl/reports.py").write_text('"""A docstring mended."""')
+    assert checkpoint() == path, "the stage does not import it"
+    others = [checkpoint(rate=0.2), checkpoint(label="walk"), checkpoint(inputs=["b"])]
+    for name in ("data/a", "stage.py", "prorl/rl/trainer.py", "prorl/files.py"):
+        before = (workplace / name).read_text()
+        (workplace / name).write_text(before + "\n")
+        others.append(checkpoint())
+        (workplace / name).write_text(before)
+    assert checkpoint() == path
+    assert len({path, *others}) == 8
 
 
 def test_curves_write_the_rows_of_an_earlier_part_again(tmp_path):

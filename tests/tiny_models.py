@@ -22,7 +22,7 @@ from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
 from prorl.training import Checkpoint
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 SASREC = SASRecSizes(
     n_layers=2,
@@ -213,7 +213,7 @@ def random_instances(
 
 def checkpoint_at(path: Path) -> Checkpoint:
     """A checkpoint stored at `path`."""
-    checkpoint = Checkpoint("run", [])
+    checkpoint = Checkpoint("run", [], script=__file__)
     checkpoint.path = path
     return checkpoint
 

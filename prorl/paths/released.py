@@ -22,6 +22,11 @@ ENDINGS = dict(zip(SPLITS, ("train", "val", "test"), strict=True))
 MAPS = ("itemid2title", "raw_item_id2attribute", "id2attribute")
 
 
+def released_files(start: str) -> list[Path]:
+    """The files of the released instances with the common start `start`."""
+    return [Path(f"{start}.{ending}") for ending in (*ENDINGS.values(), "datamaps")]
+
+
 def import_released(
     settings: Mine, sequences: Sequences, items: pa.Table, splits: pa.Table, seed: tuple
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:

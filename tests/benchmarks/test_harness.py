@@ -20,8 +20,8 @@ from benchmarks.harness import (
     publish,
     with_peak_memory,
 )
-from tests.stage_dependencies import ROOT
 from tests.tiny_models import fresh_accelerator  # noqa: F401
+from tools.stage_dependencies import ROOT
 
 CPU = torch.device("cpu")
 QUICK = Options(quick=True, results=None, device=CPU)

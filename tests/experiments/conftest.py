@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from prorl.presets import round_trip_yaml
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from prorl.files import read_json
 from prorl.metrics.intervals import UserBootstrap
 from prorl.tables import DataError
 from tests.experiments.files import write
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 USERS = np.array([1, 1, 2, 3])
 TRAINING = {

@@ -13,7 +13,7 @@ from prorl.params import read_params
 from prorl.presets import round_trip_yaml, with_layers
 from prorl.rl.trainer import n_steps_and_centering
 from tests.experiments.files import write
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 NAMES = experiment_names(ROOT)
 

@@ -6,7 +6,7 @@ from dvc.utils.hydra import apply_overrides
 from prorl.config.section import ConfigError
 from prorl.experiments.overrides import applied
 from prorl.presets import round_trip_yaml
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 PARAMS = {
     "seed": 1,

@@ -17,7 +17,7 @@ from prorl.experiments.running import (
 from prorl.presets import round_trip_yaml
 from prorl.worktrees import WorktreeError, head
 from tests.experiments.files import write
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 
 def test_settings_are_those_of_the_commit_under_the_data_sets_preset(repository):

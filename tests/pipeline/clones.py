@@ -5,12 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from prorl.params import lay_over
+from tools.stage_dependencies import ROOT, round_trip_yaml
 
-from tests.stage_dependencies import ROOT
+DATASET = "ml-100k"
+ALWAYS = f"inputs@{DATASET}"  # the stage that every `dvc repro` runs
 
 # So small that each stage takes little more than its imports; what it learns means nothing.
 TINY = {
@@ -91,12 +95,17 @@ class Clone:
 
     def repro(self, *arguments: str) -> list[str]:
         """Run `dvc repro`; the names of the stages it ran."""
-        words = "Running stage '"
-        return [
-            line.removeprefix(words).rstrip("':")
-            for line in self.dvc("repro", *arguments).splitlines()
-            if line.startswith(words)
-        ]
+        return stages_run(self.dvc("repro", *arguments))
+
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        """A block that may change settings, code and results; then all is as in the last commit again."""
+        try:
+            yield
+        finally:
+            self.run("git", "checkout", "--quiet", "--", ".")
+            self.run("git", "clean", "--quiet", "--force", "-d")
+            self.dvc("checkout")
 
     def commit(self, message: str) -> None:
         """Commit all that git does not ignore."""
@@ -105,11 +114,9 @@ class Clone:
 
     def set(self, **sections: dict) -> None:
         """Put values into sections of params.yaml; a mapping is merged key by key."""
-        yaml = YAML()
-        yaml.width = 4096
-        path = self.root / "params.yaml"
+        yaml, path = round_trip_yaml(), self.root / "params.yaml"
         params = yaml.load(path)
-        _merge(params, sections)
+        lay_over(params, sections)
         yaml.dump(params, path)
 
     def read(self, path: str):
@@ -128,12 +135,10 @@ class Clone:
         return {str(path.relative_to(self.root)): path for path in found}
 
 
-def _merge(values: dict, changes: dict) -> None:
-    for key, change in changes.items():
-        if isinstance(change, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], change)
-        else:
-            values[key] = change
+def stages_run(printed: str) -> list[str]:
+    """The names of the stages that a run of DVC says it ran, in order."""
+    words = "Running stage '"
+    return [line.removeprefix(words).rstrip("':") for line in printed.splitlines() if line.startswith(words)]
 
 
 def clone_of_working_tree(root: Path) -> Clone:

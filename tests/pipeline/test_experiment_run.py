@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.experiments.files import write
-from tests.pipeline.clones import Clone, clone_of_working_tree
+from tests.pipeline.clones import ALWAYS, Clone, clone_of_working_tree, stages_run
 
 ROWS = {
     "first": {"label": "First", "published": {"ior": 7}},
@@ -25,11 +25,8 @@ def prorl(clone, *arguments, check=True):
 
 
 def ran(done):
-    """The stages that a command ran."""
-    words = "Running stage '"
-    return [
-        line.removeprefix(words).rstrip("':") for line in done.stdout.splitlines() if line.startswith(words)
-    ]
+    """The stages that a command ran, without the one that always does."""
+    return [name for name in stages_run(done.stdout) if name != ALWAYS]
 
 
 def contents(clone):

@@ -14,8 +14,7 @@ import pytest
 
 from prorl.files import sha256_of
 from tests.items.tiny_qwen3 import save_tiny_qwen3
-from tests.pipeline.clones import Clone, clone_of_working_tree
-from tests.pipeline.test_pipeline import DATASET
+from tests.pipeline.clones import DATASET, Clone, clone_of_working_tree
 from tests.pipeline.test_repeated_run import alone, written_since
 
 MOMENTS = 5
@@ -90,7 +89,8 @@ def checkpoints(clone: Clone) -> list[Path]:
     return [
         path
         for path in (clone.root / ".checkpoints").rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.parts[len(clone.root.parts) + 1 :])
     ]
 
 

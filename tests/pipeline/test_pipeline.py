@@ -1,14 +1,18 @@
 """The real pipeline on a miniature: real DVC, real data, every stage."""
 
+import csv
+import json
 import math
 import resource
+from pathlib import Path
 
 import pytest
 
-from tests.stage_dependencies import DVC_FILE, round_trip_yaml
+from prorl.files import write_json
+from tests.pipeline.clones import ALWAYS, DATASET
+from tools.stage_dependencies import DVC_FILE, round_trip_yaml
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
-DATASET = "ml-100k"
 SIMULATORS = ("SASRec", "GRU4Rec")
 POLICIES = ("pretrained", "prorl")
 GREEDY = {
@@ -47,7 +51,7 @@ def declared(kinds=("outs", "metrics", "plots")):
 
 def test_every_stage_runs_once_on_the_way_from_raw_logs_to_report(pipeline):
     assert sorted(pipeline.ran) == sorted(NAMES)
-    assert pipeline.ran[0] == f"fetch@{DATASET}"
+    assert pipeline.ran[:2] == [ALWAYS, f"fetch@{DATASET}"]
     assert pipeline.ran[-3:] == [f"finetune@{DATASET}", f"evaluate@{DATASET}", f"report@{DATASET}"]
 
 
@@ -59,6 +63,8 @@ def test_every_declared_output_is_written_and_no_other_file(pipeline):
         path for path in written if not any(path == out or path.startswith(f"{out}/") for out in outputs)
     ]
     assert extra == [f"reports/{DATASET}/runtime.json"]
+    inputs = pipeline.clone.files(f"reports/{DATASET}/inputs")
+    assert {pipeline.clone.read(path) == {} for path in inputs} == {True}, "no setting names an outside file"
     assert not list((pipeline.clone.root / ".checkpoints").glob("*")), "a finished stage leaves no checkpoint"
 
 
@@ -76,10 +82,10 @@ def test_git_holds_metrics_curves_and_the_page_and_neither_data_nor_models_nor_m
 
 def test_a_second_run_does_nothing_and_quickly(pipeline):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert pipeline.clone.repro() == []
+    assert pipeline.clone.repro() == [ALWAYS]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5, "seconds of CPU time"
-    assert pipeline.clone.dvc("status", "--json").strip() == "{}"
+    assert pipeline.clone.dvc("status", "--json").strip() == f'{{"{ALWAYS}": ["always changed"]}}'
     assert pipeline.clone.run("git", "status", "--porcelain").stdout == ""
 
 
@@ -88,51 +94,70 @@ def test_a_colleague_pulls_all_results_and_has_nothing_to_run(pipeline):
     weights = f"models/policies/{DATASET}/prorl"
     for name, path in pipeline.clone.files(weights).items():
         assert (pipeline.colleague.root / name).read_bytes() == path.read_bytes()
-    assert pipeline.colleague.repro() == []
+    assert pipeline.colleague.repro() == [ALWAYS]
 
 
 def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_and_shows_in_every_diff(
-    pipeline, tmp_path
+    pipeline,
 ):
     clone = pipeline.colleague
-    params, lock = (clone.root / "params.yaml").read_bytes(), (clone.root / "dvc.lock").read_bytes()
-    learning_rate = 0.0123
-    clone.set(finetune={"learning_rate": learning_rate})
-    assert clone.repro() == [f"finetune@{DATASET}", f"evaluate@{DATASET}", f"report@{DATASET}"]
-    assert "finetune.learning_rate" in clone.dvc("params", "diff")
-    changed = clone.dvc("metrics", "diff", "--json")
-    assert f"reports/{DATASET}/evaluation.json" in changed
-    assert "pretrain.json" not in changed
-    assert '"rev": "HEAD"' in clone.dvc("plots", "diff", "--json")
-    (clone.root / "params.yaml").write_bytes(params)
-    (clone.root / "dvc.lock").write_bytes(lock)
-    clone.run("git", "checkout", "--", "reports")
-    clone.dvc("checkout")
-    assert clone.repro() == []
+    with clone.changed():
+        clone.set(finetune={"learning_rate": 0.0123})
+        assert clone.repro() == [
+            ALWAYS,
+            *(f"{stage}@{DATASET}" for stage in ("finetune", "evaluate", "report")),
+        ]
+        assert "finetune.learning_rate" in clone.dvc("params", "diff")
+        (changed,) = json.loads(clone.dvc("metrics", "diff", "--json")).items()
+        assert changed[0] == f"reports/{DATASET}/summary.json"
+        assert {name.split(".")[0] for name in changed[1]} == {"prorl"}
+        assert '"rev": "HEAD"' in clone.dvc("plots", "diff", "--json")
+    assert clone.repro() == [ALWAYS]
 
 
 def test_another_data_sets_entry_runs_nothing_of_this_one_again(pipeline):
     clone = pipeline.colleague
-    params = (clone.root / "params.yaml").read_bytes()
-    sections = [
-        name
-        for name, values in round_trip_yaml().load(params).items()
-        if isinstance(values, dict) and DATASET in values
-    ]
-    clone.set(
-        datasets=[DATASET, "ml-1m"],
-        **{name: {"ml-1m": {"steps": 7} if name == "finetune" else {}} for name in sections},
-    )
-    names = [name for name in clone.dvc("status", "--json").split('"') if "@" in name]
-    (clone.root / "params.yaml").write_bytes(params)
-    assert names
-    assert all("@ml-1m" in name for name in names)
+    params = round_trip_yaml().load(clone.root / "params.yaml")
+    sections = [name for name, values in params.items() if isinstance(values, dict) and DATASET in values]
+    with clone.changed():
+        clone.set(
+            datasets=[DATASET, "ml-1m"],
+            **{name: {"ml-1m": {"steps": 7} if name == "finetune" else {}} for name in sections},
+        )
+        status = json.loads(clone.dvc("status", "--json"))
+    assert {name for name in status if "@ml-1m" in name} == {
+        name.replace(f"@{DATASET}", "@ml-1m") for name in NAMES
+    }
+    assert [name for name in status if "@ml-1m" not in name] == [ALWAYS]
 
 
-def test_metrics_show_answers_for_every_stage(pipeline):
-    shown = pipeline.clone.dvc("metrics", "show", "--json")
-    for path in declared(("metrics",)):
-        assert f'"{path}"' in shown, path
+def test_metrics_are_the_summary_whose_numbers_are_the_stages_own(pipeline):
+    shown = json.loads(pipeline.clone.dvc("metrics", "show", "--json"))
+    path = f"reports/{DATASET}/summary.json"
+    assert list(shown[""]["data"]) == [path]
+    summary = pipeline.clone.read(path)
+    evaluation = pipeline.clone.read(f"reports/{DATASET}/evaluation.json")
+    assert summary["prorl"]["GRU4Rec"]["ior"] == round(evaluation["prorl"]["GRU4Rec"]["ior"]["mean"], 4)
+    assert summary["start"]["SASRec"]["ctr"] == round(evaluation["pretrained"]["SASRec"]["ctr"]["mean"], 4)
+    assert summary["instances"] == pipeline.clone.read(f"reports/{DATASET}/mine.json")["instances"]["train"]
+
+
+def test_a_comparison_of_two_commits_in_which_every_number_changed_fits_a_screen(pipeline, untouched):
+    path = f"reports/{DATASET}/summary.json"
+
+    def times(value, factor):
+        if isinstance(value, dict):
+            return {key: times(part, factor) for key, part in value.items()}
+        return round(value * factor) if isinstance(value, int) else round(value * factor + 100.0001, 4)
+
+    before = pipeline.clone.read(path)
+    before["search"] = before["start"]
+    for factor in (3, -1):
+        write_json(untouched.root / path, times(before, factor))
+        untouched.commit("Other results")
+    printed = untouched.dvc("metrics", "diff", "HEAD~1").splitlines()
+    assert 17 < len(printed) < 40
+    assert max(map(len, printed)) <= 80, "\n".join(printed)
 
 
 def test_plots_show_draws_every_curve_over_steps(pipeline):
@@ -214,6 +239,13 @@ def test_simulators_report_ranking_beside_popularitys(pipeline, name):
     assert 0 <= report["untouched_items"] < report["n_items"]
 
 
+def curve(clone, path):
+    """The values of a curve by step."""
+    with open(clone.root / path, encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter="\t")
+        return {int(row["step"]): float(row[Path(path).stem]) for row in rows}
+
+
 def test_training_stages_report_steps_and_greedy_metrics_on_validation_prompts(pipeline):
     pretrain = pipeline.clone.read(f"reports/{DATASET}/pretrain.json")
     assert pretrain["stopped"] in ("flattened", "max_steps")
@@ -221,9 +253,18 @@ def test_training_stages_report_steps_and_greedy_metrics_on_validation_prompts(p
     assert pretrain["search"]["paths"] == 16
     finetune = pipeline.clone.read(f"reports/{DATASET}/finetune.json")
     assert finetune["steps"] == 3
-    assert finetune["best_step"] in range(4)
+    curves, initial = (
+        f"reports/{DATASET}/curves/finetune/plots/metrics/validation",
+        finetune["validation_initial"],
+    )
+    ioi, ctr = (curve(pipeline.clone, f"{curves}/{name}.tsv") for name in ("ioi", "ctr"))
+    assert list(ioi) == [0, 2, 3]
+    assert ioi[0] == pytest.approx(initial["ioi"])
+    best = max((2, 3), key=lambda step: ioi[step] + 20 * ctr[step])  # `finetune.select_on`
+    assert finetune["best_step"] == best
+    assert finetune["validation"]["ioi"] == pytest.approx(ioi[best])
     assert finetune["centering"].keys() == {"ctr", "ioi", "ior"}
-    assert all(values["std"] >= 0 for values in finetune["centering"].values())
+    assert all(values["std"] > 0 for values in finetune["centering"].values()), "rewards differ"
     for greedy in (pretrain["validation"], finetune["validation_initial"], finetune["validation"]):
         assert GREEDY >= greedy.keys() >= {"ioi", "ior", "ctr", "length"}
 

@@ -4,15 +4,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import T5Config, T5ForConditionalGeneration
 
-from tests.pipeline.clones import TINY
-
-DATASET = "ml-100k"
+from prorl.files import sha256_of
+from tests.pipeline.clones import ALWAYS, DATASET, TINY
 
 
 def test_finetune_starts_from_a_released_file(pipeline):
     """Only `finetune` needs the file; what it writes is a policy folder like any other."""
     clone, sizes = pipeline.colleague, TINY["policy"]
-    params = (clone.root / "params.yaml").read_bytes()
     n_ids = 4 * TINY["quantize"]["codebook_size"] + 3
     torch.manual_seed(0)
     widths = {name: sizes[name] for name in ("d_model", "d_kv", "d_ff")}
@@ -23,13 +21,15 @@ def test_finetune_starts_from_a_released_file(pipeline):
         {"model": {f"t5.{name}": weight for name, weight in model.state_dict().items()}},
         clone.root / "models/released.pth",
     )
-    clone.set(policy={"target_tokens": "shared"}, finetune={"init_from": "models/released.pth"})
-    clone.dvc("repro", "--single-item", f"finetune@{DATASET}")
-    policy = clone.root / "models/policies" / DATASET / "prorl"
-    weights = load_file(policy / "model.safetensors")
-    (clone.root / "params.yaml").write_bytes(params)
+    with clone.changed():
+        clone.set(policy={"target_tokens": "shared"}, finetune={"init_from": "models/released.pth"})
+        clone.dvc("repro", ALWAYS)
+        clone.dvc("repro", "--single-item", f"finetune@{DATASET}")
+        recorded = clone.read(f"reports/{DATASET}/inputs/finetune.json")
+        policy = clone.root / "models/policies" / DATASET / "prorl"
+        weights = load_file(policy / "model.safetensors")
+    released = sha256_of(clone.root / "models/released.pth")
     (clone.root / "models/released.pth").unlink()
-    clone.run("git", "checkout", "--", "reports", "dvc.lock")
-    clone.dvc("checkout")
+    assert recorded == {"models/released.pth": released}
     assert weights["shared.weight"].shape == (n_ids, sizes["d_model"])
-    assert clone.repro() == []
+    assert clone.repro() == [ALWAYS]

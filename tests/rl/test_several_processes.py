@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.rl.several_processes import train_all
-from tests.stage_dependencies import ROOT
+from tools.stage_dependencies import ROOT
 
 # On a machine without a GPU the same launcher starts processes that talk through gloo.
 LAUNCH = [

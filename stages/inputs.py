@@ -1,0 +1,84 @@
+"""Checksums of the files outside the repository that other stages read; always run, and first to check
+params.yaml: `python stages/inputs.py <dataset>`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from prorl.code import ROOT
+from prorl.config.embed import Embed
+from prorl.config.evaluate import Evaluate
+from prorl.config.fetch import Fetch
+from prorl.config.finetune import Finetune
+from prorl.config.mine import Mine
+from prorl.config.prepare import Prepare
+from prorl.config.pretrain import Pretrain
+from prorl.config.quantize import Quantize
+from prorl.config.simulator import Simulator
+from prorl.files import atomic_file
+from prorl.layout import CHECKED, Layout
+from prorl.outside import (
+    Checksums,
+    of_embed,
+    of_fetch,
+    of_files,
+    of_mine,
+    of_objects,
+    record,
+    remove_others,
+    state_of,
+)
+from prorl.params import PARAMS_FILE, Params
+from prorl.runtime import run_stage
+
+
+def body(params: Params, dataset: str) -> None:
+    """Check params.yaml, then write one file per stage that reads outside files."""
+    classes = of_objects(params.raw)
+    require_right(params, [outside.path for outside in classes if outside.path is not None], dataset)
+    layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
+    users = params.values(Simulator, dataset)
+    pretrain, finetune = params.section(Pretrain, dataset), params.section(Finetune, dataset)
+    evaluate = params.section(Evaluate, dataset)
+    outsides = {
+        "fetch": of_fetch(dataset, params.section(Fetch, dataset), Path(archives) if archives else None),
+        "prepare": of_files(params.section(Prepare, dataset).profiles),
+        "mine": of_mine(params.section(Mine, dataset)),
+        "embed": of_embed(params.section(Embed, dataset)),
+        "quantize": of_files(params.section(Quantize, dataset).import_),
+        **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},
+        "pretrain": of_objects(pretrain.model_dump(), users.get(pretrain.simulator)),
+        "finetune": [
+            *of_files(finetune.init_from),
+            *of_objects(finetune.model_dump(), users.get(finetune.simulator)),
+        ],
+        "evaluate": [
+            *of_files(*evaluate.policies.values()),
+            *of_objects(evaluate.model_dump(), *(users.get(name) for name in params.simulators)),
+        ],
+    }
+    checksums = Checksums(layout.outside_checksums)
+    for stage, files in outsides.items():
+        record(layout.inputs(stage), files, checksums)
+    remove_others(layout.simulator_inputs, params.simulators)
+    checksums.save()
+
+
+def require_right(params: Params, classes: list[Path], dataset: str) -> None:
+    """End the run with all findings in params.yaml, a line each; one that was right and has not changed is
+    not checked again.
+    """
+    state = state_of([PARAMS_FILE, *(ROOT / "prorl").rglob("*.py"), *classes])
+    if CHECKED.exists() and CHECKED.read_text(encoding="utf-8") == state:
+        return
+    from prorl.check import findings  # asks the registries, which takes seconds to import
+
+    if found := findings(params):
+        sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
+    with atomic_file(CHECKED) as temporary:
+        temporary.write_text(state, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_stage("inputs", body)

@@ -1,0 +1,108 @@
+"""The paths that dvc.yaml names against those of `Layout`, which is no dependency of a stage for that reason."""
+
+import inspect
+
+import pytest
+
+from prorl.layout import IDS_FILE, Layout
+from prorl.tables import SPLITS
+from tools.stage_dependencies import DVC_FILE, is_module, round_trip_yaml
+
+STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
+LAYOUT = Layout("${item.dataset}")
+SIMULATOR = "${item.simulator}"
+SPLIT = {split: LAYOUT.instances(split) for split in SPLITS}
+
+
+def trained(name):
+    """The curves that a training writes."""
+    return [LAYOUT.curves(name) / "metrics.json", LAYOUT.curves(name) / "plots/metrics"]
+
+
+OUTS = {
+    "inputs": [
+        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "embed", "quantize")),
+        LAYOUT.simulator_inputs,
+        *map(LAYOUT.inputs, ("pretrain", "finetune", "evaluate")),
+    ],
+    "fetch": [LAYOUT.raw],
+    "prepare": [LAYOUT.interactions, LAYOUT.items, LAYOUT.splits, LAYOUT.metrics("prepare")],
+    "mine": [*SPLIT.values(), LAYOUT.metrics("mine")],
+    "embed": [LAYOUT.embeddings],
+    "reduce": [LAYOUT.reduced],
+    "quantize": [LAYOUT.semantic_ids, LAYOUT.metrics("quantize")],
+    "simulator": [
+        LAYOUT.simulator(SIMULATOR),
+        LAYOUT.metrics(f"simulator/{SIMULATOR}"),
+        *trained(f"simulator/{SIMULATOR}"),
+    ],
+    "pretrain": [LAYOUT.policy("pretrained"), LAYOUT.metrics("pretrain"), *trained("pretrain")],
+    "finetune": [LAYOUT.policy("prorl"), LAYOUT.metrics("finetune"), *trained("finetune")],
+    "evaluate": [LAYOUT.per_prompt, LAYOUT.metrics("evaluation"), LAYOUT.metrics("comparison")],
+    "report": [LAYOUT.page, LAYOUT.metrics("summary")],
+}
+DEPS = {
+    "inputs": [],
+    "fetch": [LAYOUT.inputs("fetch")],
+    "prepare": [LAYOUT.raw, LAYOUT.inputs("prepare")],
+    "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],
+    "embed": [LAYOUT.items, LAYOUT.inputs("embed")],
+    "reduce": [LAYOUT.embeddings],
+    "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
+    "simulator": [LAYOUT.prepared, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
+    "pretrain": [
+        *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids / IDS_FILE),
+        *(LAYOUT.simulator("${pretrain.simulator}"), LAYOUT.inputs("pretrain")),
+    ],
+    "finetune": [
+        *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids),
+        *(LAYOUT.simulator("${finetune.simulator}"), LAYOUT.policy("pretrained"), LAYOUT.inputs("finetune")),
+    ],
+    "evaluate": [
+        *(LAYOUT.items, LAYOUT.interactions, SPLIT["test"], LAYOUT.simulators),
+        *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.inputs("evaluate")),
+    ],
+    "report": [
+        *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
+        *(LAYOUT.simulator_metrics, LAYOUT.metrics("pretrain"), LAYOUT.metrics("finetune")),
+        *(LAYOUT.all_curves, LAYOUT.metrics("evaluation"), LAYOUT.metrics("comparison")),
+    ],
+}
+# What stages keep to themselves: DVC may not know it, or knows the folder it lies in.
+PRIVATE = {
+    *("reports", "checkpoints", "runtime", "outside_checksums", "downloaded_checksums"),
+    *("reduced_vectors", "pca"),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_writes_what_layout_says(name):
+    outs = [
+        out if isinstance(out, str) else next(iter(out))
+        for kind in ("outs", "metrics", "plots")
+        for out in STAGES[name].get(kind, [])
+    ]
+    assert outs == list(map(str, OUTS[name]))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_reads_what_layout_says(name):
+    script, *deps = [dep for dep in STAGES[name]["deps"] if not is_module(dep)]
+    assert script == f"stages/{name}.py"
+    assert [dep for dep in deps if not dep.startswith("prorl/")] == list(map(str, DEPS[name]))
+
+
+def test_every_path_of_layout_is_one_of_dvc_yaml_or_private():
+    """Each member is named in the tables above, so that a new one is held to dvc.yaml too."""
+    members = {name for name, _ in inspect.getmembers(Layout) if not name.startswith("_")} - {"dataset"}
+    source = inspect.getsource(inspect.getmodule(test_every_path_of_layout_is_one_of_dvc_yaml_or_private))
+    assert {name for name in members if f"LAYOUT.{name}" not in source} == PRIVATE
+
+
+def test_what_is_private_lies_where_git_or_dvc_does_not_mistake_it_for_a_result():
+    own = Layout("own")
+    assert str(own.runtime) == "reports/own/runtime.json"
+    assert str(own.downloaded_checksums) == "reports/own/checksums.json"
+    assert str(own.checkpoints("embed")) == ".checkpoints/embed-own"
+    assert str(own.outside_checksums) == ".cache/outside-own.json"
+    assert own.reduced_vectors.parent == own.pca.parent == own.reduced
