@@ -37,7 +37,7 @@ from prorl.policy.catalogue import Catalogue
 from prorl.policy.decoding import PolicyGuide
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 
@@ -146,7 +146,8 @@ def setting(options: Options) -> Setting:
     )
     settings = {"SASRec": sasrec, "GRU4Rec": simulator.GRU4Rec}
     simulators = {
-        name: InnerProductSimulator(model(settings[name], n_items, 50)) for name, model in SIMULATORS.items()
+        name: InnerProductSimulator(causal_model(name)(sizes, n_items, 50))
+        for name, sizes in settings.items()
     }
     drawn = torch.from_numpy(
         np.stack([1 + generator.permutation(n_items)[:11] for _ in range(n_prompts)])

@@ -9,7 +9,6 @@ import torch
 from benchmarks.harness import command_line, measure, prepare, publish
 from benchmarks.models import models
 from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
-from prorl.metrics.judging import simulated_metrics
 from prorl.policy.decoding import PolicyGuide
 
 TITLE = "bf16 and float32"
@@ -35,9 +34,8 @@ def main() -> None:
     )
     lines = ["| precision | mean IoI | greedy paths | median |", "|---|---|---|---|"]
     for name, one in measured.items():
-        ioi = simulated_metrics(
-            setting.simulator, setting.history, setting.target, one.result[:, None], BATCH_SIZE
-        )["ioi"].mean()
+        scores = setting.simulator.score(setting.history, one.result[:, None], setting.target, ends=True)
+        ioi = (scores.log_prob[..., 1] - scores.log_prob[..., 0]).double().mean().item()
         lines.append(f"| {name} | {ioi:.4f} | {len(prompts)} | {one.median:.2f} s |")
     print("\n".join(lines))
     same = (measured["float32"].result == measured["bf16"].result).all(1).double().mean().item()

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from prorl.config.logging import Logging
-from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
 from prorl.files import write_json
 from prorl.params import Params
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import run_stage
+from prorl.simulators.own import fit_own
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
-from prorl.simulators.scoring import save_simulator
+from prorl.simulators.registry import Own, own_class, simulator_entry
+from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
@@ -23,10 +23,10 @@ from prorl.training import Checkpoint, process, tensorboard_folder
 
 
 def body(params: Params, dataset: str, name: str) -> None:
-    if name not in SIMULATORS:
-        raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
+    entry = simulator_entry(params, dataset, name)
     settings, logging = params.section(Simulator, dataset), params.section(Logging)
     prepared, reports = Path("data/prepared") / dataset, Path("reports") / dataset
+    folder = Path("models/simulators") / dataset / name
     sequences = user_sequences(read_frame(prepared / "interactions.parquet", INTERACTIONS))
     users = read_frame(prepared / "splits.parquet", USER_SPLITS)
     split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
@@ -34,24 +34,40 @@ def body(params: Params, dataset: str, name: str) -> None:
     checkpoint = Checkpoint(
         f"simulator-{dataset}-{name}", [prepared], name, settings, params.seed, script=__file__
     )
-    simulator, training = train_simulator(
-        name,
-        settings,
-        split["train"],
-        split["validation"],
-        n_items,
-        params.seed,
-        checkpoint,
-        reports / "curves/simulator" / name,
-        logging.every_seconds,
-        tensorboard_folder(logging, f"simulator@{dataset}-{name}"),
-    )
-    if not process().is_main_process:  # of several that train, one writes
-        return
-    sizes = getattr(settings, name).model_dump()
-    save_simulator(
-        Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length
-    )
+    if isinstance(entry, Own):
+        if not process().is_main_process:  # a class of one's own is fitted by one process
+            return
+        simulator, training = (
+            fit_own(
+                entry.kind,
+                name,
+                settings,
+                split["train"],
+                split["validation"],
+                n_items,
+                params.seed,
+                reports / "curves/simulator" / name,
+            ),
+            {},
+        )
+        save_own(folder, simulator, name, own_class(params, dataset, name))
+    else:
+        simulator, training = train_simulator(
+            name,
+            settings,
+            split["train"],
+            split["validation"],
+            n_items,
+            params.seed,
+            checkpoint,
+            reports / "curves/simulator" / name,
+            logging.every_seconds,
+            tensorboard_folder(logging, f"simulator@{dataset}-{name}"),
+        )
+        if not process().is_main_process:  # of several that train, one writes
+            return
+        sizes = getattr(settings, name).model_dump()
+        save_simulator(folder, simulator.model, name, sizes, settings.max_length)
     counts = np.bincount(split["train"].items, minlength=n_items + 1)
     judged = ("validation", "test")
     write_json(

@@ -17,7 +17,7 @@ from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
@@ -99,7 +99,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
 
 def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn.Module:
     """A RecBole model in evaluation mode whose every weight is random, and large enough to tell items apart."""
-    model = SIMULATORS[name]({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
+    model = causal_model(name)({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

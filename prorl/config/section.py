@@ -51,6 +51,7 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """The same with other values, checked anew. Raises `ConfigError`."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
+        values |= self.model_extra or {}
         return build(type(self), values | changes, "", type(self).__name__)
 
 
@@ -154,8 +155,12 @@ def _at(kind: Any, location: tuple[int | str, ...]) -> Declared:
     for part in location:
         if isinstance(found.kind, type) and issubclass(found.kind, BaseModel):
             fields = found.kind.model_fields
-            field = next(field for name, field in fields.items() if part in (name, field.alias))
-            found = _plain(field.annotation, list(field.metadata))
+            field = next((field for name, field in fields.items() if part in (name, field.alias)), None)
+            if field is None:  # a further key, where a model allows them
+                further = typing.get_type_hints(found.kind, include_extras=True)["__pydantic_extra__"]
+                found = _plain(typing.get_args(further)[-1], [])
+            else:
+                found = _plain(field.annotation, list(field.metadata))
         else:  # a list's entry, or a mapping's value
             found = _plain(typing.get_args(found.kind)[-1], [])
     return found

@@ -4,7 +4,7 @@ prompt's result.
 Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,12 @@ import torch
 from prorl.config.evaluate import Evaluate
 from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
 from prorl.guide import BeamGuide, Guide
-from prorl.metrics import path_metrics
 from prorl.metrics.intervals import UserBootstrap
-from prorl.metrics.judging import path_shape_metrics, simulated_metrics
+from prorl.metrics.judging import judged_metrics
+from prorl.metrics.registry import METRICS, headline
+from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
-from prorl.simulators.scoring import Simulator
+from prorl.simulators.protocol import Simulator
 
 Table = dict[str, dict]
 
@@ -51,21 +52,9 @@ class Judge:
 
     def metrics(self, items: torch.Tensor) -> dict[str, dict[str, np.ndarray]]:
         """{simulator: {metric: [p]}} of one path [p, t] per prompt."""
-        shape = path_shape_metrics(
-            self.prompts.history.cpu().numpy(),
-            self.prompts.target.cpu().numpy(),
-            items.cpu().numpy(),
-            self.prompts.user,
-            self.attribute_words,
-            self.diversity_pairs,
-            derived_seed(self.seed, "diversity"),
-        )
         return {
-            name: {
-                metric: values[:, 0] for metric, values in self._simulated(simulator, items[:, None]).items()
-            }
-            | shape
-            for name, simulator in self.simulators.items()
+            name: {metric: values[:, 0] for metric, values in own.items()}
+            for name, own in self._judged(METRICS, items[:, None]).items()
         }
 
     def greedy_means(self, guide: Guide) -> dict[str, dict[str, float]]:
@@ -79,25 +68,32 @@ class Judge:
     def best_of(
         self, samples: torch.Tensor, counts: dict[str, int]
     ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """{simulator: {label: {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t],
-        for the labels of `counts`.
+        """{simulator: {label: {metric: [p]}}}: each headline metric's best among the first K of `samples`
+        [p, k, t], for the labels of `counts`.
         """
-        n, k, t = samples.shape
-        target = self.prompts.target.repeat_interleave(k).cpu().numpy()
-        coherence = path_metrics.coherence(
-            samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words
-        ).reshape(n, k)
-        best = {}
-        for name, simulator in self.simulators.items():
-            metrics = self._simulated(simulator, samples) | {"coherence": coherence}
-            best[name] = {
-                label: {metric: values[:, :count].max(1) for metric, values in metrics.items()}
+        return {
+            name: {
+                label: {metric: METRICS[metric].best(values[:, :count]) for metric, values in own.items()}
                 for label, count in counts.items()
             }
-        return best
+            for name, own in self._judged(headline(), samples).items()
+        }
 
-    def _simulated(self, simulator: Simulator, items: torch.Tensor) -> dict[str, np.ndarray]:
-        return simulated_metrics(simulator, self.prompts.history, self.prompts.target, items, self.batch_size)
+    def _judged(self, names: Iterable[str], items: torch.Tensor) -> dict[str, dict[str, np.ndarray]]:
+        """{simulator: {metric: [p, k]}} of the metrics `names` of paths [p, k, t]."""
+        prompts, seed = self.prompts, derived_seed(self.seed, "diversity")
+        return judged_metrics(
+            list(names),
+            self.simulators,
+            Prompts(
+                torch.arange(len(prompts)), torch.as_tensor(prompts.user), prompts.history, prompts.target
+            ),
+            items,
+            self.attribute_words,
+            n_pairs=self.diversity_pairs,
+            seed=seed,
+            batch_size=self.batch_size,
+        )
 
 
 def evaluate(

@@ -10,7 +10,8 @@ import torch
 from prorl.experiments.comparison import RESAMPLES, Comparison
 from prorl.experiments.definition import Experiment
 from prorl.files import atomic_file, write_json
-from prorl.reports.tables import MISSING, Table, decimals_of, label, number, with_interval
+from prorl.metrics.registry import decimals_of, label
+from prorl.reports.tables import MISSING, Table, number, with_interval
 
 PAGES = Path("reports/experiments")
 PUBLISHED_SIMULATOR = "SASRec"

@@ -16,17 +16,24 @@ import torch.nn.functional as F
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed, progress
+from prorl.simulators.protocol import Simulator
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
 from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, unpack
 
 
 def last_item_ranks(
-    simulator: InnerProductSimulator, sequences: Sequences, max_length: int, batch_size: int = 512
+    simulator: Simulator, sequences: Sequences, max_length: int, batch_size: int = 512
 ) -> torch.Tensor:
-    """Rank [u] of each user's last item after the `max_length` items before it."""
+    """Rank [u] of each user's last item after the `max_length` items before it.
+
+    The plain form, `_ranks_by_score`, reads users with equally many items together. A causal model reads
+    `batch_size` users at once, whatever the number of their items.
+    """
+    if not isinstance(simulator, InnerProductSimulator):
+        return _ranks_by_score(simulator, sequences, max_length, batch_size)
     device = simulator.vectors.device
     ranks = []
     for target, before, length in zip(
@@ -37,6 +44,20 @@ def last_item_ranks(
             states = states[torch.arange(len(length)), length.to(device) - 1]
         ranks.append(simulator.target_scores(states, target.to(device))[1])
     return torch.cat(ranks).cpu()
+
+
+def _ranks_by_score(
+    simulator: Simulator, sequences: Sequences, max_length: int, batch_size: int
+) -> torch.Tensor:
+    """`last_item_ranks` of any simulator: the rank before an empty path."""
+    target, before, lengths = last_items(sequences, max_length)
+    ranks = torch.zeros(len(target), dtype=torch.int64)
+    for length in lengths.unique().tolist():
+        for rows in (lengths == length).nonzero()[:, 0].split(batch_size):
+            empty = torch.zeros(len(rows), 1, 1, dtype=torch.int64)
+            scores = simulator.score(before[rows, :length], empty, target[rows], ends=True)
+            ranks[rows] = scores.rank[:, 0, 0].cpu()
+    return ranks
 
 
 def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
@@ -67,7 +88,7 @@ def train_simulator(
     """
     run = accelerator("float32")
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
-    model = SIMULATORS[name](getattr(settings, name), n_items, settings.max_length).to(run.device)
+    model = causal_model(name)(getattr(settings, name), n_items, settings.max_length).to(run.device)
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
     best, state = pack("best", model), {"epoch": 0, "best_epoch": 0, "best_mrr": -1.0, "rows": []}
     if (stored := checkpoint.load()) is not None:

@@ -111,7 +111,7 @@ def test_without_search_and_with_other_embeddings_the_page_says_so(inputs):
 def test_examples_are_spread_evenly_and_hold_every_policys_path(inputs):
     first, last = examples(inputs, 2)
     assert (first.prompt, last.prompt) == (0, 2)
-    assert [path.policy for path in last.paths] == ["pretrained", "prorl"]
+    assert [path.guide for path in last.paths] == ["pretrained", "prorl"]
     assert last.paths[0].titles == ["Clue & <Co>", "Clue & <Co>"]
     assert last.paths[0].metrics == "IoI 1.000, IoR 10.0, CTR 0.250"
     assert len(examples(inputs, 99)) == 3

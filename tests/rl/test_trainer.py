@@ -10,7 +10,7 @@ import torch
 
 from prorl.config.finetune import KL
 from prorl.config.section import ConfigError
-from prorl.metrics.judging import simulated_metrics
+from prorl.metrics import path_metrics
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.rl import passes, trainer
 from prorl.rl.advantages import ESTIMATORS, acting, reward_to_go
@@ -158,7 +158,15 @@ def test_a_step_is_the_loss_of_its_parts(variant):
         # Adam's first step is the sign of the gradient: entries whose gradient is about 0 may go either way.
         assert (expected - found).abs().median() < 1e-6, name
 
-    metrics = simulated_metrics(learner.simulator, prompts.history, prompts.target, paths.items, 8)
+    scores = learner.simulator.score(prompts.history, paths.items, prompts.target, ends=True)
+    log_prob, rank, acceptance, rows = (
+        part.flatten(0, 1).numpy() for part in (scores.log_prob, scores.rank, scores.acceptance, paths.items)
+    )
+    metrics = {
+        "ioi": path_metrics.increment_of_interest(log_prob),
+        "ior": path_metrics.increment_of_rank(rank),
+        "ctr": path_metrics.feasibility(acceptance, rows),
+    }
     for name in ("ioi", "ior", "ctr"):
         assert values[f"train/{name}"] == pytest.approx(metrics[name].mean(), rel=1e-4, abs=1e-5)
     lengths = paths.length.double()

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prorl.simulators import scoring
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator, save_simulator
 from prorl.tables import DataError
 from tests.tiny_models import GRU4REC, SASREC, random_paths, random_prompts, random_simulator, recbole_model

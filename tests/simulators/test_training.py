@@ -6,7 +6,7 @@ import torch
 from prorl.runtime import TrainingError
 from prorl.simulators import training
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.training import Curves
 from tests.tiny_models import SIMULATOR, Killed, checkpoint_at, killed_at, random_simulator, sequences_of
