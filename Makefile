@@ -33,6 +33,7 @@ bench-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
+	pyright
 
 # The newest packages that pyproject.toml allows. torch stands without its build's name, and without the CUDA packages its own
 # metadata names, so that the same lock gives the build that suits the machine.

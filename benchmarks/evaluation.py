@@ -310,8 +310,10 @@ def check(ours: Evaluation, theirs: Evaluation) -> str:
                 off_bound = np.max(
                     [off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high"))]
                 )
-    found = f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
-    found += f", diversity within {off_diversity:.0%} of it"
+    found = (
+        f"in float32, means within {off_mean:.1g} of a metric's standard deviation, "
+        f"bounds within {off_bound:.0%} of an interval's width, diversity within {off_diversity:.0%} of it"
+    )
     if not (
         off_mean <= MEAN_TOLERANCE
         and off_bound <= INTERVAL_TOLERANCE

@@ -113,7 +113,8 @@ def _case(problem: Problem, name: str, options: Options) -> Case:
         for other in others.values():
             if not abs(own["length"] - other["length"]) <= allowed:
                 raise Disagreement(
-                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, allowed: {allowed:.2f} apart"
+                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, "
+                    f"allowed: {allowed:.2f} apart"
                 )
         return f"{own['length']:.2f} items on average; {check_gradients(problem)}"
 

@@ -45,11 +45,11 @@ def main() -> None:
     same = ranking_metrics(last_item_ranks(recbole.simulator, validation, settings.max_length))["mrr@10"]
     if not abs(same - recbole.mrr[-1]) <= TOLERANCE:
         raise Disagreement(
-            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, allowed {TOLERANCE:g} apart"
+            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, "
+            f"allowed {TOLERANCE:g} apart"
         )
-    time_to(
-        0.0, of_users(sequences, np.arange(1, 9)), settings
-    )  # an untimed run of one epoch makes everything lazy
+    # An untimed run of one epoch makes everything that is made lazily.
+    time_to(0.0, of_users(sequences, np.arange(1, 9)), settings)
     seconds, n_epochs, mrr = time_to(recbole.mrr[-1], sequences, settings)
     ratio, aim = f"{recbole.seconds / seconds:.1f}x", f">= {CLAIM.aim(options.device):g}x"
     lines = [
@@ -60,7 +60,10 @@ def main() -> None:
     ]
     print("\n".join(lines))
     n_rows = len(sequences.items) - 3 * len(sequences)
-    note = f"{len(sequences)} users, {int(sequences.items.max())} items; RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    note = (
+        f"{len(sequences)} users, {int(sequences.items.max())} items; "
+        f"RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    )
     publish(
         CLAIM.title,
         [*lines, "", f"{note}. Both validations give RecBole's weights the same MRR@10."],

@@ -75,7 +75,8 @@ def check(ours: StepRewards, others: dict[str, StepRewards]) -> str:
     moved = ((ours.ior != theirs.ior).sum() / ours.real.sum()).item()
     if not (worst <= TOLERANCE and moved <= MOVED):
         raise Disagreement(
-            f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; IoR at {moved:.2%} of steps, allowed {MOVED:.2%}"
+            f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; "
+            f"IoR at {moved:.2%} of steps, allowed {MOVED:.2%}"
         )
     return f"IoI and CTR agree within {worst:.1g}, IoR is the same at {1 - moved:.3%} of the steps"
 
