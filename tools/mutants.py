@@ -1,15 +1,16 @@
-"""Tests of the tests: `python -m tools.mutants` changes the heart of the library one small change at a time, runs
-the tests that reach the change, and names every change that no test notices.
+"""Tests of the tests: `python -m tools.mutants` changes the heart of the library one small change at a time,
+runs the tests that reach the change, and names every change that no test notices.
 
-Everything happens in copies of the tree. The tests of a room run once unchanged, with a record of the lines that
-each test reaches; a change then meets those tests alone, the quickest first, until one fails. A change that makes
-them several times slower counts as noticed. Changes that alter no result are listed in
+Everything happens in copies of the tree. The tests of a room run once unchanged, with a record of the lines
+that each test reaches; a change then meets those tests alone, the quickest first, until one fails. A change
+that makes them several times slower counts as noticed. Changes that alter no result are listed in
 `tools/equivalent_mutants.toml`, by module and source line, each with its reason. The exit status is 1 where a
 change survives that is not listed there, or an entry there has no change any more.
 """
 
 import argparse
 import ast
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -218,17 +219,17 @@ def outcomes(
             found, status = os.waitpid(pid, os.WNOHANG)
             if not found and time.monotonic() < limit:
                 continue
-            try:
-                os.killpg(pid, signal.SIGKILL)  # what the tests have started, and they themselves if too slow
-            except ProcessLookupError:
-                pass  # they have left nothing behind
+            with contextlib.suppress(ProcessLookupError):  # where the tests have left nothing behind
+                os.killpg(pid, signal.SIGKILL)  # what they have started, and they themselves if too slow
             if not found:
                 _, status = os.waitpid(pid, 0)
             (copy / mutant.module).write_bytes(source)
             del running[pid]
             free.append(copy)
             if os.waitstatus_to_exitcode(status) == FOREIGN:
-                raise SystemExit(f"{mutant.module}: the tests import prorl from elsewhere than the copy in {copy}")
+                raise SystemExit(
+                    f"{mutant.module}: the tests import prorl from elsewhere than the copy in {copy}"
+                )
             yield Tried(mutant, n_tests, killed=os.waitstatus_to_exitcode(status) != PASSED)
 
 
@@ -242,7 +243,7 @@ def _changed(copy: Path, names: list[str]) -> Callable[[], int]:
 
 
 def known_equivalents(root: Path) -> list[dict[str, str]]:
-    """The entries of `EQUIVALENT`: `module`, `line`, `reason`, and `mutant` where not all of the line are meant."""
+    """The entries of `EQUIVALENT`: `module`, `line`, `reason`; `mutant` where not all of the line are meant."""
     path = root / EQUIVALENT
     return tomllib.loads(path.read_text()).get("equivalent", []) if path.exists() else []
 
@@ -268,15 +269,21 @@ def with_rows(page: str, rows: dict[str, tuple[int, ...]]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Try mutants; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="mutants", description="Find changes of the code that no test notices.")
+    parser = argparse.ArgumentParser(
+        prog="mutants", description="Find changes of the code that no test notices."
+    )
     parser.add_argument("--modules", nargs="+", default=HEART, metavar="GLOB", help="default: the heart")
     parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--list", action="store_true", help="name the mutants, try none")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="mutants tried at a time")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after so long")
-    parser.add_argument("--score", type=Path, metavar="FILE", help="write the score into the table of this page")
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent, help="of the tree")
+    parser.add_argument(
+        "--score", type=Path, metavar="FILE", help="write the score into the table of this page"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(__file__).resolve().parent.parent, help="of the tree"
+    )
     options = parser.parse_args(arguments)
     end, root = time.monotonic() + 60 * options.minutes, options.root.resolve()
     modules = sorted({str(p.relative_to(root)) for pattern in options.modules for p in root.glob(pattern)})

@@ -1,10 +1,10 @@
-"""Small changes of a module's code, one at a time, found in its syntax tree: what `tools.mutants` tests the tests
-with.
+"""Small changes of a module's code, one at a time, found in its syntax tree: what `tools.mutants` tests the
+tests with.
 
-An operator becomes its neighbour (`+` and `-`, `<` and `<=`, `and` and `or`, ..), a number one more, a truth value
-the other; a unary operator, a call such as `.detach()`, a bound of `max` or a whole statement is left out; a
-condition is turned round. Annotations, decorators, docstrings, formatted text and what stands behind `raise` stay
-as they are.
+An operator becomes its neighbour (`+` and `-`, `<` and `<=`, `and` and `or`, ..), a number one more, a truth
+value the other; a unary operator, a call such as `.detach()`, a bound of `max` or a whole statement is left
+out; a condition is turned round. Annotations, decorators, docstrings, formatted text and what
+stands behind `raise` stay as they are.
 """
 
 import ast
@@ -12,6 +12,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 SWAPPED = {
     "+": "-", "-": "+", "*": "/", "/": "*", "//": "*", "%": "*", "**": "*",
@@ -20,7 +21,18 @@ SWAPPED = {
     "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==",
     "is": "is not", "is not": "is", "in": "not in", "not in": "in", "and": "or", "or": "and",
 }  # fmt: skip
-DROPPED_METHODS = ("abs", "clamp", "detach", "double", "exp", "log", "masked_fill", "sigmoid", "sqrt", "square")
+DROPPED_METHODS = (
+    "abs",
+    "clamp",
+    "detach",
+    "double",
+    "exp",
+    "log",
+    "masked_fill",
+    "sigmoid",
+    "sqrt",
+    "square",
+)
 # calls that become one of their arguments, by its place
 REPLACED_CALLS = {"max": (0,), "min": (0,), "maximum": (0,), "minimum": (0,), "where": (1, 2)}
 NO_OPERATOR = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT)
@@ -30,8 +42,8 @@ NO_OPERATOR = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT,
 class Mutant:
     """One change: the bytes `start` to `end` of `module` become `text`.
 
-    `line` is where it stands, `before` and `after` are its source lines, joined. `statement` are the first and last
-    line of what must run for the change to have an effect; None where that is the import.
+    `line` is where it stands, `before` and `after` are its source lines, joined. `statement` are the first and
+    last line of what must run for the change to have an effect; None where that is the import.
     """
 
     module: str
@@ -101,7 +113,9 @@ class _Module:
         changed = self.source[low:start] + text.encode() + self.source[end:high]
         span = None
         if statement is not None:
-            whole = node if hasattr(statement, "body") else statement  # of a compound statement, the part alone
+            whole = (
+                node if hasattr(statement, "body") else statement
+            )  # of a compound statement, the part alone
             span = (whole.lineno, whole.end_lineno)
         return Mutant(
             self.module, start, end, text, first, _joined(self.source[low:high]), _joined(changed), span
@@ -117,10 +131,10 @@ class _Module:
             case ast.AugAssign(target=target, value=value):
                 yield from self._swapped(target, value)
             case ast.Compare(left=left, comparators=comparators):
-                for one, other in zip([left, *comparators], comparators, strict=False):
+                for one, other in pairwise([left, *comparators]):
                     yield from self._swapped(one, other)
             case ast.BoolOp(values=values):
-                for one, other in zip(values, values[1:], strict=False):
+                for one, other in pairwise(values):
                     yield from self._swapped(one, other)
             case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert(), operand=operand):
                 start, end, _ = self._tokens(whole[0], self._span(operand)[0])[0]
