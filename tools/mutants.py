@@ -243,7 +243,7 @@ def _changed(copy: Path, names: list[str]) -> Callable[[], int]:
 
 
 def known_equivalents(root: Path) -> list[dict[str, str]]:
-    """The entries of `EQUIVALENT`: `module`, `line`, `reason`; `mutant` where not all of the line are meant."""
+    """The entries of `EQUIVALENT`: module, line, reason, and mutant where not all of the line are meant."""
     path = root / EQUIVALENT
     return tomllib.loads(path.read_text()).get("equivalent", []) if path.exists() else []
 

@@ -42,8 +42,8 @@ NO_OPERATOR = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT,
 class Mutant:
     """One change: the bytes `start` to `end` of `module` become `text`.
 
-    `line` is where it stands, `before` and `after` are its source lines, joined. `statement` are the first and
-    last line of what must run for the change to have an effect; None where that is the import.
+    `line` is where it stands, `before` and `after` are its source lines, joined. `statement` is the first and
+    the last line of what must run for an effect; None where that is the import.
     """
 
     module: str
