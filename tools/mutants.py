@@ -13,6 +13,7 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import pickle
 import random
@@ -150,7 +151,9 @@ def tests(copy: Path, arguments: list[str], plugin: object) -> int:
 
 
 def warm(root: Path) -> None:
-    """Import the packages that the library imports, once for all runs."""
+    """Import the packages that the library imports, once for all runs, as the tests' conftest.py would."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     names = set()
     for path in (root / "prorl").rglob("*.py"):
         for node in ast.parse(path.read_bytes()).body:
@@ -161,6 +164,8 @@ def warm(root: Path) -> None:
     for name in sorted(names):
         if name.partition(".")[0] not in OWN:
             importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as nothing, contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([nothing, "-c", os.devnull])  # which imports pytest's own plugins
 
 
 def recorded(copy: Path, room: str, modules: list[str]) -> dict[str, Test]:
@@ -276,7 +281,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--list", action="store_true", help="name the mutants, try none")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="mutants tried at a time")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="mutants tried at a time; default: as many as cores",
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after so long")
     parser.add_argument(
         "--score", type=Path, metavar="FILE", help="write the score into the table of this page"
@@ -326,6 +337,8 @@ def main(arguments: list[str]) -> int:
 
 def _tried(root: Path, chosen: list[Mutant], n_jobs: int, end: float) -> list[Tried]:
     """The outcomes of `chosen`, in copies of the tree that are gone afterwards."""
+    if not chosen:
+        return []
     warm(root)
     left_out = shutil.ignore_patterns(".*", "data", "models", "reports", "__pycache__", "*.partial")
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
