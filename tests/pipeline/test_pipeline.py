@@ -217,13 +217,9 @@ def test_simulators_report_ranking_beside_popularitys(pipeline, name):
 def test_training_stages_report_steps_and_greedy_metrics_on_validation_prompts(pipeline):
     pretrain = pipeline.clone.read(f"reports/{DATASET}/pretrain.json")
     assert pretrain["stopped"] in ("flattened", "max_steps")
-    assert pretrain["best_step"] <= pretrain["steps"] <= 6
     assert pretrain["search"]["paths"] == 16
     finetune = pipeline.clone.read(f"reports/{DATASET}/finetune.json")
     assert finetune["steps"] == 3
-    assert finetune["best_step"] in range(4)
-    assert finetune["centering"].keys() == {"ctr", "ioi", "ior"}
-    assert all(values["std"] >= 0 for values in finetune["centering"].values())
     for greedy in (pretrain["validation"], finetune["validation_initial"], finetune["validation"]):
         assert GREEDY >= greedy.keys() >= {"ioi", "ior", "ctr", "length"}
 
