@@ -78,11 +78,16 @@ def train_all(folder: Path) -> None:
         "updates_per_rollout": 2,
         "kl": KL(estimator="k3", coefficient=0.1, target=0.1),
     }
-    for name, variant in {"critic": critic, "finetune": {}}.items():
-        policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
+    # Unconstrained, rollouts hold non-items, which are worth less than anything that any process has seen.
+    anything = random_catalogue(
+        N_ITEMS, constrained=False, min_length=0, max_length=5, n_levels=1, codebook_size=32
+    )
+    runs = {"critic": (anything, critic), "finetune": (catalogue, {})}
+    for name, (rules, variant) in runs.items():
+        policy = random_policy(rules, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(
-            policy, catalogue, simulator, source, FINETUNE.replace(prompts_per_step=5, **variant),
-            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
+            policy, rules, simulator, source, FINETUNE.replace(prompts_per_step=5, **variant),
+            lambda current, rules=rules: judge.greedy_means(PolicyGuide(current, rules))["SASRec"], 7,
             checkpoints[name], folder / "curves" / name, 60,
         )  # fmt: skip
     if PartialState().is_main_process:
