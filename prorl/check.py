@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.finetune import Finetune
+from prorl.config.guide import Guide
 from prorl.config.mine import Mine
 from prorl.config.pretrain import Pretrain
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, keys_of, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
+from prorl.guides.registry import mistakes
 from prorl.params import Heads, Params
 
 
@@ -29,7 +31,8 @@ def findings(params: Params) -> list[str]:
     """Every mistake in `params`, a line each, without repeats; sections must be right to be held together."""
     found = [*_names(params), *_sections(params)]
     if not found:
-        found = [
+        found = mistakes(params.guides, params.section(Guide), params.simulators, params.source)
+        found += [
             f"{params.source}: {text}" for dataset in params.datasets for text in _across(params, dataset)
         ]
     return list(dict.fromkeys(found))

@@ -8,17 +8,16 @@ from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
 from prorl.config.pretrain import Pretrain
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.guides.search import SearchGuide
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, save_policy
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.pretraining import pretrain
-from prorl.prompts import mined, random_prompts
+from prorl.prompts import Prompts, mined, random_prompts
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.t5.model import T5, T5Sizes
@@ -97,7 +96,7 @@ def body(params: Params, dataset: str) -> None:
         tensorboard_folder(logging, f"pretrain@{dataset}"),
     )
     device = next(policy.parameters()).device
-    prompts = JudgedPrompts.of(mined_from["validation"], device)
+    prompts = Prompts.of(mined_from["validation"], device)
     judge = Judge(
         prompts,
         {settings.simulator: simulator.to(device)},

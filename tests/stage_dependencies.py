@@ -21,7 +21,7 @@ STATED_IN_DVC = ("prorl/config/", "prorl/layout.py")  # dvc.yaml states values a
 ROOT = Path(__file__).resolve().parent.parent
 DVC_FILE = ROOT / "dvc.yaml"
 WITHOUT_EFFECT = ("logging",)  # sections that change how a run looks and never what it writes
-HEADS = ("seed", "training_seed", "simulators")  # settings outside sections that a script may read
+HEADS = ("seed", "training_seed", "simulators", "guides")  # settings outside sections that a script may read
 
 
 def round_trip_yaml() -> YAML:
@@ -103,6 +103,8 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
     heads, sections = settings_read(script)
     params = [head for head in HEADS if head in heads]
     for section in sections:
+        if not SECTIONS[section].model_fields:  # its keys are names of the user's
+            params.append(section)
         for name, field in SECTIONS[section].model_fields.items():
             group = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
             key = "${item.simulator}" if "simulator" in axes and group else field.alias or name

@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from prorl.config.sections import SECTIONS
 from tests.stage_dependencies import (
     DVC_FILE,
     ROOT,
@@ -16,7 +17,18 @@ from tests.stage_dependencies import (
 )
 
 FLOORS = [
-    *("config", "params", "layout", "files", "presets", "worktrees", "tables", "runtime", "training"),
+    *(
+        "config",
+        "params",
+        "registries",
+        "layout",
+        "files",
+        "presets",
+        "worktrees",
+        "tables",
+        "runtime",
+        "training",
+    ),
     *("datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics", "guide"),
     *("t5", "policy", "guides", "rl", "evaluation", "reports", "experiments", "cli"),
 ]
@@ -91,7 +103,8 @@ def test_stage_depends_on_exactly_the_params_its_script_reads(name):
 def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(name):
     _, sections = settings_read(ROOT / STAGES[name]["deps"][0])
     assert name in sections
-    assert not any(param in sections for param in STAGES[name]["params"]), (
+    of_data_sets = [section for section in sections if SECTIONS[section].per_data_set]
+    assert not any(param in of_data_sets for param in STAGES[name]["params"]), (
         "a section as a whole holds all data sets' entries"
     )
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])

@@ -53,7 +53,7 @@ class ReportInputs:
     simulators: dict[str, dict[str, Any]]
     pretrain: dict[str, Any]
     finetune: dict[str, Any]
-    evaluation: dict[str, dict[str, dict[str, Any]]]
+    evaluation: dict[str, dict[str, Any]]
     comparison: dict[str, dict[str, dict[str, Any]]]
     curves: list[Curve]
     greedy: pd.DataFrame

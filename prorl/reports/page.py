@@ -22,9 +22,9 @@ HEADLINE = ("ioi", "ior", "ctr", "coherence")
 
 @dataclass(frozen=True)
 class ExamplePath:
-    """A greedy path of one policy: titles of its items, and its metrics as text."""
+    """A greedy path of one guide: titles of its items, and its metrics as text."""
 
-    policy: str
+    guide: str
     titles: list[str]
     metrics: str
 
@@ -109,7 +109,7 @@ def _simulator_notes(inputs: ReportInputs) -> list[str]:
 
 
 def examples(inputs: ReportInputs, n: int) -> list[Example]:
-    """The greedy paths of all policies for `n` prompts at equal distances among the test prompts, metrics
+    """The greedy paths of all guides for `n` prompts at equal distances among the test prompts, metrics
     under the first simulator.
     """
     judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(
@@ -142,25 +142,27 @@ def _title(inputs: ReportInputs, item: int) -> str:
 
 
 def result_plots(inputs: ReportInputs) -> list[Markup]:
-    """The headline metrics of every policy under every simulator, and the best IoI of K paths."""
-    policies, judges = list(inputs.evaluation), tables.judges(inputs)
+    """The headline metrics of every guide under every simulator, and the best IoI of K paths of those
+    that sample.
+    """
+    guides, judges = list(inputs.evaluation), tables.judges(inputs)
     plots = []
     for metric in HEADLINE:
-        values = {
-            policy: [inputs.evaluation[policy][judge][metric] for judge in judges] for policy in policies
-        }
+        values = {guide: [inputs.evaluation[guide][judge][metric] for judge in judges] for guide in guides}
         series = {
-            policy: [(value["mean"], value["low"], value["high"]) for value in row]
-            for policy, row in values.items()
+            guide: [(value["mean"], value["low"], value["high"]) for value in row]
+            for guide, row in values.items()
         }
         plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
-        best = {policy: tables.numbered(inputs.evaluation[policy][judge], "rollout") for policy in policies}
+        best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {
-            policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
-            for policy, values in best.items()
+            guide: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
+            for guide, values in best.items()
+            if values
         }
-        plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
+        if series:
+            plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
     return plots
 
 

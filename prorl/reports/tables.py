@@ -22,6 +22,7 @@ METRICS = {
     "history_in_path": ("Paths with an item of the history", 3),
 }
 MISSING = "-"
+STATES = "states"  # beside a guide's results under each simulator: what its paths cost
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 
 
 def judges(inputs: ReportInputs) -> list[str]:
-    """The simulators that judged every policy."""
-    return list(next(iter(inputs.evaluation.values())))
+    """The simulators that judged every guide."""
+    return [name for name in next(iter(inputs.evaluation.values())) if name != STATES]
 
 
 def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]]]:
@@ -82,20 +83,26 @@ def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]
 
 
 def results(inputs: ReportInputs) -> list[Table]:
-    """For each simulator: every greedy metric of every policy with its interval, and the paired differences."""
+    """For each simulator: every greedy metric of every guide with its interval, and the paired differences;
+    then what the paths cost, where a guide says so.
+    """
     tables = []
-    policies = list(inputs.evaluation)
+    guides = list(inputs.evaluation)
     for simulator in judges(inputs):
-        values = {policy: _greedy(inputs.evaluation[policy][simulator]) for policy in policies}
+        values = {guide: _greedy(inputs.evaluation[guide][simulator]) for guide in guides}
         differences = {name: pair[simulator] for name, pair in inputs.comparison.items()}
-        table = Table(f"Greedy paths, judged by {simulator}", ["", *policies, *differences])
-        for metric in in_order(values[policies[0]]):
-            cells = [with_interval(values[policy][metric], decimals_of(metric)) for policy in policies]
+        table = Table(f"Greedy paths, judged by {simulator}", ["", *guides, *differences])
+        for metric in in_order(values[guides[0]]):
+            cells = [with_interval(values[guide][metric], decimals_of(metric)) for guide in guides]
             paired = [
                 with_interval(pair[metric], decimals_of(metric)) if metric in pair else MISSING
                 for pair in differences.values()
             ]
             table.rows.append([label(metric), *cells, *paired])
+        costs = [inputs.evaluation[guide].get(STATES) for guide in guides]
+        if any(cost is not None for cost in costs):
+            cells = [number(cost, 1) for cost in costs]
+            table.rows.append(["Simulator states computed per prompt", *cells, *[MISSING] * len(differences)])
         tables.append(table)
     return tables
 
@@ -109,7 +116,7 @@ WAYS = {  # a way to decode -> what its table shows, and what its number is
 
 def other_ways(inputs: ReportInputs) -> list[Table]:
     """For each way but greedy paths towards random targets, where there is any, and each simulator: the
-    metrics of every policy.
+    metrics of every guide that has the way.
 
     Of K paths the best counts, for each metric by itself.
     """
@@ -128,16 +135,16 @@ def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:
 def _numbered_table(inputs: ReportInputs, way: str, simulator: str) -> Table:
     caption, counted = WAYS[way]
     rows = {
-        (policy, k): values
-        for policy, judged in inputs.evaluation.items()
+        (guide, k): values
+        for guide, judged in inputs.evaluation.items()
         for k, values in numbered(judged[simulator], way)
     }
     metrics = in_order({metric for values in rows.values() for metric in values})
     table = Table(f"{caption}, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
-    for (policy, k), values in rows.items():
+    for (guide, k), values in rows.items():
         table.rows.append(
             [
-                f"{policy}, {counted} = {k}",
+                f"{guide}, {counted} = {k}",
                 *(with_interval(values[metric], decimals_of(metric)) for metric in metrics),
             ]
         )
