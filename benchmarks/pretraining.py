@@ -21,8 +21,8 @@ from benchmarks.obvious import transformers_policy, written_tokens
 from benchmarks.rollouts import MEAN_LENGTHS
 from prorl.config.pretrain import Pretrain
 from prorl.params import read_params
-from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import n_tokens, train_step
+from prorl.prompts import Demonstrations
 from prorl.training import adamw
 
 CLAIM = Claim("Pre-training: steps on 256 demonstrations", cpu=2.5, gpu=4)
@@ -51,7 +51,8 @@ def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
     path = torch.randint(1, setting.catalogue.trie.n_items + 1, (n, longest), generator=generator)
     if mean < longest:
         path *= torch.arange(longest) < torch.empty(n, 1).geometric_(1 / mean, generator=generator)
-    return Demonstrations(history, target, path.to(target.device))
+    number = torch.arange(n, device=target.device)
+    return Demonstrations(number, number + 1, history, target, path.to(target.device))
 
 
 def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -> Case:

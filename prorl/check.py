@@ -12,6 +12,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.guide import Guide
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
@@ -20,6 +21,7 @@ from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
+from prorl.guides.registry import mistakes
 from prorl.params import Heads, Params
 
 Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
@@ -43,6 +45,8 @@ def findings(params: Params, registries: Registries | None = None) -> list[str]:
         found += params.mistakes(kind, dataset)
     across = [text for dataset in params.datasets for text in _across(params, dataset)]
     across += registered(params, registries or {})
+    if not params.mistakes(Guide):
+        found += mistakes(params.guides, params.section(Guide), params.simulators, params.source)
     return list(dict.fromkeys([*found, *(f"{params.source}: {text}" for text in across)]))
 
 
@@ -59,9 +63,8 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
     """The names that `setting` holds, and how messages name their places.
 
     A name is the value itself, an entry of a list or a key of a mapping. A section with mistakes gives none,
-    since its values may be anything. One of `simulators` or `guides` may have settings of its own, in
-    `simulator.<name>` or `guide.<name>`: with a `class` it is the user's own and in no registry; a `kind` is
-    the name to look up.
+    since its values may be anything. A simulator with a `class` in `simulator.<name>` is the user's own and
+    in no registry. Guides look after their names themselves, see `prorl.guides.registry.mistakes`.
     """
     section, _, key = setting.partition(".")
     value = params.raw[section]
@@ -73,14 +76,11 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
     if setting == "fetch.source":
         value = value or dataset
     if isinstance(value, list):
-        section = setting.removesuffix("s")
-        own = params.raw.get(section)
+        own = params.raw.get(Simulator.section)
         for i, name in enumerate(value):
             entry = own.get(name) if isinstance(own, dict) else None
-            if not isinstance(entry, dict) or not {"class", "kind"} & entry.keys():
+            if not (isinstance(entry, dict) and "class" in entry):
                 yield f"{setting}[{i}]", name
-            elif "kind" in entry:
-                yield f"{section}.{name}.kind", entry["kind"]
     elif isinstance(value, dict):
         yield from ((setting, name) for name in value)
     else:

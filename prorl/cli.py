@@ -116,8 +116,8 @@ def _command(
 def check_settings(options: argparse.Namespace) -> int:
     """Print what is wrong in params.yaml; the exit status."""
     from prorl.check import findings
+    from prorl.names import REGISTRIES
     from prorl.params import PARAMS_FILE, read_params
-    from prorl.registries import REGISTRIES
 
     found = findings(read_params(), REGISTRIES)
     print("\n".join(found) or f"{PARAMS_FILE}: no mistakes")

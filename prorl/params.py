@@ -17,6 +17,7 @@ from ruamel.yaml import YAML, YAMLError
 from prorl.config.section import ConfigError, Refused, Section, Settings, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
+POLICIES = ("pretrained", "prorl")  # the pipeline's own: what fine-tuning starts from, and what it gives
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of folders and stages, and safe in a shell
 S = TypeVar("S", bound=Section)
 
@@ -35,12 +36,16 @@ class Heads(Settings):
     )
     datasets: list[str] = Field(description="Data sets that the pipeline runs for")
     simulators: list[str] = Field(description="Simulators that are trained; the first ranks harder targets")
+    guides: list[str] = Field(
+        description="Guides that are evaluated beside the two policies; `guide` has the settings of each"
+    )
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> Self:
-        if not self.datasets:
-            raise Refused("datasets", "an empty list", "at least one data set")
-        for key in ("datasets", "simulators"):
+        for key, one in (("datasets", "data set"), ("guides", "guide")):
+            if not getattr(self, key):
+                raise Refused(key, "an empty list", f"at least one {one}")
+        for key in ("datasets", "simulators", "guides"):
             names = getattr(self, key)
             for i, name in enumerate(names):
                 if not PLAIN_NAME.fullmatch(name):
@@ -48,6 +53,8 @@ class Heads(Settings):
                     raise Refused(f"{key}[{i}]", repr(name), allowed)
                 if name in names[:i]:
                     raise Refused(f"{key}[{i}]", repr(name), "each name once")
+                if key == "guides" and name in POLICIES:
+                    raise Refused(f"{key}[{i}]", repr(name), "a name that is no policy of the pipeline")
         return self
 
 
@@ -78,6 +85,11 @@ class Params:
     def simulators(self) -> list[str]:
         """The simulators there are."""
         return self.heads.simulators
+
+    @property
+    def guides(self) -> list[str]:
+        """The guides that are evaluated beside the two policies."""
+        return self.heads.guides
 
     def section(self, kind: type[S], dataset: str | None = None) -> S:
         """The section `kind`, the settings of `dataset` over the general ones. Raises `ConfigError`."""

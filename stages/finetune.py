@@ -6,15 +6,15 @@ from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_policy, save_policy
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.released import load_released
+from prorl.prompts import Prompts
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
@@ -62,7 +62,7 @@ def body(params: Params, dataset: str) -> None:
     simulator = load_simulator(simulator_folder).to(device)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
-    prompts = JudgedPrompts.of(validation, device).sample(
+    prompts = Prompts.of(validation, device).sample(
         settings.validation_prompts, derived_seed(params.seed, "validation prompts")
     )
     batch_size = settings.prompts_per_step * settings.n_rollouts

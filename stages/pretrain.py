@@ -8,16 +8,16 @@ from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
 from prorl.config.pretrain import Pretrain
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.judge import Judge
 from prorl.files import write_json
+from prorl.guides.search import SearchGuide
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, save_policy
-from prorl.policy.decoding import PolicyGuide
-from prorl.policy.demonstrations import Search, mined, random_prompts
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.pretraining import pretrain
+from prorl.prompts import Prompts, mined, random_prompts
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.t5.model import T5, T5Sizes
@@ -62,7 +62,7 @@ def body(params: Params, dataset: str) -> None:
 
     simulator = load_simulator(simulator_folder)
     words = attribute_words(read_table(prepared / "items.parquet", ITEMS)["attributes"], ignored=[])
-    search = Search(simulator, decoding, settings.search_candidates, settings.search_weights, words)
+    search = SearchGuide(simulator, decoding, settings.search_candidates, settings.search_weights, words)
     sequences = user_sequences(read_table(prepared / "interactions.parquet", INTERACTIONS))
     mined_from = {split: read_instances(instances / f"{split}.parquet") for split in ("train", "validation")}
     demonstrations = {
@@ -80,7 +80,7 @@ def body(params: Params, dataset: str) -> None:
         ):
             seed = derived_seed(params.training_seed, "search", split)
             prompts = random_prompts(mined_from[split], sequences, simulator.n_items, n_paths, seed)
-            demonstrations[split]["search"] = search.paths(*prompts, every_seconds)
+            demonstrations[split]["search"] = search.demonstrations(prompts, every_seconds)
 
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     torch.manual_seed(derived_seed(params.training_seed, "pretrain", "weights"))
@@ -103,7 +103,7 @@ def body(params: Params, dataset: str) -> None:
         tensorboard_folder(logging, f"pretrain@{dataset}"),
     )
     device = next(policy.parameters()).device
-    prompts = JudgedPrompts.of(mined_from["validation"], device)
+    prompts = Prompts.of(mined_from["validation"], device)
     judge = Judge(
         prompts,
         {settings.simulator: simulator.to(device)},

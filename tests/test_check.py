@@ -6,8 +6,8 @@ import pytest
 
 from prorl.check import findings, registered, require
 from prorl.config.section import ConfigError
+from prorl.names import REGISTRIES
 from prorl.params import Params, laid_over, params_of, read_yaml
-from prorl.registries import REGISTRIES
 from tools.stage_dependencies import ROOT
 
 RAW = read_yaml(ROOT / "params.yaml")

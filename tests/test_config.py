@@ -177,7 +177,17 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
             put("finetune.ml-100k", {"simulator": "GRU4Rec"}),
             "finetune.ml-100k.simulator: allowed only as finetune.simulator, for all data sets",
         ),
-        (put("evaluate.policies", {"mine": 3}), "evaluate.policies.mine: got 3 (int), allowed: text"),
+        (put("guides", []), "guides: got an empty list, allowed: at least one guide"),
+        (
+            put("guides", ["prorl"]),
+            "guides[0]: got 'prorl', allowed: a name that is no policy of the pipeline",
+        ),
+        (put("guides", ["search", "mine"]), "guide.mine: missing; `guides` names it"),
+        (put("guide.search", 3), "guide.search: got 3, allowed: a mapping"),
+        (
+            put("guide.search.simulator", "BERT4Rec"),
+            "guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
         (
             put("simulator.SASRec.hidden_dropout_prob", 1),
             "simulator.SASRec.hidden_dropout_prob: got 1.0 (float), allowed: a number at least 0",

@@ -44,7 +44,8 @@ class Result:
         return cls(name, pd.read_parquet(io.BytesIO(content)), files, f"reports/{dataset}")
 
     def of(self, policy: str, simulator: str) -> pd.DataFrame:
-        """The rows of one policy under one simulator, in the order of prompts.
+        """The rows of one policy under one simulator, in the order of prompts, without the columns of ways to
+        decode that it lacks.
 
         Raises `DataError` naming what there is.
         """
@@ -56,7 +57,7 @@ class Result:
             raise DataError(
                 f"{self.name}: no results of {policy} under {simulator}; there are: {', '.join(there)}"
             )
-        return rows.sort_values("prompt")
+        return rows.dropna(axis="columns", how="all").sort_values("prompt")
 
     def training(self, figure: TrainingFigure) -> float:
         """The mean of a curve of fine-tuning over the steps that `figure` names.

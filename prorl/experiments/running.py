@@ -21,9 +21,9 @@ from prorl.check import require
 from prorl.config.section import ConfigError
 from prorl.experiments.definition import FOLDER, Experiment
 from prorl.experiments.overrides import applied
+from prorl.names import REGISTRIES
 from prorl.params import PARAMS_FILE
 from prorl.presets import checkable, preset_file, round_trip_yaml, with_layers, write_params
-from prorl.registries import REGISTRIES
 from prorl.worktrees import (
     WorktreeError,
     alone_in,

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.policy.catalogue import Catalogue
-from prorl.policy.demonstrations import Demonstrations
+from prorl.prompts import Demonstrations, concatenated
 from prorl.runtime import derived_seed, progress
 from prorl.t5.model import T5
 from prorl.training import (
@@ -202,13 +202,6 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad()
     return run.reduce(loss.detach(), reduction="sum")
-
-
-def concatenated(parts: list[Demonstrations]) -> Demonstrations:
-    """All demonstrations of `parts`, one after another."""
-    return Demonstrations(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("history", "target", "path"))
-    )
 
 
 @torch.no_grad()

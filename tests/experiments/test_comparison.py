@@ -146,6 +146,16 @@ def test_an_unknown_policy_or_decoding_is_an_error_that_says_what_there_is(tmp_p
         compare(experiment, {row: results[row] for row in experiment.overrides})
 
 
+def test_a_way_to_decode_that_a_guide_lacks_is_an_error_like_one_that_nobody_has(tmp_path, results):
+    """Its columns are empty for that guide alone."""
+    for result in (*results["first"].values(), *results["second"].values()):
+        result.prompts.loc[result.prompts.policy == "prorl", "rollout@3/ior"] = np.nan
+    second = {"label": "b", "set": ["seed=2"], "decoding": "rollout@3"}
+    experiment = write(tmp_path, rows={"first": {"label": "a"}, "second": second})
+    with pytest.raises(DataError, match="row second: no metrics of 'rollout@3'; columns are: prompt, user"):
+        compare(experiment, {row: results[row] for row in experiment.overrides})
+
+
 def test_a_figure_without_steps_is_an_error_that_names_the_run(tmp_path, results):
     training = {"length": {"label": "Length", "curve": "train/length", "after": 0, "until": 0.1}}
     with pytest.raises(DataError, match=r"first-1: .*length\.tsv: no step in 0\.0 to 0\.1 of 4 steps"):

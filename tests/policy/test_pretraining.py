@@ -8,7 +8,6 @@ import torch
 
 from benchmarks.obvious import transformers_policy
 from prorl.policy import pretraining
-from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
 from prorl.runtime import TrainingError
 from prorl.training import Curves
@@ -16,6 +15,7 @@ from tests.tiny_models import (
     PRETRAIN,
     Killed,
     checkpoint_at,
+    demonstrations_of,
     killed_at,
     random_catalogue,
     random_paths,
@@ -28,7 +28,7 @@ N_ITEMS = 30
 
 def demonstrations(n, max_length=4, seed=0):
     history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(
+    return demonstrations_of(
         history, target, random_paths(n, 1, max_length, N_ITEMS, min_length=1, seed=seed)[:, 0]
     )
 
@@ -36,7 +36,7 @@ def demonstrations(n, max_length=4, seed=0):
 def towards_target(n, seed=0):
     """Demonstrations that can be learnt: the path is the target, then the last item of the history."""
     history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(
+    return demonstrations_of(
         history, target, torch.stack([target, history[:, -1], 0 * target, 0 * target], dim=1)
     )
 
@@ -76,7 +76,7 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
     policy = random_policy(catalogue).double()
     batch = demonstrations(4)
-    batch = Demonstrations(batch.history, batch.target, batch.path[:, :1])
+    batch = demonstrations_of(batch.history, batch.target, batch.path[:, :1])
     catalogue = replace(
         catalogue, decoding=catalogue.decoding.replace(max_length=1)
     )  # a path of one item, without a stop

@@ -15,11 +15,10 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
 from prorl.config.finetune import KL
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
-from prorl.policy.decoding import PolicyGuide
-from prorl.policy.demonstrations import mined
+from prorl.evaluation.judge import Judge
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.pretraining import pretrain
+from prorl.prompts import Prompts, mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.training import train_simulator
@@ -65,7 +64,7 @@ def train_all(folder: Path) -> None:
         policy, catalogue, paths, paths, {"mined": 1.0}, PRETRAIN.replace(batch_size=9), 7,
         checkpoints["pretrain"], folder / "curves/pretrain", 60,
     )  # fmt: skip
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    prompts = Prompts.of(instances)
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
     )
