@@ -33,4 +33,7 @@ def same_loss_and_gradient(
             f"gradients {off:.1e} of their norm apart, allowed: {GRADIENT_TOLERANCE}"
         )
     precision = str(kept.gradient.dtype).removeprefix("torch.")
-    return f"in {precision} on the same paths, losses within {off_loss:.0e} and gradients within {off:.0e} of their norm"
+    return (
+        f"in {precision} on the same paths, losses within {off_loss:.0e} "
+        f"and gradients within {off:.0e} of their norm"
+    )

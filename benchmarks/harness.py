@@ -293,7 +293,8 @@ def circumstances(options: Options) -> str:
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     quick = "; **smoke size: the times mean nothing**" if options.quick else ""
     python = platform.python_version()
-    return f"{datetime.date.today()}, commit {commit()}, Python {python}, {versions}, {torch.get_num_threads()} threads{quick}"
+    threads = f"{torch.get_num_threads()} threads{quick}"
+    return f"{datetime.date.today()}, commit {commit()}, Python {python}, {versions}, {threads}"
 
 
 def commit(checkout: Path = ROOT) -> str:

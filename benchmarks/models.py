@@ -18,6 +18,7 @@ from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import keyed_uniforms, rollouts
+from prorl.prompts import Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
@@ -115,6 +116,11 @@ class Models:
             self.target.device
         )
         return self.history[rows], self.target[rows]
+
+    def numbered_prompts(self, n: int, seed: int = 0) -> Prompts:
+        """The same prompts, numbered from 0, each as of a user of its own."""
+        number = torch.arange(n, device=self.target.device)
+        return Prompts(number, number + 1, *self.prompts(n, seed))
 
 
 def models(

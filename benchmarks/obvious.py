@@ -132,7 +132,7 @@ def sampled_tokens(
 
 
 def items_of_tokens(tree: PrefixTree, catalogue: Catalogue, tokens: torch.Tensor, m: int) -> torch.Tensor:
-    """Items [b, m, t] of emitted ids [r, s]: 0 behind EOS, `NON_ITEM` for a group of tokens that is no item."""
+    """Items [b, m, t] of emitted ids [r, s]: 0 behind EOS, `NON_ITEM` for tokens that are no item."""
     k, eos = catalogue.n_levels, catalogue.vocabulary.eos
     paths = torch.zeros(len(tokens), catalogue.decoding.max_length, dtype=torch.int64)
     for row, ids in enumerate(tokens.tolist()):

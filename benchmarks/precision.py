@@ -8,8 +8,9 @@ import torch
 
 from benchmarks.harness import command_line, measure, prepare, publish
 from benchmarks.models import models
-from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
-from prorl.policy.decoding import PolicyGuide
+from prorl.evaluation.judge import greedy_paths
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 
 TITLE = "bf16 and float32"
 BATCH_SIZE = 256
@@ -22,7 +23,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = prepare(TITLE, arguments)
     setting = models(options.quick, options.device, arguments.policy)
-    prompts = JudgedPrompts(torch.zeros_like(setting.target).cpu().numpy(), setting.history, setting.target)
+    number = torch.arange(len(setting.target), device=setting.target.device)
+    prompts = Prompts(number, torch.ones_like(number), setting.history, setting.target)
 
     def decode(precision: str) -> torch.Tensor:
         guide = PolicyGuide(setting.policy, setting.catalogue, precision)

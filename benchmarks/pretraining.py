@@ -91,7 +91,10 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
         their_loss = obvious_step(kept, their_gradient, setting, some, 1e9)
         (other,) = others.values()
         agreement = same_loss_and_gradient(loss.item(), their_loss.item(), own_gradient, their_gradient)
-        return f"{batch.lengths.double().mean():.2f} items on average; {agreement}; loss {own:.4f} in bf16, {other:.4f} in float32"
+        return (
+            f"{batch.lengths.double().mean():.2f} items on average; {agreement}; "
+            f"loss {own:.4f} in bf16, {other:.4f} in float32"
+        )
 
     tokens = n_tokens(batch, catalogue)
     return Case(

@@ -32,11 +32,13 @@ from benchmarks.recbole_scores import recbole_model, score_prefixes
 from benchmarks.rollouts import MEAN_LENGTHS, STANDARD_ERRORS
 from prorl.config.finetune import Finetune
 from prorl.params import read_params
+from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.centering import Moments, centered, collected
+from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
-from prorl.rl.rewards import step_rewards
-from prorl.rl.rollouts import Prompts, draw
+from prorl.rl.rewards import rewards_with, step_rewards
+from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
 from prorl.t5.model import T5
 from prorl.training import adamw
@@ -78,19 +80,12 @@ def cases(options: Options) -> Iterator[Case]:
     base = models(options.quick, options.device).with_rules(min_length=1)
     for mean in MEAN_LENGTHS:
         setting = base.with_mean_length(mean)
-        prompts = Prompts(
-            torch.arange(settings.prompts_per_step, device=options.device),
-            *setting.prompts(settings.prompts_per_step),
+        prompts = setting.numbered_prompts(settings.prompts_per_step)
+        drawn = draw(
+            setting.policy, setting.catalogue, prompts, settings.n_rollouts, settings.temperature, SEED
         )
-        _, rewards = draw(
-            setting.policy,
-            setting.catalogue,
-            setting.simulator,
-            prompts,
-            settings.n_rollouts,
-            settings.temperature,
-            SEED,
-        )
+        scores = setting.simulator.score(prompts.history, drawn.items, prompts.target)
+        rewards = step_rewards(drawn.items, scores, rewards_with(settings.weights))
         yield _case(
             Problem(setting, beside(setting.policy), prompts, settings, collected(rewards)),
             f"mean length {mean:g}",
@@ -113,7 +108,8 @@ def _case(problem: Problem, name: str, options: Options) -> Case:
         for other in others.values():
             if not abs(own["length"] - other["length"]) <= allowed:
                 raise Disagreement(
-                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, allowed: {allowed:.2f} apart"
+                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, "
+                    f"allowed: {allowed:.2f} apart"
                 )
         return f"{own['length']:.2f} items on average; {check_gradients(problem)}"
 
@@ -151,7 +147,8 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     )
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
-        problem.moments, settings.kl.coefficient, critic=None,
+        problem.moments, settings.kl.coefficient,
+        new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 
 
@@ -185,7 +182,8 @@ def obvious_step(
                 )
             items = items_of_tokens(tree, catalogue, tokens, m)
         length = (items != 0).sum(-1)
-        rewards = step_rewards(items, score_prefixes(simulator, history, items, target))
+        scores = score_prefixes(simulator, history, items, target)
+        rewards = step_rewards(items, scores, rewards_with(settings.weights))
         values = centered(rewards, problem.moments, settings.weights, max_length)
         advantages = position_specific(
             reward_to_go(values, settings.gamma), acting(length, max_length)
@@ -225,10 +223,9 @@ def check_gradients(problem: Problem) -> str:
     )
     learner, kept = learner_of(some, "float32"), []
     optimizer = learner.optimizer = KeptGradient(learner.policy)
-    paths, _ = draw(
+    paths = draw(
         learner.policy,
         learner.catalogue,
-        learner.simulator,
         some.prompts,
         some.settings.n_rollouts,
         some.settings.temperature,

@@ -33,7 +33,7 @@ STANDARD_ERRORS = 5
 
 
 def constrained_cases(options: Options) -> Iterator[Case]:
-    """One case for each mean length, under the rules of params.yaml but for the shortest length, which is 1."""
+    """One case for each mean length, under the rules of params.yaml with a shortest length of 1."""
     return _cases(options, constrained=True, min_length=1)
 
 
@@ -95,11 +95,13 @@ def _case(setting: Models, name: str, options: Options) -> Case:
         off = (paths.log_prob[:checked] - expected).abs().max().item()
         if not off <= TOLERANCE:
             raise Disagreement(
-                f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', allowed: {TOLERANCE}"
+                f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', "
+                f"allowed: {TOLERANCE}"
             )
         same = (own == paths.items).all(-1).double().mean().item()
+        generated = ", ".join(f"{mean_length(other):.2f}" for other in others.values())
         return (
-            f"{mean_length(own):.2f} items on average, by `generate` {', '.join(f'{mean_length(x):.2f}' for x in others.values())}; "
+            f"{mean_length(own):.2f} items on average, by `generate` {generated}; "
             f"float32 log-probabilities of {len(labels)} paths within {off:.0e} of Transformers'; "
             f"{100 * same:.0f}% of our paths the same in bf16"
         )
@@ -134,5 +136,6 @@ def check_lengths(own: torch.Tensor, other: torch.Tensor) -> None:
     allowed = STANDARD_ERRORS * difference.std().item() / len(difference) ** 0.5 + 1e-9
     if not abs(difference.mean().item()) <= allowed:
         raise Disagreement(
-            f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, allowed: {allowed:.2f} apart"
+            f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, "
+            f"allowed: {allowed:.2f} apart"
         )

@@ -23,8 +23,8 @@ from prorl.config.policy import Policy
 from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
+from prorl.prompts import Prompts
 from prorl.rl.learner import Learner
-from prorl.rl.rollouts import Prompts
 from prorl.rl.step import take_step
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
@@ -159,7 +159,8 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
         )
         + 1
     )
-    prompts = Prompts(torch.arange(N_PROMPTS, device=run.device), drawn[:, :HISTORY], drawn[:, HISTORY])
+    number = torch.arange(N_PROMPTS, device=run.device)
+    prompts = Prompts(number, number + 1, drawn[:, :HISTORY], drawn[:, HISTORY])
     return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
 
 

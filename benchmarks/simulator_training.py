@@ -24,7 +24,7 @@ from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.training import Checkpoint
+from prorl.training import Checkpoint, Session
 
 CLAIM = Claim("SASRec to RecBole's validation MRR@10", cpu=8, gpu=8)
 RECBOLE_EPOCHS = 6
@@ -45,11 +45,11 @@ def main() -> None:
     same = ranking_metrics(last_item_ranks(recbole.simulator, validation, settings.max_length))["mrr@10"]
     if not abs(same - recbole.mrr[-1]) <= TOLERANCE:
         raise Disagreement(
-            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, allowed {TOLERANCE:g} apart"
+            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, "
+            f"allowed {TOLERANCE:g} apart"
         )
-    time_to(
-        0.0, of_users(sequences, np.arange(1, 9)), settings
-    )  # an untimed run of one epoch makes everything lazy
+    # An untimed run of one epoch makes everything that is made lazily.
+    time_to(0.0, of_users(sequences, np.arange(1, 9)), settings)
     seconds, n_epochs, mrr = time_to(recbole.mrr[-1], sequences, settings)
     ratio, aim = f"{recbole.seconds / seconds:.1f}x", f">= {CLAIM.aim(options.device):g}x"
     lines = [
@@ -60,7 +60,10 @@ def main() -> None:
     ]
     print("\n".join(lines))
     n_rows = len(sequences.items) - 3 * len(sequences)
-    note = f"{len(sequences)} users, {int(sequences.items.max())} items; RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    note = (
+        f"{len(sequences)} users, {int(sequences.items.max())} items; "
+        f"RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    )
     publish(
         CLAIM.title,
         [*lines, "", f"{note}. Both validations give RecBole's weights the same MRR@10."],
@@ -115,13 +118,14 @@ class Until(Checkpoint):
     """Checkpoints of a run that ends once its validation MRR@10 is `mrr`."""
 
     def __init__(self, folder: Path, mrr: float):
-        self.path, self.mrr = folder / "checkpoint.safetensors", mrr
+        self.path, self._unfinished = folder / "checkpoint.safetensors", folder / "unfinished"
+        self.mrr = mrr
 
     def save(self, tensors: dict, state: dict) -> None:
         """Store the state, or end the run."""
         super().save(tensors, state)
-        if state["best_mrr"] >= self.mrr:
-            raise Reached(state["epoch"], state["best_mrr"])
+        if state["best_score"] >= self.mrr:
+            raise Reached(state["step"], state["best_score"])
 
 
 def time_to(mrr: float, sequences: Sequences, settings: Simulator) -> tuple[float, int, float]:
@@ -133,9 +137,8 @@ def time_to(mrr: float, sequences: Sequences, settings: Simulator) -> tuple[floa
         data = without_last(sequences, 2), without_last(sequences, 1), int(sequences.items.max())
         started = time.perf_counter()
         try:
-            train_simulator(
-                "SASRec", settings, *data, SEED, checkpoint, Path(folder) / "curves", every_seconds=15
-            )
+            session = Session("simulator/SASRec", checkpoint, Path(folder) / "curves", every_seconds=15)
+            train_simulator("SASRec", *data, settings, SEED, session)
         except Reached as end:
             return time.perf_counter() - started, end.epoch, end.mrr
     raise Disagreement(f"ours stopped without an MRR@10 of {mrr:.4f}, which RecBole reaches")

@@ -6,16 +6,16 @@ from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import save_policy
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.released import load_start
+from prorl.prompts import Prompts
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
@@ -43,7 +43,7 @@ def body(params: Params, dataset: str) -> None:
     source = PromptSource(
         train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed
     )
-    prompts = JudgedPrompts.of(validation, device).sample(
+    prompts = Prompts.of(validation, device).sample(
         settings.validation_prompts, derived_seed(params.seed, "validation prompts")
     )
     judge = Judge(

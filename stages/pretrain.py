@@ -1,13 +1,10 @@
 """The policy pre-trained on mined paths and on paths found by search on a simulator."""
 
-import torch
-
 from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
 from prorl.config.pretrain import Pretrain
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.guides.search import SearchGuide
 from prorl.layout import IDS_FILE, Layout
@@ -15,11 +12,12 @@ from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import load_catalogue, save_policy
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
+from prorl.policy.initial import new_policy
 from prorl.policy.pretraining import mixture, pretrain
-from prorl.runtime import derived_seed, run_stage
+from prorl.prompts import Prompts
+from prorl.runtime import run_stage
 from prorl.simulators.scoring import load_simulator
-from prorl.t5.model import T5, T5Sizes
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 from prorl.training import Session, process
 
@@ -48,16 +46,11 @@ def body(params: Params, dataset: str) -> None:
         lambda prompts: search.demonstrations(prompts, logging.every_seconds),
     )
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
-    torch.manual_seed(derived_seed(params.training_seed, "pretrain", "weights"))
-    vocabulary = catalogue.vocabulary
-    n_ids = vocabulary.size_with_target_tokens if sizes.target_tokens == "separate" else vocabulary.size
-    policy = T5(
-        T5Sizes(n_ids, sizes.n_layers, sizes.d_model, sizes.d_ff, sizes.d_kv, sizes.n_heads, sizes.dropout)
-    )
+    policy = new_policy(sizes, catalogue, params.training_seed)
     training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
 
     device = process().device
-    prompts = JudgedPrompts.of(validation, device)
+    prompts = Prompts.of(validation, device)
     judge = Judge(
         prompts,
         {settings.simulator: simulator.to(device)},

@@ -21,6 +21,7 @@ from prorl.training import (
     scale_learning_rate,
     unpack,
 )
+from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 
 @pytest.fixture

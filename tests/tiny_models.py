@@ -142,10 +142,10 @@ def random_catalogue(
 
 def random_policy(catalogue: Catalogue, *, seed: int = 0, dropout: float = 0.0, d_model: int = 16) -> T5:
     """A policy in evaluation mode with T5's own initialisation."""
-    vocabulary = catalogue.vocabulary
-    n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
     torch.manual_seed(seed)
-    return T5(T5Sizes(n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)).eval()
+    return T5(
+        T5Sizes(catalogue.n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)
+    ).eval()
 
 
 def random_prompts(
@@ -167,6 +167,11 @@ def demonstrations_of(history: torch.Tensor, target: torch.Tensor, path: torch.T
     """Such prompts with their paths [b, t]."""
     prompts = prompts_of(history, target)
     return Demonstrations(prompts.number, prompts.user, history, target, path)
+
+
+def some_prompts(n_prompts: int, n_items: int, seed: int = 0) -> Prompts:
+    """`random_prompts` as prompts."""
+    return prompts_of(*random_prompts(n_prompts, n_items, seed=seed))
 
 
 def random_paths(

@@ -42,9 +42,22 @@ class SearchGuide:
     attribute_words: np.ndarray
     batch_size: int = 128
 
+    @property
+    def n_items(self) -> int:
+        """See `Guide.n_items`."""
+        return self.simulator.n_items
+
     def paths(self, prompts: Prompts) -> torch.Tensor:
         """See `Guide.paths`."""
         return self._paths(self._batches(prompts))
+
+    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
+        """See `CostedGuide.states`: those of the history, and at each step one for every candidate.
+
+        A path that ends before the longest length took one step more, in which no item gained anything.
+        """
+        n_steps = ((paths != 0).sum(1) + 1).clamp(max=self.decoding.max_length)
+        return prompts.history.shape[1] + n_steps * 2 * self._n_of_each
 
     def demonstrations(self, prompts: Prompts, every_seconds: float) -> Demonstrations:
         """`prompts` with the paths found for them; tells how far it is every `every_seconds`."""
@@ -56,6 +69,11 @@ class SearchGuide:
         )
         parts = {field.name: getattr(prompts, field.name) for field in fields(Prompts)}
         return Demonstrations(**parts, path=self._paths(batches))
+
+    @property
+    def _n_of_each(self) -> int:
+        """Candidates that are taken for their acceptance, and as many for being akin to the target."""
+        return min(-(-self.n_candidates // 2), self.simulator.n_items)
 
     def _batches(self, prompts: Prompts) -> list[Prompts]:
         firsts = range(0, len(prompts), self.batch_size)
@@ -75,14 +93,17 @@ class SearchGuide:
         akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
         path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
         running = torch.arange(b, device=history.device)
-        each = min(-(-self.n_candidates // 2), simulator.n_items)
         for t in range(decoding.max_length):
             worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
             if t > 0 and self.weights.coherence:
                 worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
             worth = worth.masked_fill(forbidden[running], -torch.inf)
-            likely = worth.topk(each).indices
-            near = (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4).topk(each).indices
+            likely = worth.topk(self._n_of_each).indices
+            near = (
+                (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4)
+                .topk(self._n_of_each)
+                .indices
+            )
             candidates = torch.cat([likely, near], dim=1)
             after, branches = model.branch(candidates, memory)
             reached, _ = simulator.target_scores(

@@ -55,6 +55,12 @@ class Catalogue:
         """Tokens of the longest path."""
         return self.decoding.max_length * self.n_levels
 
+    @property
+    def n_ids(self) -> int:
+        """Token ids that a policy has, those of the target's codes included where they are separate."""
+        separate = self.target_tokens == "separate"
+        return self.vocabulary.size_with_target_tokens if separate else self.vocabulary.size
+
     def to(self, device: torch.device) -> "Catalogue":
         """The same on `device`."""
         return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)
@@ -86,7 +92,8 @@ class Catalogue:
         needed = forbidden.shape[1] - 1 + self.decoding.max_length
         if self.trie.n_items < needed:
             raise DataError(
-                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; {needed} are enough"
+                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; "
+                f"{needed} are enough"
             )
         return named_once(forbidden)
 

@@ -10,7 +10,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
 from prorl.guides.search import SearchGuide
 from prorl.metrics.path_metrics import coherence
-from tests.tiny_models import prompts_of, random_prompts, random_simulator
+from tests.tiny_models import random_simulator, some_prompts
 
 N_ITEMS = 14
 RULES = ["repeats", "history", "target"]
@@ -22,10 +22,6 @@ WORDS = np.array(
     ],
     dtype=np.uint64,
 )
-
-
-def some_prompts(n):
-    return prompts_of(*random_prompts(n, N_ITEMS))
 
 
 def rules(min_length, max_length, forbid=RULES):
@@ -56,7 +52,7 @@ def gains(simulator, history, target, before, weights):
 def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(forbid, name, coherent):
     simulator = random_simulator(N_ITEMS, name)
     simulator.model.double()
-    prompts = some_prompts(6)
+    prompts = some_prompts(6, N_ITEMS)
     search = search_on(simulator, rules(1, 3, forbid), 2 * N_ITEMS, ctr=0.9, coherent=coherent, batch_size=4)
     paths = search.paths(prompts)
     for history, target, path in zip(prompts.history, prompts.target, paths.tolist(), strict=True):
@@ -77,7 +73,7 @@ def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(fo
 
 
 def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
-    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12)
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12, N_ITEMS)
     short, long = (search_on(simulator, rules(n, 4), 6).paths(prompts) for n in (1, 3))
     assert {1, 2} <= set((short != 0).sum(1).tolist()) <= {1, 2, 3, 4}
     assert {3} <= set((long != 0).sum(1).tolist()) <= {3, 4}
@@ -87,7 +83,7 @@ def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
 
 
 def test_paths_found_with_few_candidates_keep_the_rules():
-    prompts = some_prompts(40)
+    prompts = some_prompts(40, N_ITEMS)
     paths = search_on(random_simulator(N_ITEMS), rules(1, 4), 4, batch_size=7).paths(prompts)
     for history, target, path in zip(
         prompts.history.tolist(), prompts.target.tolist(), paths.tolist(), strict=True
@@ -99,12 +95,12 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 
 @pytest.mark.parametrize("n_candidates", [1, 2, 3])
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
-    paths = search_on(random_simulator(N_ITEMS), rules(1, 2), n_candidates).paths(some_prompts(3))
+    paths = search_on(random_simulator(N_ITEMS), rules(1, 2), n_candidates).paths(some_prompts(3, N_ITEMS))
     assert (paths[:, 0] > 0).all()
 
 
 def test_demonstrations_are_the_prompts_with_the_paths_found_for_them():
-    prompts = some_prompts(9)
+    prompts = some_prompts(9, N_ITEMS)
     search = search_on(random_simulator(N_ITEMS), rules(1, 4), 6, batch_size=4)
     demonstrations = search.demonstrations(prompts, every_seconds=60)
     assert torch.equal(demonstrations.path, search.paths(prompts))
@@ -113,7 +109,7 @@ def test_demonstrations_are_the_prompts_with_the_paths_found_for_them():
 
 
 def test_a_weight_of_coherence_makes_paths_coherent():
-    simulator, prompts = random_simulator(N_ITEMS), some_prompts(30)
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(30, N_ITEMS)
     without, heavy = (search_on(simulator, rules(3, 4), 2 * N_ITEMS, coherent=w) for w in (0.0, 100.0))
     plain, coherent = (
         search.statistics(search.demonstrations(prompts, 60))["coherence"] for search in (without, heavy)
@@ -124,7 +120,7 @@ def test_a_weight_of_coherence_makes_paths_coherent():
 def test_statistics_of_found_paths_are_those_of_each_path():
     simulator = random_simulator(N_ITEMS)
     search = search_on(simulator, rules(1, 4), 8)
-    found = search.demonstrations(some_prompts(10), 60)
+    found = search.demonstrations(some_prompts(10, N_ITEMS), 60)
     ioi, ior, ctr = [], [], []
     for history, target, path in zip(found.history, found.target, found.path, strict=True):
         scores = simulator.score(history[None], path[path != 0][None, None], target[None])
@@ -140,3 +136,40 @@ def test_statistics_of_found_paths_are_those_of_each_path():
         "length": found.lengths.double().mean().item(),
     }
     assert search.statistics(found) == pytest.approx(expected, abs=1e-5)
+
+
+class Counting:
+    """A model that counts the states it computes."""
+
+    def __init__(self, model):
+        self.model, self.n_states = model, 0
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def extend(self, items, memory=None):
+        self.n_states += items.numel()
+        return self.model.extend(items, memory)
+
+    def branch(self, items, memory):
+        self.n_states += items.numel()
+        return self.model.branch(items, memory)
+
+
+@pytest.mark.parametrize("n_candidates", [1, 5, 99])
+def test_the_states_of_a_path_are_those_that_the_model_computed_for_it(n_candidates):
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12, N_ITEMS)
+    search = search_on(simulator, rules(1, 4), n_candidates)
+    search.simulator.model = Counting(simulator.model)
+    for row in range(len(prompts)):
+        prompt = prompts[row : row + 1]
+        search.simulator.model.n_states = 0
+        paths = search.paths(prompt)
+        assert search.states(prompt, paths).tolist() == [search.simulator.model.n_states]
+
+
+def test_states_by_hand():
+    search = search_on(random_simulator(N_ITEMS), rules(1, 3), 4)
+    paths = torch.tensor([[4, 0, 0], [4, 6, 0], [4, 6, 9]])
+    # A history of 5, and 4 candidates a step: the item and the stop; two items and the stop; three items.
+    assert search.states(some_prompts(3, N_ITEMS), paths).tolist() == [5 + 2 * 4, 5 + 3 * 4, 5 + 3 * 4]

@@ -249,7 +249,6 @@ def curve(clone, path):
 def test_training_stages_report_steps_and_greedy_metrics_on_validation_prompts(pipeline):
     pretrain = pipeline.clone.read(f"reports/{DATASET}/pretrain.json")
     assert pretrain["stopped"] in ("flattened", "max_steps")
-    assert pretrain["best_step"] <= pretrain["steps"] <= 6
     assert pretrain["search"]["paths"] == 16
     finetune = pipeline.clone.read(f"reports/{DATASET}/finetune.json")
     assert finetune["steps"] == 3

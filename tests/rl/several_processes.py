@@ -15,11 +15,10 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
 from prorl.config.finetune import KL
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
-from prorl.policy.decoding import PolicyGuide
+from prorl.evaluation.judge import Judge
+from prorl.policy.guide import PolicyGuide
 from prorl.policy.pretraining import Mixture, pretrain
-from prorl.prompts import mined
+from prorl.prompts import Prompts, mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.training import train_simulator
@@ -52,7 +51,7 @@ def train_all(folder: Path) -> None:
     paths = {"mined": mined(instances, 5)}
     demonstrations = Mixture(paths, paths, {"mined": 1.0})
     pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    prompts = Prompts.of(instances)
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
     )
@@ -65,14 +64,19 @@ def train_all(folder: Path) -> None:
         "updates_per_rollout": 2,
         "kl": KL(estimator="k3", coefficient=0.1, target=0.1),
     }
-    for name, variant in {"critic": critic, "finetune": {}}.items():
-        policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
+    # Unconstrained, rollouts hold non-items, which are worth less than anything that any process has seen.
+    anything = random_catalogue(
+        N_ITEMS, constrained=False, min_length=0, max_length=5, n_levels=1, codebook_size=32
+    )
+    runs = {"critic": (anything, critic), "finetune": (catalogue, {})}
+    for name, (rules, variant) in runs.items():
+        policy = random_policy(rules, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(
             policy,
-            catalogue,
+            rules,
             simulator,
             source,
-            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+            lambda current, rules=rules: judge.greedy_means(PolicyGuide(current, rules))["SASRec"],
             FINETUNE.replace(prompts_per_step=5, **variant),
             7,
             sessions[name],

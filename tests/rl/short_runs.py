@@ -2,9 +2,9 @@
 
 import torch
 
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
-from prorl.policy.decoding import PolicyGuide
+from prorl.evaluation.judge import Judge
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
@@ -65,7 +65,7 @@ def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
     instances, sequences = random_instances(20, N_ITEMS)
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
     policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    prompts = Prompts.of(instances)
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0
     )

@@ -86,7 +86,7 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     probability = log_prob.detach().exp()
     assert probability.sum().item() == pytest.approx(1.0, abs=1e-5)
     true = gradient_of(without, -(log_prob.exp() * to_go[:, 0, 0]).sum())
-    critic = learner_with(estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=0, coefficient=1e-9))
+    critic = learner_with(estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=0, coefficient=1e-30))
     with torch.no_grad():
         critic.estimator.critic.layers[-1].weight.mul_(30)  # values that differ from state to state
     torch.testing.assert_close(expected_gradient(without), true, rtol=1e-3, atol=1e-5)

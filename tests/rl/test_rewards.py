@@ -98,16 +98,6 @@ def test_a_batch_of_non_items_alone_has_finite_penalties():
     assert [values[0, 0, 0].item() for values in rewards.values.values()] == [-1, -1, -1]
 
 
-def test_the_lowest_reward_is_that_of_an_item():
-    """Not the 0 behind a path's end, nor a non-item's."""
-    scores = Scores(
-        torch.tensor([[[-5.0, -4.0, -4.0, -4.0]]]),
-        torch.tensor([[[40, 30, 30, 30]]]),
-        torch.full((1, 1, 3), 0.5),
-    )
-    assert lowest(step_rewards(torch.tensor([[[7, -1, 0]]]), scores, NAMES)).tolist() == [0.5, 1.0, 10.0]
-
-
 def test_a_weight_of_no_reward_is_an_error():
     message = r"finetune\.weights: got 'fame' \(str\), allowed: ctr, ioi, ior$"
     with pytest.raises(ConfigError, match=message):

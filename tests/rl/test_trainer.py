@@ -49,6 +49,14 @@ def test_steps_and_warm_up(settings, expected):
     ("settings", "message"),
     [
         (
+            {"steps": None, "epochs": None},
+            "steps: got None, allowed: a number where finetune.epochs is null, null where it is one",
+        ),
+        (
+            {"steps": 10, "epochs": 2},
+            "steps: got 10, allowed: a number where finetune.epochs is null, null where it is one",
+        ),
+        (
             {"steps": 60, "centering_steps": 7},
             r"centering_steps: 7 of 60 steps \(as set\); allowed: at most a tenth, 6",
         ),
