@@ -14,7 +14,7 @@ from dvclive import Live
 class Curves:
     """Curves in `folder`; `rows` are those of an earlier part of the run, which are written again.
 
-    Only where `enabled` are files written; `tensorboard` is the folder of event files, if there are to be any.
+    Files are written only where `enabled`, and event files only where `tensorboard` names their folder.
     """
 
     def __init__(

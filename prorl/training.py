@@ -1,5 +1,5 @@
-"""Keeps a training going: device and precision, optimiser, checkpoints that an interrupted run continues from,
-best weights so far, and curves.
+"""Keeps a training going: device and precision, optimiser, checkpoints that an interrupted run continues
+from, best weights so far, and curves.
 
 A stage makes a `Session`; a trainer begins it, and reads as its algorithm:
 
@@ -201,7 +201,7 @@ class Modules:
 
 @dataclass(frozen=True)
 class Session:
-    """Where the training `name` keeps its state and writes its curves, and how often it shows its progress."""
+    """Where the training `name` keeps its state and its curves, and how often it shows its progress."""
 
     name: str
     checkpoint: Checkpoint
@@ -221,8 +221,8 @@ class Session:
     ) -> Self:
         """The session `pretrain`, `finetune` or `simulator/<simulator>` of one data set.
 
-        A checkpoint is found again where `inputs` (files and folders), `settings`, the stage's `script` and the
-        code that it imports are the same.
+        A checkpoint is found again where `inputs` (files and folders), `settings`, the stage's `script` and
+        the code that it imports are the same.
         """
         stage, *rest = name.split("/")
         label = "-".join([layout.dataset, *rest])
@@ -294,7 +294,7 @@ class Training:
             yield step
 
     def keep_best(self, step: int, score: float, by: float = 0.0) -> bool:
-        """Keep the weights of `step` if their `score` is more than `by` above the best so far; gives whether."""
+        """Keep the weights of `step` if their `score` is more than `by` above the best; gives whether."""
         if not score > self.best_score + by:
             return False
         self.best_step, self.best_score = step, score

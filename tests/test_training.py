@@ -188,7 +188,7 @@ def begun(folder, model, main=True):
 
 
 def train(folder, model, scores, kill_at=None):
-    """Train `model` for `len(scores)` epochs that have these scores, or until it is killed before it is saved."""
+    """Train `model` for epochs that have these `scores`, or until it is killed before it is saved."""
     training, optimizer = begun(folder, model)
     for epoch in training.steps(len(scores)):
         torch.manual_seed(epoch)

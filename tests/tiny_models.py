@@ -232,7 +232,7 @@ def random_instances(
 def checkpoint_at(path: Path) -> Checkpoint:
     """A checkpoint stored at `path`."""
     checkpoint = Checkpoint("run", [], script=__file__)
-    checkpoint.path = path
+    checkpoint.path, checkpoint._unfinished = path, path.parent / ".partial"
     return checkpoint
 
 

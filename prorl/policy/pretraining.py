@@ -52,8 +52,9 @@ def mixture(
     seed: int,
     search: Callable[[Prompts], Demonstrations],
 ) -> Mixture:
-    """Mined paths, and where `settings` ask for them those that `search` finds towards random targets: as many
-    as `search_paths` to train on, and a tenth of that to validate on.
+    """Mined paths, and where `settings` ask for them, paths that `search` finds towards random targets.
+
+    Of these there are `search_paths` to train on, and a tenth as many to validate on.
     """
     instances = {"train": train, "validation": validation}
     parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
@@ -78,7 +79,7 @@ def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
 
 
 def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
-    """Cross-entropy over the ids that a decoder may emit, summed over the tokens of the paths and their stops.
+    """Cross-entropy over the ids that may be emitted, summed over the tokens of the paths and their stops.
 
     A path of the longest length has no stop; padding has no loss.
     """
@@ -180,7 +181,7 @@ def train_step(
     batch: Demonstrations,
     gradient_clip: float,
 ) -> torch.Tensor:
-    """One optimiser step on `batch`, each process taking a share; the mean loss per token over all processes."""
+    """One optimiser step on `batch`, each process taking a share; gives the mean loss per token of all."""
     total = n_tokens(batch, catalogue)
     order = batch.lengths.argsort(stable=True)
     own = order[run.process_index :: run.num_processes]  # each process has paths of all lengths

@@ -1,4 +1,4 @@
-"""Reads policies that the method's authors released: a PyTorch file whose entry `model` holds the weights of a
+"""Reads policies that the method's authors released: PyTorch files whose entry `model` holds the weights of a
 T5 of Transformers under `t5.`.
 
 Such a file states neither its items nor the width of its heads: items come from a table of semantic IDs,
@@ -27,8 +27,8 @@ def load_start(
 ) -> tuple[T5, Catalogue, Path]:
     """The policy at `start`, its catalogue under the rules of `decoding`, and the table of its semantic IDs.
 
-    A folder, as the stages write it, brings its own table. A released `.pth` file is of `sizes`, over the items
-    of the table `semantic_ids`. Raises `DataError` as `load_policy` and `load_released` do.
+    A folder, as the stages write it, brings its own table. A released `.pth` file is of `sizes`, over the
+    items of the table `semantic_ids`. Raises `DataError` as `load_policy` and `load_released` do.
     """
     if start.suffix == ".pth":
         return *load_released(start, sizes, semantic_ids, decoding), semantic_ids

@@ -1,5 +1,5 @@
-"""Stepwise reward centering (SRC): takes from step rewards their mean over a warm-up, so that one more step is
-worth 0 on average.
+"""Stepwise reward centering (SRC): takes from step rewards their mean over a warm-up, so that one more step
+is worth 0 on average.
 
 Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumulated online (Welford 1962, in
 the batch form of Chan, Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without
@@ -68,8 +68,8 @@ def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
 def centered(
     rewards: StepRewards, moments: dict[str, Moments], weights: dict[str, float], max_length: int
 ) -> torch.Tensor:
-    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]) and so on, [b, m, t]; 0 behind the end
-    of a path.
+    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]) and so on over the rewards there
+    are, [b, m, t]; 0 behind the end of a path.
     """
     z = {name: standardised(values, moments[name]) for name, values in rewards.values.items()}
     return weighted(z, weights, max_length) * rewards.real
@@ -91,8 +91,9 @@ def uncentered(
 
 
 def weighted(values: dict[str, torch.Tensor], weights: dict[str, float], max_length: int) -> torch.Tensor:
-    """The sum of w x over rewards x [b, m, t] by name, in their order; w is divided by L_max for a reward that is
-    averaged over a path, and 0 where none is given.
+    """The sum of w x over rewards x [b, m, t] by name, in their order, w being 0 where none is given.
+
+    The weight of a reward that is averaged over a path is divided by L_max.
     """
     terms = []
     for name, x in values.items():

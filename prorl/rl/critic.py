@@ -58,7 +58,7 @@ class CriticEstimator:
     def read(
         self, states: torch.Tensor, to_go: torch.Tensor, acts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """V [p] of decoder states [b, m, .., d], 0 where a rollout does not act, and the squared errors' sum."""
+        """V [p] of decoder states [b, m, .., d], 0 where a rollout does not act, and its `squared_error`."""
         b, m = states.shape[:2]
         values = self.critic(states[acts.view(b, m, -1).nonzero(as_tuple=True)])
         baseline = torch.zeros_like(to_go)

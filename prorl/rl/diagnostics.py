@@ -29,7 +29,8 @@ def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
 
 
 def rollout_sums(items: torch.Tensor, length: torch.Tensor, rewards: StepRewards) -> dict[str, torch.Tensor]:
-    """Sums over paths `items` [b, m, t] of `length` [b, m], with their raw rewards, that add up over processes.
+    """What the curves are made of, summed over paths `items` [b, m, t] of `length` [b, m] with their raw
+    rewards; processes add theirs up.
 
     The rewards that are summed over a path come first, then those that are averaged over its items.
     """
@@ -69,8 +70,8 @@ def rollout_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
 
 
 class GradientVariance:
-    """Watches the gradient of `model` grow, and measures its variance from its parts by two halves of a step's
-    prompts.
+    """Watches the gradient of `model` grow, and measures its variance from its parts by the two halves of a
+    step's prompts.
 
     first_half [b]: which of this process's prompts are in the first half.
     """
@@ -83,7 +84,10 @@ class GradientVariance:
         self._first: torch.Tensor
 
     def watch(self, passes: Iterable[Pass]) -> Iterator[Pass]:
-        """The same passes, those of the first half first, each back-propagated before the next is asked for."""
+        """The same passes, those of the first half first.
+
+        Each is to be back-propagated before the next is asked for.
+        """
         first = None
         for part in passes:
             if first is None and not part.first_half:

@@ -2,7 +2,8 @@
 
 Source: ProRL (arXiv 2605.28293) compares these. `finetune.estimator` names one of `ESTIMATORS`; the training
 knows it by the protocol `Estimator` alone.
-Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `d` decoder state.
+Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `d` width of a
+decoder state.
 """
 
 from collections.abc import Callable
@@ -39,10 +40,11 @@ class Estimator(Resumable, Protocol):
     def read(
         self, states: torch.Tensor, to_go: torch.Tensor, acts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What decoder states [b, m, .., d] at the item boundaries add: a baseline [p], or one number, that is
-        taken from the advantages of the first update; and its own loss, summed over the actions made.
+        """A baseline [p], or one number, that is taken from the advantages; and the estimator's own loss,
+        summed over the actions that are made.
 
-        to_go and acts are [p]. A path's states may end behind its last action.
+        Both are read from decoder states [b, m, .., d] at the item boundaries, which may end behind the last
+        action. to_go and acts are [p]. The baseline counts in the first update on a pass alone.
         """
         ...
 

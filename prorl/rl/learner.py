@@ -22,7 +22,7 @@ MOMENT_PARTS = ("count", "mean", "squares")
 
 @dataclass
 class Learner:
-    """A policy in training, as `prorl.training.Resumable`; `moments` are those of the rewards that take part."""
+    """A policy in training, as `Resumable`; `moments` are those of the rewards that take part."""
 
     run: Accelerator
     policy: T5

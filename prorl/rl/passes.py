@@ -33,7 +33,9 @@ LOSS_SUMS = (
 @dataclass(frozen=True)
 class Pass:
     """The rollouts of some prompts: their actions, and for each its reward-to-go, whether it is made, and its
-    advantage as far as rewards tell, all [p]. `first_half`: whether they are prompts of the step's first half.
+    advantage as far as rewards tell, all [p].
+
+    first_half: whether the prompts are of the step's first half, which counts in `GradientVariance` alone.
     """
 
     prompts: Prompts
@@ -70,8 +72,9 @@ def in_passes(
     advantages: torch.Tensor,
     first_half: torch.Tensor,
 ) -> list[Pass]:
-    """Passes over all rollouts, from `to_go`, `acts` and `advantages` [b, m, t+1]: those of the prompts in the
-    `first_half` [b], then those of the others.
+    """Passes over all rollouts, from `to_go`, `acts` and `advantages` [b, m, t+1].
+
+    Those of the prompts in the `first_half` [b] come first, then those of the others.
     """
     passes = []
     for half, is_first in ((first_half, True), (~first_half, False)):
@@ -103,10 +106,10 @@ def pass_loss(
     *,
     warming_up: bool = False,
 ) -> PassLoss:
-    """The loss of a pass, a share of that of all `n_paths`. While `warming_up` it is the estimator's own alone,
-    and the policy takes no gradient.
+    """The loss of a pass, a share of that of all `n_paths`.
 
     `before` is what the first update on the pass has given; from then on the policy gradient is clipped.
+    While `warming_up`, the loss is the estimator's own, and the policy takes no gradient.
     """
     settings, estimator = learner.settings, learner.estimator
     with learner.run.autocast():
@@ -142,8 +145,8 @@ def pass_loss(
 
 @dataclass(frozen=True)
 class _Terms:
-    """log_prob [p] of the actions. Of those that are made: exact KL, entropy and number of tokens, summed over
-    their tokens; sampled KL, summed over the actions.
+    """log_prob [p] of the actions; exact KL and entropy, summed over the tokens of those that are made, and
+    the number of these tokens; sampled KL, summed over the actions that are made.
     """
 
     log_prob: torch.Tensor

@@ -56,7 +56,7 @@ REWARDS: dict[str, Reward] = {
 
 
 def rewards_with(weights: dict[str, float]) -> list[str]:
-    """The names of the rewards that take part under `weights`: those of some weight, and those measured anyway."""
+    """The rewards that take part under `weights`: those of some weight, and those measured anyway."""
     return [name for name, reward in REWARDS.items() if reward.measured or weights.get(name, 0.0) > 0]
 
 
@@ -101,10 +101,9 @@ def lowest(rewards: StepRewards) -> torch.Tensor:
 
 
 def penalised(rewards: StepRewards, items: torch.Tensor, lowest: torch.Tensor) -> StepRewards:
-    """`rewards` with their penalties at the non-items of `items`, which then count; `lowest` [r] is that of the
-    whole batch.
+    """`rewards` with their penalties at the non-items of `items`, which then count.
 
-    Where the batch has no item at all, one below the lowest is one below 0.
+    `lowest` [r] is that of the whole batch; where the batch has no item at all, it counts as 0.
     """
     non_item = items < 0
     below = torch.where(lowest.isinf(), 0.0, lowest) - 1

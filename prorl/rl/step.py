@@ -129,7 +129,7 @@ def _update(
 
 
 def sum_gradients(model: nn.Module, run: Accelerator) -> None:
-    """Give every weight of `model` the sum of its gradients over all processes; a weight without any has 0."""
+    """Give every weight of `model` the sum of its gradients over all processes, 0 where there is none."""
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

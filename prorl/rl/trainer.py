@@ -1,4 +1,4 @@
-"""Fine-tunes the policy, ProRL's second stage: it learns from its own rollouts by a rectified policy gradient.
+"""Fine-tunes the policy by a rectified policy gradient on its own rollouts: ProRL's second stage.
 
 One step, as in the paper (arXiv 2605.28293): sample m paths per prompt; take a simulator's step rewards;
 centre them (SRC, frozen after `centering_steps`); reward-to-go against a position-specific baseline (PSAE);
@@ -61,8 +61,8 @@ def finetune(
 
     `validate` gives the greedy validation metrics of a policy. Gives `{"steps", "best_step", "stopped",
     "centering", "validation_initial", "validation"}`, `stopped` being `steps` or `errors`. Raises
-    `ConfigError` for settings that contradict each other, and `TrainingError` naming step, cause and last good
-    checkpoint where a step ends the training.
+    `ConfigError` for settings that contradict each other, and `TrainingError` naming step, cause and last
+    good checkpoint where no further step can be taken.
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
     run = accelerator(settings.precision)

@@ -18,7 +18,7 @@ def test_squared_error_by_hand():
 
 
 def test_the_baseline_is_the_value_of_the_state_an_action_is_taken_in():
-    """Two paths of at most two items, the states' first entry being their value; the second path stops at t = 1."""
+    """Two paths of at most two items; a state is its own value. The second path has one item."""
     estimator = CriticEstimator.of(FINETUNE, 1, 7, CPU)
     estimator.critic.forward = lambda states: states[:, 0]
     states = torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]])  # none behind the last item: nothing acts there

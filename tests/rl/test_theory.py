@@ -141,7 +141,7 @@ def test_with_sixteen_rollouts_variance_is_lower_at_equal_expectation(seed):
 
 
 def ascent(name, m, rewards, steps, learning_rate):
-    """Policies along ascent on the expected gradient, from the indifferent policy: its logits at every step."""
+    """The policy's logits at every step of ascent on the expected gradient, from the indifferent policy."""
     logits = [INDIFFERENT]
     for _ in range(steps):
         logits.append(

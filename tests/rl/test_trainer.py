@@ -76,7 +76,7 @@ def test_fewer_prompts_in_a_step_than_processes_are_an_error(tmp_path, monkeypat
     monkeypatch.setattr("prorl.rl.trainer.accelerator", lambda precision: SimpleNamespace(num_processes=1000))
     with pytest.raises(
         ConfigError,
-        match=r"prompts_per_step: got \d+, \d+ in the smallest step; allowed: at least one for each of 1000 pro",
+        match=r"prompts_per_step: got \d+, \d+ in the smallest step; allowed: at least one for each of 1000",
     ):
         run(tmp_path, FINETUNE)
 
