@@ -42,11 +42,10 @@ class Heads(Settings):
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> Self:
-        for key, one in (("datasets", "data set"), ("guides", "guide")):
-            if not getattr(self, key):
-                raise Refused(key, "an empty list", f"at least one {one}")
-        for key in ("datasets", "simulators", "guides"):
+        for key, one in (("datasets", "data set"), ("simulators", "simulator"), ("guides", "guide")):
             names = getattr(self, key)
+            if not names:
+                raise Refused(key, "an empty list", f"at least one {one}")
             for i, name in enumerate(names):
                 if not PLAIN_NAME.fullmatch(name):
                     allowed = "letters, digits, - and _, of which the first is a letter or a digit"

@@ -88,7 +88,10 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "prepare.tabular.items.item: got null for ml-100k, allowed: the name of a column",
         ),
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
-        ({"simulators": []}, "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, []"),
+        (
+            {"simulators": ["GRU4Rec"]},
+            "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
+        ),
         ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -133,7 +136,13 @@ def test_plain_names_are_allowed(name):
     assert findings(params_with(with_data_sets([name]))) == []
 
 
-@pytest.mark.parametrize("key", ["datasets", "simulators"])
+@pytest.mark.parametrize("key", ["datasets", "simulators", "guides"])
+def test_a_list_holds_at_least_one_name(key):
+    with pytest.raises(ConfigError, match=f"{key}: got an empty list, allowed: at least one"):
+        params_with({key: []})
+
+
+@pytest.mark.parametrize("key", ["datasets", "simulators", "guides"])
 def test_a_name_stands_there_once(key):
     with pytest.raises(ConfigError, match="allowed: each name once"):
         params_with({key: [*RAW[key], RAW[key][0]]})
@@ -177,15 +186,21 @@ def test_a_name_from_outside_is_known_once_its_registry_has_it():
     assert findings(params, {**REGISTRIES, "finetune.estimator": ["own"]}) == []
 
 
-def test_a_class_of_ones_own_is_in_no_registry_and_a_kind_is_looked_up_by_its_name():
+def test_a_class_of_ones_own_is_in_no_registry():
     own = {"mine": {"class": "module:Class", "settings": {}}, "epochs": 3}
-    kinds = {"judge": {}, "first": {"kind": "policy"}, "second": {"kind": "polic"}}
     raw = RAW | {"simulators": ["mine", "other"], "simulator": RAW["simulator"] | own}
-    raw |= {"guides": list(kinds), "guide": kinds}
     params = params_of(raw, "params.yaml")
-    assert list(registered(params, {"simulators": ["SASRec"], "guides": ["judge", "policy"]})) == [
+    assert list(registered(params, {"simulators": ["SASRec"]})) == [
         "simulators[1]: got 'other' (str), allowed: SASRec",
-        "guide.second.kind: got 'polic' (str), allowed: judge, policy",
+    ]
+
+
+def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
+    guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
+    assert findings(params_with({"guides": list(guides), "guide": guides})) == [
+        "params.yaml: guide.first.kind: got 'polic', allowed: search, policy, or module:attribute",
+        "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
+        "['SASRec', 'GRU4Rec']",
     ]
 
 
