@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dvclive import Live
+from dvclive.live import Live
 
 
 class Curves:

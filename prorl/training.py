@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -49,7 +49,8 @@ def accelerator(precision: str) -> Accelerator:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer is written before it is read
+    # Every buffer is written before it is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     return Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
     )
@@ -62,11 +63,21 @@ def process() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def own_device() -> torch.device:
+    """The device of this process."""
+    return torch.device(process().device or "cpu")
+
+
+def summed(run: Accelerator, tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of `tensor` over all processes of `run`."""
+    return cast(torch.Tensor, run.reduce(tensor, reduction="sum"))
+
+
 def adamw(
     model: nn.Module,
     learning_rate: float,
     weight_decay: float,
-    own_rates: dict[nn.Parameter, float] | None = None,
+    own_rates: dict[torch.Tensor, float] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices alone, not on norms, biases and the parameters with a learning rate
     of their own.

@@ -21,7 +21,7 @@ from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Session, process
+from prorl.training import Session, own_device, process
 
 
 def body(params: Params, dataset: str) -> None:
@@ -36,7 +36,7 @@ def body(params: Params, dataset: str) -> None:
     seeds = params.seed, params.training_seed
     session = Session.of(layout, "finetune", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
-    device = process().device
+    device = own_device()
     simulator = load_simulator(folder).to(device)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))

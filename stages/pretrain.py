@@ -19,7 +19,7 @@ from prorl.prompts import Prompts
 from prorl.runtime import run_stage
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Session, process
+from prorl.training import Session, own_device, process
 
 
 def body(params: Params, dataset: str) -> None:
@@ -49,7 +49,7 @@ def body(params: Params, dataset: str) -> None:
     policy = new_policy(sizes, catalogue, params.training_seed)
     training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
 
-    device = process().device
+    device = own_device()
     prompts = Prompts.of(validation, device)
     judge = Judge(
         prompts,

@@ -11,6 +11,7 @@ Stage: `stages/pretrain.py`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +24,7 @@ from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_p
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
 from prorl.tables import Instances
-from prorl.training import Modules, Session, accelerator, adamw, scale_learning_rate
+from prorl.training import Modules, Session, accelerator, adamw, scale_learning_rate, summed
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrat
     states = policy(
         catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True)
     )[:, 0]
-    module = getattr(policy, "module", policy)
+    module = cast(T5, getattr(policy, "module", policy))  # of what `accelerate` may have wrapped
     return module.summed_cross_entropy(states[real], labels[real], slice(0, vocabulary.size))
 
 
@@ -191,7 +192,7 @@ def train_step(
     run.clip_grad_norm_(model.parameters(), gradient_clip)
     optimizer.step()
     optimizer.zero_grad()
-    return run.reduce(loss.detach(), reduction="sum")
+    return summed(run, loss.detach())
 
 
 def _validation_losses(
@@ -223,4 +224,4 @@ def _mean_loss(
     for rows in order.split(batch_size)[run.process_index :: run.num_processes]:
         with run.autocast():
             total += summed_loss(model, catalogue, demonstrations[rows])
-    return (run.reduce(total, reduction="sum") / n_tokens(demonstrations, catalogue)).item()
+    return (summed(run, total) / n_tokens(demonstrations, catalogue)).item()

@@ -8,7 +8,7 @@ Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * 
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from accelerate import Accelerator
@@ -16,7 +16,7 @@ from torch import nn
 
 from prorl.config.finetune import Finetune
 from prorl.runtime import derived_seed
-from prorl.training import Modules, adamw
+from prorl.training import Modules, adamw, summed
 
 
 class Critic(nn.Module):
@@ -68,7 +68,7 @@ class CriticEstimator:
     def step(self, run: Accelerator, gradient_clip: float) -> None:
         """One step of the critic's optimiser, along the sum of the processes' gradients."""
         for parameter in self.critic.parameters():
-            parameter.grad = run.reduce(parameter.grad, reduction="sum")
+            parameter.grad = summed(run, cast(torch.Tensor, parameter.grad))
         torch.nn.utils.clip_grad_norm_(self.critic.parameters(), gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -12,6 +12,7 @@ from torch.nn.utils import parameters_to_vector
 
 from prorl.rl.passes import Pass
 from prorl.rl.rewards import REWARDS, StepRewards, repeats
+from prorl.training import summed
 
 
 def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
@@ -99,7 +100,7 @@ class GradientVariance:
         """The variance of the gradient, once it is summed over all processes; 0 for one prompt, which has no
         halves.
         """
-        first = self._run.reduce(self._first, reduction="sum")
+        first = summed(self._run, self._first)
         second = self._gradient() - first
         return gradient_variance(first, second, self._share) if self._share > 0 else 0.0
 

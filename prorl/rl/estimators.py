@@ -21,15 +21,22 @@ from prorl.training import Resumable
 
 
 class Estimator(Resumable, Protocol):
-    """Gives advantages, and may learn something of its own beside the policy.
+    """Gives advantages, and may learn something of its own beside the policy."""
 
-    warmup_steps: the first steps, in which it learns alone and the policy stays as it is. loss_name: what the
-    curves call its own loss, None where it has none. coefficient: weight of that loss beside the policy's.
-    """
+    @property
+    def warmup_steps(self) -> int:
+        """The first steps, in which it learns alone and the policy stays as it is."""
+        ...
 
-    warmup_steps: int
-    loss_name: str | None
-    coefficient: float
+    @property
+    def loss_name(self) -> str | None:
+        """What the curves call its own loss; None where it has none."""
+        ...
+
+    @property
+    def coefficient(self) -> float:
+        """Weight of its own loss beside the policy's."""
+        ...
 
     def advantages(self, to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
         """Advantages [b, m, t+1], 0 where a rollout does not act, as far as they follow from the reward-to-go

@@ -81,7 +81,7 @@ def in_passes(
         for rows in rows_of_passes(half.nonzero()[:, 0], paths.length, catalogue.n_levels):
             own = prompts[rows]
             actions = Actions.of_paths(catalogue, own.history, own.target, paths[rows])
-            flat = (values[rows].flatten() for values in (to_go, acts, advantages))
+            flat = to_go[rows].flatten(), acts[rows].flatten(), advantages[rows].flatten()
             passes.append(Pass(own, actions, *flat, is_first))
     return passes
 
@@ -126,9 +126,9 @@ def pass_loss(
         before = BeforeUpdates(part.advantages - baseline, terms.log_prob.detach())
         loss = policy_gradient(before.advantages, terms.log_prob, n_paths)
     else:
-        old = before.advantages, terms.log_prob, before.log_prob
-        loss = clipped_policy_gradient(*old, settings.clip, n_paths)
-        clipped = is_clipped(*(x.detach() for x in old), settings.clip).sum()
+        old, log_prob = before.log_prob, terms.log_prob
+        loss = clipped_policy_gradient(before.advantages, log_prob, old, settings.clip, n_paths)
+        clipped = is_clipped(before.advantages, log_prob.detach(), old, settings.clip).sum()
     anchor = terms.kl if settings.kl.estimator == "exact" else terms.sampled_kl
     loss = loss + learner.kl_coefficient * anchor / n_paths
     if settings.entropy_bonus:

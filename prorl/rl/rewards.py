@@ -107,10 +107,12 @@ def penalised(rewards: StepRewards, items: torch.Tensor, lowest: torch.Tensor) -
     """
     non_item = items < 0
     below = torch.where(lowest.isinf(), 0.0, lowest) - 1
-    values = {
-        name: torch.where(non_item, worst if REWARDS[name].non_item is None else REWARDS[name].non_item, own)
-        for (name, own), worst in zip(rewards.values.items(), below, strict=True)
-    }
+    values = {}
+    for (name, own), worst in zip(rewards.values.items(), below, strict=True):
+        penalty = REWARDS[name].non_item
+        values[name] = torch.where(
+            non_item, worst if penalty is None else torch.full_like(worst, penalty), own
+        )
     return replace(rewards, values=values, real=rewards.real | non_item)
 
 

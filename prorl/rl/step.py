@@ -4,6 +4,7 @@ Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
 import math
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +22,7 @@ from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
 from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
 from prorl.runtime import TrainingError
+from prorl.training import summed
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
@@ -43,20 +45,21 @@ def take_step(
         raw = step_rewards(paths.items, scores, rewards_with(settings.weights))
     if centering:
         learner.collect(raw)
-    rewards = penalised(raw, paths.items, gather(lowest(raw)[None]).min(0).values)
+    rewards = penalised(raw, paths.items, lowest_of_all(raw))
     to_go = reward_to_go(step_values(learner, rewards), settings.gamma)
     part = takes_part(paths.length, to_go[..., 0], settings)
     acts = acting(paths.length, catalogue.decoding.max_length) & part[..., None]
     advantages = learner.estimator.advantages(to_go, acts)
     drawn = rollout_sums(paths.items, paths.length, raw)
     sums = torch.stack([*drawn.values(), part.sum().double()])
-    *totals, n_paths = run.reduce(sums, reduction="sum").tolist()
+    *totals, n_paths = summed(run, sums).tolist()
     if n_paths == 0:
         raise TrainingError(
             "no path takes part: all are empty and dropped, or all rollouts of every prompt score alike"
         )
     passes = in_passes(catalogue, own, paths, to_go, acts, advantages, variance.first_half)
-    before, updates = [None] * len(passes), []
+    before: list[BeforeUpdates | None] = [None] * len(passes)
+    updates = []
     for _ in range(settings.updates_per_rollout):
         values, before = _update(learner, passes, before, int(n_paths), variance, warming_up=warming_up)
         updates.append(values)
@@ -66,6 +69,11 @@ def take_step(
         | means
         | {"train/kl_coefficient": learner.kl_coefficient}
     )
+
+
+def lowest_of_all(rewards: StepRewards) -> torch.Tensor:
+    """The `lowest` rewards [r] of the whole batch, over all processes."""
+    return cast(torch.Tensor, gather(lowest(rewards)[None])).min(0).values
 
 
 def step_values(learner: Learner, rewards: StepRewards) -> torch.Tensor:
@@ -110,14 +118,14 @@ def _update(
         run.backward(found.loss)
         sums += found.sums
         after.append(found.before)
-    sums = dict(zip(LOSS_SUMS, run.reduce(sums, reduction="sum").tolist(), strict=True))
-    values = loss_curves(sums, n_paths, learner.estimator.loss_name)
+    totals: dict[str, float] = dict(zip(LOSS_SUMS, summed(run, sums).tolist(), strict=True))
+    values = loss_curves(totals, n_paths, learner.estimator.loss_name)
     values |= {"train/gradient_variance": 0.0, "train/gradient_norm": 0.0}
     if not warming_up:
         sum_gradients(policy, run)
         values["train/gradient_variance"] = variance.value()
         norm = run.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
-        values["train/gradient_norm"] = float(norm)
+        values["train/gradient_norm"] = float(cast(torch.Tensor, norm))
     for name in ("train/loss", "train/gradient_norm"):
         if not math.isfinite(values[name]):
             raise TrainingError(f"the {name.removeprefix('train/').replace('_', ' ')} is {values[name]}")
@@ -130,12 +138,13 @@ def _update(
 
 def sum_gradients(model: nn.Module, run: Accelerator) -> None:
     """Give every weight of `model` the sum of its gradients over all processes, 0 where there is none."""
+    gradients = []
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
     if run.num_processes > 1:
-        gradients = [parameter.grad for parameter in model.parameters()]
-        vector_to_parameters(run.reduce(parameters_to_vector(gradients), reduction="sum"), gradients)
+        vector_to_parameters(summed(run, parameters_to_vector(gradients)), gradients)
 
 
 def loss_curves(sums: dict[str, float], n_paths: int, loss_name: str | None) -> dict[str, float]:

@@ -9,7 +9,8 @@ Stage: `stages/finetune.py`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
@@ -149,7 +150,7 @@ def n_tokens(row: dict[str, float], n_paths: int, n_levels: int) -> float:
     return n_paths * (row["train/length"] * n_levels + row["train/stopped"])
 
 
-def is_reset_due(reset: dict[str, int] | None, step: int, stalled: int) -> bool:
+def is_reset_due(reset: Mapping[Literal["every", "stalled"], int] | None, step: int, stalled: int) -> bool:
     """Whether the reference becomes the current policy after `step`; the last `stalled` validations have
     brought nothing better.
 

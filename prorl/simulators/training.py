@@ -20,7 +20,7 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Modules, Session, accelerator, adamw
+from prorl.training import Modules, Session, accelerator, adamw, summed
 
 
 def last_item_ranks(
@@ -132,9 +132,9 @@ def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequ
         loss.backward()
         if run.num_processes > 1:
             for parameter in model.parameters():
-                parameter.grad = run.reduce(parameter.grad, reduction="sum")
+                parameter.grad = summed(run, parameter.grad)
         optimizer.step()
-        total += run.reduce(loss.detach(), reduction="sum").double().cpu() * n_positions
+        total += summed(run, loss.detach()).double().cpu() * n_positions
         positions += n_positions
     model.eval()
     return (total / positions).item()
