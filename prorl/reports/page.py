@@ -168,7 +168,8 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
             guide: [(value["mean"], value["low"], value["high"]) for value in row]
             for guide, row in values.items()
         }
-        plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
+        if series:
+            plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
         best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {
