@@ -58,7 +58,9 @@ class Simulator(Section):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Annotated[OwnClass, BeforeValidator(_is_a_class)]] = Field(init=False)
+    __pydantic_extra__: dict[  # pyright: ignore[reportIncompatibleVariableOverride]
+        str, Annotated[OwnClass, BeforeValidator(_is_a_class)]
+    ] = Field(init=False)
 
     section: ClassVar[str] = "simulator"
 

@@ -3,6 +3,7 @@ nothing from elsewhere.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from prorl.config.report import Report
 from prorl.metrics.registry import headline
 from prorl.reports import tables
-from prorl.reports.figures import Series, bar_plot, interval_plot, line_plot
+from prorl.reports.figures import bar_plot, interval_plot, line_plot
 from prorl.reports.inputs import ReportInputs, example_metrics
 from prorl.reports.published import DIFFERENCES, NEAREST
 
@@ -123,28 +124,27 @@ def examples(inputs: ReportInputs, n: int) -> list[Example]:
     """The greedy paths of all guides for `n` prompts at equal distances among the test prompts, metrics
     under the first simulator.
     """
-    judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(
-        ["prompt", "policy"]
-    )
+    first = inputs.greedy.simulator == inputs.greedy.simulator.min()
+    judged = pd.DataFrame(inputs.greedy[first]).sort_values(by=["prompt", "policy"])
     prompts = judged.prompt.unique()
     chosen = (
         prompts[np.linspace(0, len(prompts) - 1, min(n, len(prompts))).astype(int)] if len(prompts) else []
     )
     found = []
     for prompt in chosen:
-        rows = judged[judged.prompt == prompt]
+        rows = pd.DataFrame(judged[judged.prompt == prompt]).to_dict(orient="records")
         paths = [
             ExamplePath(
-                row.policy,
-                [_title(inputs, item) for item in row.path],
+                row["policy"],
+                [_title(inputs, item) for item in row["path"]],
                 ", ".join(
-                    f"{tables.label(name).split(',')[0]} {getattr(row, name):.{tables.decimals_of(name)}f}"
+                    f"{tables.label(name).split(',')[0]} {row[name]:.{tables.decimals_of(name)}f}"
                     for name in example_metrics()
                 ),
             )
-            for row in rows.itertuples()
+            for row in rows
         ]
-        found.append(Example(int(prompt), _title(inputs, rows.target.iloc[0]), paths))
+        found.append(Example(int(prompt), _title(inputs, rows[0]["target"]), paths))
     return found
 
 
@@ -168,7 +168,8 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
             guide: [(value["mean"], value["low"], value["high"]) for value in row]
             for guide, row in values.items()
         }
-        plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
+        if series:
+            plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
         best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {
@@ -186,11 +187,10 @@ def length_plot(greedy: pd.DataFrame) -> Markup:
     counted.
     """
     judged = greedy[greedy.simulator == greedy.simulator.min()]
-    lengths = {policy: Counter(map(len, rows.path)) for policy, rows in judged.groupby("policy")}
+    lengths = {str(guide): Counter(map(len, rows.path)) for guide, rows in judged.groupby("policy")}
     positions = range(max(max(counts) for counts in lengths.values()) + 1)
     shares = {
-        policy: [counts[length] / counts.total() for length in positions]
-        for policy, counts in lengths.items()
+        guide: [counts[length] / counts.total() for length in positions] for guide, counts in lengths.items()
     }
     return bar_plot("Length of greedy paths", "items", positions, shares)
 
@@ -199,7 +199,7 @@ def curve_plots(inputs: ReportInputs) -> list[Markup]:
     """One plot for each quantity of each stage: training and validation, and all simulators, in the same
     plot.
     """
-    plots: dict[tuple[str, str], Series] = {}
+    plots: dict[tuple[str, str], dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
     for curve in inputs.curves:
         stage, _, simulator = curve.stage.partition("/")
         part, _, quantity = curve.name.rpartition("/")

@@ -58,8 +58,13 @@ class CausalSASRec(SASRec):
     def __init__(self, sizes: SASRecSizes, n_items: int, max_length: int):
         super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
         if sizes.hidden_act == "gelu":  # RecBole computes the same function in five operations
-            for layer in self.trm_encoder.layer:
+            for layer in self._layers:
                 layer.feed_forward.intermediate_act_fn = F.gelu
+
+    @property
+    def _layers(self) -> Any:
+        """RecBole's layers, whose parts have no types."""
+        return self.trm_encoder.layer
 
     def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
         """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of
@@ -110,7 +115,7 @@ class CausalSASRec(SASRec):
         x = self.item_embedding(items) + self.position_embedding(positions)
         x = self.dropout(self.LayerNorm(x))
         extended = []
-        for i, layer in enumerate(self.trm_encoder.layer):
+        for i, layer in enumerate(self._layers):
             attention = layer.multi_head_attention
             query, key, value = (
                 projection(x).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)

@@ -61,7 +61,7 @@ class InnerProductSimulator(Simulator):
         """Item vectors [n+1, d]; row 0 is padding."""
         return self.model.item_embedding.weight
 
-    def to(self, device: torch.device) -> "InnerProductSimulator":
+    def to(self, device: torch.device | str) -> "InnerProductSimulator":
         """Move to `device`."""
         self.model.to(device)
         return self
@@ -221,9 +221,10 @@ def save_simulator(folder: Path, model: Any, name: str, sizes: dict, max_length:
         )
 
 
-def save_own(folder: Path, simulator: OwnSimulator, name: str, own: str) -> None:
-    """Write what an instance of the class `own`, `module:Class`, saves into `folder/own`, and `config.json`
-    beside it, whole or not at all.
+def save_own(folder: Path, simulator: OwnSimulator, name: str, own: str | None) -> None:
+    """Write what `simulator` saves into `folder/own`, and `config.json` beside it, whole or not at all.
+
+    `own` is its `module:Class` in params.yaml, None where it is one of `SIMULATORS`.
     """
     with atomic_folder(folder) as temporary:
         (temporary / OWN_FOLDER).mkdir()
@@ -252,7 +253,7 @@ def load_simulator(folder: Path, own: str | None = None, device: torch.device | 
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
     entry = SIMULATORS[name] if own is None else Own(found_class(own, name))
     if isinstance(entry, Own):
-        simulator = entry.kind.load(Path(folder) / OWN_FOLDER)
+        simulator: Any = entry.kind.load(Path(folder) / OWN_FOLDER)
         return simulator.to(device) if hasattr(simulator, "to") else simulator
     expected = entry.sizes.model_fields.keys()
     if config["sizes"].keys() != expected:

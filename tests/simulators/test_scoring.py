@@ -91,6 +91,13 @@ def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, rea
     torch.testing.assert_close(in_groups.acceptance, at_once.acceptance, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("table", [scoring.SCORES_AT_ONCE, scoring.READ_AT_ONCE])
+def test_every_kind_of_device_has_an_entry(table):
+    assert scoring.at_once(table, torch.device("cpu")) == table["cpu"]
+    for kind in ("cuda", "mps", "xpu"):
+        assert scoring.at_once(table, torch.device(kind)) == table["accelerator"]
+
+
 @pytest.mark.parametrize(
     ("lengths", "at_once", "expected"),
     [
