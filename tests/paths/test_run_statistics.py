@@ -7,7 +7,7 @@ from tests.tiny_models import sequences_of
 
 
 def test_runs_are_counted_by_length_and_those_at_the_bounds_are_kept():
-    """One user with runs of 1, 2, 3, 4, 4, 5 and 6 items behind a history of one, and one that is left open."""
+    """One user with runs of 1, 2, 3, 4, 4, 5 and 6 items behind a history of one; the last is left open."""
     lengths = [1, 2, 3, 4, 4, 5, 6, 1]
     sequences = sequences_of(list(range(1, sum(lengths) + 2)))
     starts = np.cumsum([1, *lengths[:-1]])
