@@ -27,6 +27,7 @@ from prorl.runtime import progress
 from tools.mutation import Mutant
 
 OWN = ("prorl", "tests", "stages", "benchmarks")  # packages of the tree
+UNSETTLED = ("recbole",)  # importing it changes PyTorch's settings, which the library then puts back
 PASSED, FOREIGN = 0, 99  # exit status of tests that pass, and of tests that met another copy of the library
 
 
@@ -142,7 +143,7 @@ def warm(root: Path) -> None:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module)
     for name in sorted(names):
-        if name.partition(".")[0] not in OWN:
+        if name.partition(".")[0] not in (*OWN, *UNSETTLED):
             importlib.import_module(name)
     with tempfile.TemporaryDirectory() as nothing, contextlib.redirect_stdout(io.StringIO()):
         pytest.main([nothing, "-c", os.devnull])  # which imports pytest's own plugins
