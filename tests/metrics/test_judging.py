@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from prorl.evaluation.prompts import JudgedPrompts
 
 from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
 from prorl.metrics import path_metrics
 from prorl.metrics.judging import judged_metrics
 from prorl.metrics.registry import METRICS, Metric, decimals_of, headline, in_order, label

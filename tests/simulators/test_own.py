@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from prorl.evaluation.prompts import JudgedPrompts
+from tests.stage_dependencies import ROOT
 
 from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
 from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
 from prorl.files import read_json
 from prorl.params import Params
 from prorl.simulators.protocol import branching, ranking
@@ -20,7 +21,6 @@ from prorl.simulators.registry import SIMULATORS, Own, own_class, simulator_entr
 from prorl.simulators.scoring import load_simulator
 from prorl.simulators.training import _ranks_by_score, last_item_ranks
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, DataError, write_table
-from tests.stage_dependencies import ROOT
 from tests.tiny_models import (
     PARAMS,
     random_instances,
