@@ -9,7 +9,7 @@ of attribute bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prorl.config.decoding import Decoding
     from prorl.config.section import Precision
     from prorl.prompts import Prompts
-    from prorl.simulators.scoring import InnerProductSimulator
+    from prorl.simulators.protocol import Simulator
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ class GuideContext:
     which policies write; `source`: the file of the settings, for errors.
     """
 
-    simulators: dict[str, InnerProductSimulator]
+    simulators: Mapping[str, Simulator]
     decoding: Decoding
     attribute_words: np.ndarray
     device: torch.device

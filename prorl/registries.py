@@ -17,18 +17,22 @@ def entry(registry: Mapping[str, Any], name: str, key: str) -> Any:
     """
     if name in registry:
         return registry[name]
+    return imported(name, key, f"{', '.join(registry)}, or module:attribute")
+
+
+def imported(name: str, key: str, allowed: str = "module:attribute") -> Any:
+    """The object that `name` gives as `module:attribute`; see `entry`."""
     module, colon, attribute = name.partition(":")
-    allowed = f"{', '.join(registry)}, or module:attribute"
     if not (module and colon and attribute):
         raise ConfigError(f"{key}: got {name!r}, allowed: {allowed}")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        imported = importlib.import_module(module)
+        found = importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
             f"{key}: got {name!r}, which cannot be imported: {error}; allowed: {allowed}"
         ) from error
-    if not hasattr(imported, attribute):
+    if not hasattr(found, attribute):
         raise ConfigError(f"{key}: got {name!r}, but {module} has no {attribute!r}; allowed: {allowed}")
-    return getattr(imported, attribute)
+    return getattr(found, attribute)

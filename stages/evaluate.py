@@ -20,16 +20,21 @@ from prorl.paths.sequences import user_sequences
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
 from prorl.runtime import run_stage
+from prorl.simulators.protocol import ranking
+from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import process
+from prorl.training import own_device
 
 
 def body(params: Params, dataset: str) -> None:
     """Judge all guides."""
     settings, decoding = params.section(Evaluate, dataset), params.section(Decoding)
-    layout, device = Layout(dataset), process().device
-    simulators = {name: load_simulator(layout.simulator(name)).to(device) for name in params.simulators}
+    layout, device = Layout(dataset), own_device()
+    simulators = {
+        name: load_simulator(layout.simulator(name), own_class(params, dataset, name), device)
+        for name in params.simulators
+    }
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
     context = GuideContext(simulators, decoding, words, device, settings.precision, params.source)
     guides = {
@@ -40,8 +45,9 @@ def body(params: Params, dataset: str) -> None:
     harder = {}
     if settings.target_percentiles:
         sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
-        ranking = simulators[params.simulators[0]]
-        harder = percentile_targets(ranking, prompts, sequences, settings.target_percentiles)
+        first = params.simulators[0]
+        ranks = ranking(simulators[first], first, "evaluate.target_percentiles")
+        harder = percentile_targets(ranks, prompts, sequences, settings.target_percentiles)
     judge = Judge(
         prompts,
         simulators,

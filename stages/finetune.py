@@ -19,6 +19,7 @@ from prorl.prompts import Prompts
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
+from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 from prorl.training import Session, own_device, process
@@ -37,7 +38,7 @@ def body(params: Params, dataset: str) -> None:
     session = Session.of(layout, "finetune", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
     device = own_device()
-    simulator = load_simulator(folder).to(device)
+    simulator = load_simulator(folder, own_class(params, dataset, settings.simulator), device)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
     source = PromptSource(

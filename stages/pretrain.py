@@ -17,6 +17,8 @@ from prorl.policy.initial import new_policy
 from prorl.policy.pretraining import mixture, pretrain
 from prorl.prompts import Prompts
 from prorl.runtime import run_stage
+from prorl.simulators.protocol import branching
+from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 from prorl.training import Session, own_device, process
@@ -31,7 +33,10 @@ def body(params: Params, dataset: str) -> None:
     seeds = params.seed, params.training_seed
     session = Session.of(layout, "pretrain", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
-    simulator = load_simulator(folder)
+    name = settings.simulator
+    simulator = branching(
+        load_simulator(folder, own_class(params, dataset, name)), name, f"{params.source}: pretrain.simulator"
+    )
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
     search = SearchGuide(simulator, decoding, settings.search_candidates, settings.search_weights, words)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
@@ -45,6 +50,7 @@ def body(params: Params, dataset: str) -> None:
         params.training_seed,
         lambda prompts: search.demonstrations(prompts, logging.every_seconds),
     )
+    found = search.statistics(demonstrations.train["search"]) if settings.search_paths else {"paths": 0}
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     policy = new_policy(sizes, catalogue, params.training_seed)
     training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
@@ -53,7 +59,7 @@ def body(params: Params, dataset: str) -> None:
     prompts = Prompts.of(validation, device)
     judge = Judge(
         prompts,
-        {settings.simulator: simulator.to(device)},
+        {name: load_simulator(folder, own_class(params, dataset, name), device)},
         words,
         decoding.max_length,
         len(prompts),
@@ -61,11 +67,10 @@ def body(params: Params, dataset: str) -> None:
         params.seed,
     )
     guide = PolicyGuide(policy.eval(), catalogue.to(device), settings.precision)
-    judged = judge.greedy_means(guide)[settings.simulator]
+    judged = judge.greedy_means(guide)[name]
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(layout.policy("pretrained"), policy, catalogue, semantic_ids)
-    found = search.statistics(demonstrations.train["search"]) if settings.search_paths else {"paths": 0}
     write_json(layout.metrics("pretrain"), {**training, "search": found, "validation": judged})
     session.checkpoint.remove()
 

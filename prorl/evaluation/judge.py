@@ -3,8 +3,9 @@
 Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ class Judge:
     """Simulators and attributes [n+1, w] that paths are judged by, over prompts."""
 
     prompts: Prompts
-    simulators: dict[str, Simulator]
+    simulators: Mapping[str, Simulator]
     attribute_words: np.ndarray
     max_length: int
     diversity_pairs: int
@@ -83,4 +84,4 @@ def greedy_paths(guide: Guide, prompts: Prompts, max_length: int, batch_size: in
     batches = torch.arange(len(prompts), device=paths.device).split(batch_size)
     for rows in batches[state.process_index :: state.num_processes]:
         paths[rows] = guide.paths(prompts[rows])
-    return reduce(paths, "sum")
+    return cast(torch.Tensor, reduce(paths, "sum"))

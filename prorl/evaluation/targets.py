@@ -7,14 +7,14 @@ import torch
 
 from prorl.paths.sequences import Sequences
 from prorl.prompts import Prompts
-from prorl.simulators.scoring import InnerProductSimulator
+from prorl.simulators.protocol import RankingSimulator
 from prorl.tables import DataError
 
 SCORES_AT_ONCE = 2**24  # 64 MiB of float32
 
 
 def percentile_targets(
-    simulator: InnerProductSimulator, prompts: Prompts, sequences: Sequences, percentiles: list[int]
+    simulator: RankingSimulator, prompts: Prompts, sequences: Sequences, percentiles: list[int]
 ) -> dict[str, torch.Tensor]:
     """For each percentile q the targets `target@q` [p]: of the items that the prompt's user never interacted
     with, ranked by the simulator's score after the history, likeliest first, the one at rank ceil(q / 100 *

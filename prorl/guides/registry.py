@@ -14,8 +14,10 @@ from prorl.registries import entry
 
 def _search(settings: SearchSettings, context: GuideContext) -> Guide:
     from prorl.guides.search import SearchGuide
+    from prorl.simulators.protocol import branching
 
-    simulator = context.simulators[settings.simulator]
+    name = settings.simulator
+    simulator = branching(context.simulators[name], name, f"{context.source}: guide.search.simulator")
     words = context.attribute_words
     return SearchGuide(simulator, context.decoding, settings.n_candidates, settings.weights, words)
 

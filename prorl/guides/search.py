@@ -24,7 +24,7 @@ from prorl.config.pretrain import SearchWeights
 from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
 from prorl.runtime import progress
-from prorl.simulators.scoring import InnerProductSimulator
+from prorl.simulators.protocol import BranchingSimulator
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SearchGuide:
     them; batch_size: prompts that are searched for at once.
     """
 
-    simulator: InnerProductSimulator
+    simulator: BranchingSimulator
     decoding: Decoding
     n_candidates: int
     weights: SearchWeights
@@ -93,17 +93,15 @@ class SearchGuide:
         akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
         path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
         running = torch.arange(b, device=history.device)
+        n_of_each = self._n_of_each
         for t in range(decoding.max_length):
             worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
             if t > 0 and self.weights.coherence:
                 worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
             worth = worth.masked_fill(forbidden[running], -torch.inf)
-            likely = worth.topk(self._n_of_each).indices
-            near = (
-                (akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4)
-                .topk(self._n_of_each)
-                .indices
-            )
+            likely = worth.topk(n_of_each).indices
+            near = akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4
+            near = near.topk(n_of_each).indices
             candidates = torch.cat([likely, near], dim=1)
             after, branches = model.branch(candidates, memory)
             reached, _ = simulator.target_scores(

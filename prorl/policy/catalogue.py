@@ -81,7 +81,7 @@ class Catalogue:
     def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0.
 
-        Raises `DataError` where the catalogue is so small that a path may come to have nothing to go on with.
+        Raises `DataError` where the catalogue is so small that a path may run out of allowed items.
         """
         parts = [torch.zeros_like(target)[:, None]]  # so that there is a column where nothing is forbidden
         if "history" in self.decoding.forbid:

@@ -7,6 +7,7 @@ tokens, and under which rules of decoding the policy was saved.
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from safetensors.torch import load_file, save_file
@@ -32,7 +33,9 @@ FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
 }
 
 
-def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -> Catalogue:
+def load_catalogue(
+    semantic_ids: Path, decoding: Decoding, target_tokens: Literal["shared", "separate"]
+) -> Catalogue:
     """The catalogue of the items in the table `semantic_ids`.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their

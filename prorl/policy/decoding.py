@@ -6,10 +6,10 @@ among them, as Transformers' `generate` does it: EOS ends a path wherever it sta
 is read in groups of one item's tokens. A group that is no item is a non-item; a partial group before EOS is
 dropped.
 
-The encoder runs once per prompt for its m paths; what the decoder has read is kept; finished paths leave the
-batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads them
-with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and position,
-so that a rollout does not depend on the batch or the process it is drawn in.
+The encoder runs once per prompt for its m paths, and the decoder reads each token once. Finished paths leave
+the batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads
+them with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and
+position, so that a rollout does not depend on the batch or the process it is drawn in.
 
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c`
 choices.

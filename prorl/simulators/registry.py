@@ -9,10 +9,7 @@ a group of settings in `prorl.config.simulator`. A user's own is settings alone:
       Mine: {class: "my_package.my_module:MySimulator", settings: {width: 8}}
 """
 
-import importlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -21,6 +18,7 @@ from prorl.config.section import ConfigError, Settings, build
 from prorl.config.simulator import GRU4RecSizes, OwnClass, SASRecSizes
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.params import PARAMS_FILE, Params
+from prorl.registries import imported
 from prorl.simulators.protocol import OwnSimulator
 from prorl.simulators.recbole_models import CausalGRU4Rec, CausalSASRec
 
@@ -92,20 +90,11 @@ def found_class(path: str, name: str) -> type[OwnSimulator]:
 
     Raises `ConfigError` where it is not there or lacks one of `OFFERED`.
     """
-    key = f"{PARAMS_FILE}: simulator.{name}.class: got {path!r}"
-    module_name, _, class_name = path.partition(":")
-    if not module_name or not class_name:
-        raise ConfigError(f"{key}, allowed: module:Class")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"{key}, allowed: a module that Python can import; {error}") from error
-    found = getattr(module, class_name, None)
+    key = f"{PARAMS_FILE}: simulator.{name}.class"
+    found = imported(path, key, "module:Class")
     if not isinstance(found, type):
-        classes = sorted(name for name, value in vars(module).items() if isinstance(value, type))
-        raise ConfigError(f"{key}, allowed: a class of {module_name}: {', '.join(classes) or 'it has none'}")
+        raise ConfigError(f"{key}: got {path!r}, a {type(found).__name__}, allowed: a class")
     if missing := [method for method in OFFERED if not callable(getattr(found, method, None))]:
-        raise ConfigError(f"{key} without {', '.join(missing)}, allowed: a class with {', '.join(OFFERED)}")
+        allowed = f"a class with {', '.join(OFFERED)}"
+        raise ConfigError(f"{key}: got {path!r} without {', '.join(missing)}, allowed: {allowed}")
     return found
