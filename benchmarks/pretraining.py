@@ -23,7 +23,7 @@ from prorl.config.pretrain import Pretrain
 from prorl.params import read_params
 from prorl.policy.pretraining import n_tokens, train_step
 from prorl.prompts import Demonstrations
-from prorl.training import adamw
+from prorl.training import adamw, scale_learning_rate
 
 CLAIM = Claim("Pre-training: steps on 256 demonstrations", cpu=2.5, gpu=4)
 CHECKED = 32  # demonstrations
@@ -56,22 +56,13 @@ def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
 
 
 def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -> Case:
-    settings, catalogue = (
-        read_params().section(Pretrain, DATASET).replace(learning_rate=0.0, embedding_learning_rate=0.0),
-        setting.catalogue,
-    )
+    settings, catalogue = read_params().section(Pretrain, DATASET), setting.catalogue
     run = accelerator_of("bf16")
     policy = copy.deepcopy(setting.policy).train()
-    optimizer = adamw(
-        policy,
-        settings.learning_rate,
-        settings.weight_decay,
-        {policy.shared.weight: settings.embedding_learning_rate},
-    )
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    scale_learning_rate(optimizer, 0.0)
     theirs = transformers_policy(setting.policy, catalogue).train()
-    their_optimizer = torch.optim.AdamW(
-        theirs.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.0, weight_decay=settings.weight_decay)
 
     def ours() -> torch.Tensor:
         torch.use_deterministic_algorithms(True, warn_only=options.device.type == "cuda")  # as in training

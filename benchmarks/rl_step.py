@@ -41,7 +41,7 @@ from prorl.rl.rewards import rewards_with, step_rewards
 from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
 from prorl.t5.model import T5
-from prorl.training import adamw
+from prorl.training import adamw, scale_learning_rate
 
 CLAIM = Claim("One RL step: 64 prompts x 16 rollouts", cpu=8, gpu=15)
 PATHS_PER_PASS = {"cpu": 64, "cuda": 1024}
@@ -69,8 +69,6 @@ def cases(options: Options) -> Iterator[Case]:
         read_params()
         .section(Finetune, DATASET)
         .replace(
-            learning_rate=0.0,
-            embedding_learning_rate=0.0,
             prompts_per_step=64,
             n_rollouts=16,
         )
@@ -139,12 +137,8 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     """A learner on a copy of the policy."""
     run, setting, settings = accelerator_of(precision), problem.setting, problem.settings
     policy = copy.deepcopy(setting.policy)
-    optimizer = adamw(
-        policy,
-        settings.learning_rate,
-        settings.weight_decay,
-        {policy.shared.weight: settings.embedding_learning_rate},
-    )
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    scale_learning_rate(optimizer, 0.0)
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
         problem.moments, settings.kl.coefficient,
@@ -164,9 +158,7 @@ def obvious_step(
     policy = transformers_policy(setting.policy, catalogue)
     reference = transformers_policy(problem.reference, catalogue).requires_grad_(False)
     simulator, tree = recbole_model(setting.simulator), PrefixTree(catalogue)
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=0.0, weight_decay=settings.weight_decay)
     if kept is not None:
         optimizer = KeptGradient(policy)
         kept.append(optimizer)
@@ -219,7 +211,7 @@ def check_gradients(problem: Problem) -> str:
     Raises `Disagreement` where loss or gradient differ.
     """
     some = replace(
-        problem, prompts=problem.prompts[:CHECKED], settings=replace(problem.settings, gradient_clip=1e9)
+        problem, prompts=problem.prompts[:CHECKED], settings=problem.settings.replace(gradient_clip=1e9)
     )
     learner, kept = learner_of(some, "float32"), []
     optimizer = learner.optimizer = KeptGradient(learner.policy)
