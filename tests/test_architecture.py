@@ -148,3 +148,14 @@ def test_reports_belong_to_git_and_everything_else_to_dvc(name):
 def test_the_summary_alone_is_what_dvc_knows_as_metrics():
     metrics = [next(iter(out)) for stage in STAGES.values() for out in stage.get("metrics", [])]
     assert metrics == ["reports/${item.dataset}/summary.json"]
+
+
+def test_every_stage_that_takes_long_is_in_the_run_cache_of_dvc():
+    """DVC leaves out a stage with an output that is neither cached nor a metric nor a plot."""
+    left_out = {
+        name
+        for name, stage in STAGES.items()
+        for out in stage["outs"]
+        if not isinstance(out, str) and next(iter(out.values())).get("cache") is False
+    }
+    assert left_out == {"inputs", "evaluate", "report"}

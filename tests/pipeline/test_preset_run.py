@@ -49,7 +49,8 @@ def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout)
     assert run_preset(checkout, "prepare@own")[1] == [], "nothing has changed"
     script = checkout.root / "stages/prepare.py"
     with open(script, "a", encoding="utf-8") as stream:
-        stream.write("    import prorl\n\n    Path('imported').write_text(prorl.__file__)\n")
+        stream.write("    import pathlib\n\n    import prorl\n\n")
+        stream.write("    pathlib.Path('imported').write_text(prorl.__file__)\n")
     refused = checkout.run("python", "tools/preset.py", "own", check=False)
     assert refused.returncode != 0
     assert (
