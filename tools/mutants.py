@@ -15,6 +15,7 @@ import re
 import sys
 import time
 import tomllib
+from itertools import zip_longest
 from pathlib import Path
 
 from tools.mutant_runs import tried
@@ -92,12 +93,16 @@ def main(arguments: list[str]) -> int:
     found = {module: mutants for module, mutants in found.items() if mutants}
     entries = [entry for entry in known_equivalents(root) if entry["module"] in modules]
     equivalent = {m for mutants in found.values() for m in mutants if any(is_meant(m, e) for e in entries)}
-    chosen = []
+    samples = []
     for module, mutants in found.items():
         rest = [mutant for mutant in mutants if mutant not in equivalent]
         n = len(rest) if options.sample is None else min(len(rest), options.sample)
         places = random.Random(f"{options.seed}/{module}").sample(range(len(rest)), n)
-        chosen += [rest[place] for place in sorted(places)]
+        samples.append([rest[place] for place in (places if options.sample else sorted(places))])
+    if options.sample:  # a mutant of each module in turn, so that all have had some when the time is over
+        chosen = [mutant for turn in zip_longest(*samples) for mutant in turn if mutant]
+    else:
+        chosen = [mutant for sample in samples for mutant in sample]
     if options.list:
         for mutant in chosen:
             print(_described(mutant))
