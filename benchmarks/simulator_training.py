@@ -24,7 +24,8 @@ from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.training import Checkpoint, Session
+from prorl.checkpoint import Checkpoint
+from prorl.training import Session
 
 CLAIM = Claim("SASRec to RecBole's validation MRR@10", cpu=8, gpu=8)
 RECBOLE_EPOCHS = 6

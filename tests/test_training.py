@@ -11,16 +11,8 @@ from torch import nn
 from prorl import code, training
 from prorl.config.logging import Logging
 from prorl.layout import Layout
-from prorl.training import (
-    Checkpoint,
-    Modules,
-    Session,
-    accelerator,
-    adamw,
-    pack,
-    scale_learning_rate,
-    unpack,
-)
+from prorl.checkpoint import Checkpoint, Modules, pack, unpack
+from prorl.training import Session, accelerator, adamw, scale_learning_rate
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 

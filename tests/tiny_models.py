@@ -22,7 +22,8 @@ from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
-from prorl.training import Checkpoint, Session
+from prorl.checkpoint import Checkpoint
+from prorl.training import Session
 from tools.stage_dependencies import ROOT
 
 SASREC = SASRecSizes(

@@ -24,7 +24,8 @@ from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_p
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
 from prorl.tables import Instances
-from prorl.training import Modules, Session, accelerator, adamw, scale_learning_rate, summed
+from prorl.checkpoint import Modules
+from prorl.training import Session, accelerator, adamw, scale_learning_rate, summed
 
 
 @dataclass(frozen=True)

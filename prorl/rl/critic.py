@@ -16,7 +16,8 @@ from torch import nn
 
 from prorl.config.finetune import Finetune
 from prorl.runtime import derived_seed
-from prorl.training import Modules, adamw, summed
+from prorl.checkpoint import Modules
+from prorl.training import adamw, summed
 
 
 class Critic(nn.Module):

@@ -17,7 +17,7 @@ from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.rl.advantages import group_relative, position_specific, reinforce, without_baseline
 from prorl.rl.critic import CriticEstimator
-from prorl.training import Resumable
+from prorl.checkpoint import Resumable
 
 
 class Estimator(Resumable, Protocol):

@@ -15,7 +15,8 @@ from prorl.rl.estimators import Estimator, new_estimator
 from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
 from prorl.simulators.scoring import Simulator
 from prorl.t5.model import T5
-from prorl.training import Modules, adamw
+from prorl.checkpoint import Modules
+from prorl.training import adamw
 
 MOMENT_PARTS = ("count", "mean", "squares")
 

@@ -20,7 +20,8 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Modules, Session, accelerator, adamw, summed
+from prorl.checkpoint import Modules
+from prorl.training import Session, accelerator, adamw, summed
 
 
 def last_item_ranks(
