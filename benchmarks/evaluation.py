@@ -1,14 +1,13 @@
-"""Evaluation of 6,928 prompts over 3,043 items, greedy, two simulators, against the obvious version of all
-its parts.
+"""Greedy evaluation of 6,928 prompts over 3,043 items under two simulators.
 
     python -m benchmarks.evaluation [--quick] [--results <folder>]
 
-As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random
-weights, and paths of one length. The obvious version: Transformers' `generate` with
-`prefix_allowed_tokens_fn`; every prefix through RecBole's `full_sort_predict`; the other metrics path by
-path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all users, with an
-eighth of the resamples and of the pairs that diversity compares, so that eight times its time is that of the
-whole.
+There are as many prompts and items as MovieLens-1M has. The policy and the simulators have the sizes of
+params.yaml and random weights; all paths have one length. The obvious version uses Transformers' `generate`
+with `prefix_allowed_tokens_fn`, and RecBole's `full_sort_predict` for every prefix. It computes the other
+metrics path by path, and the bootstrap resample by resample. It takes an eighth of the prompts, which
+covers nearly all users, an eighth of the resamples and an eighth of the pairs that diversity compares.
+Eight times its time is therefore the time of the whole.
 """
 
 from collections import Counter
@@ -55,8 +54,10 @@ Intervals = dict[str, dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """{simulator: {metric: {mean, low, high}}}, each metric's standard deviation over prompts, and the number
-    of prompts.
+    """What an evaluation gives.
+
+    intervals: {simulator: {metric: {mean, low, high}}}; spread: each metric's standard deviation over
+    prompts.
     """
 
     intervals: Intervals
@@ -298,10 +299,10 @@ def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[st
 
 
 def check(ours: Evaluation, theirs: Evaluation) -> str:
-    """In float32: means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within
-    `INTERVAL_TOLERANCE` of the interval's width.
+    """Means within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of an interval.
 
-    Diversity is that of other pairs; its mean may be off by `DIVERSITY_TOLERANCE` of its interval's width.
+    In float32. The versions compare other pairs for diversity, so its mean may be off by
+    `DIVERSITY_TOLERANCE` of its interval's width.
     """
     off_mean, off_bound, off_diversity = 0.0, 0.0, 0.0
     for simulator, own in theirs.intervals.items():

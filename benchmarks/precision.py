@@ -1,7 +1,8 @@
-"""bf16 autocast against float32: greedy paths of a trained policy on the validation prompts, their IoI, and
-the time they take.
+"""bf16 autocast against float32: greedy paths of a trained policy, their IoI, and their time.
 
-python -m benchmarks.precision [--policy prorl] [--quick] [--results <folder>]
+    python -m benchmarks.precision [--policy prorl] [--quick] [--results <folder>]
+
+The prompts are those of validation.
 """
 
 import torch

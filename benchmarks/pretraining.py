@@ -1,11 +1,11 @@
-"""Pre-training throughput: optimiser steps on batches of 256 demonstrations, ours in bf16 autocast as in
-training.
+"""Pre-training throughput: optimiser steps on batches of 256 demonstrations.
 
     python -m benchmarks.pretraining [--quick] [--results <folder>]
 
-The obvious version: Transformers' T5 in float32 on labels padded to the longest path there can be. Rows are
-for demonstrations of a mean length of about 2, 3.5 and 10 items; which items they hold makes no difference to
-the time. The learning rate is 0, so that every run starts from the same weights.
+Ours runs in bf16 autocast, as in training. The obvious version is Transformers' T5 in float32, on labels
+padded to the longest path there can be. Rows are for demonstrations of a mean length of about 2, 3.5 and 10
+items; which items they hold makes no difference to the time. The learning rate is 0, so that every run
+starts from the same weights.
 """
 
 import copy
@@ -42,8 +42,9 @@ def cases(options: Options) -> Iterator[Case]:
 
 
 def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
-    """`n` paths of random items that stop with the same chance after each item, so that `mean` are left; all
-    10 where it is 10.
+    """`n` paths of random items that stop with the same probability after each item, `mean` items on average.
+
+    All have 10 items where `mean` is 10.
     """
     history, target = setting.prompts(n)
     longest = setting.catalogue.decoding.max_length

@@ -2,10 +2,10 @@
 
     python -m benchmarks.rl_step [--quick] [--results <folder>]
 
-The obvious version: `generate(do_sample, prefix_allowed_tokens_fn)`; every prefix through RecBole's
-`full_sort_predict`; Transformers' forward on inputs repeated for each of the 16 paths of a prompt.
-Advantages, which cost nothing, are computed by the same functions. The learning rate is 0, so that every run
-starts from the same weights. Rows as in `benchmarks.rollouts`.
+The obvious version uses `generate(do_sample, prefix_allowed_tokens_fn)`, RecBole's `full_sort_predict` for
+every prefix, and Transformers' forward on inputs repeated for each of the 16 paths of a prompt. Advantages
+cost nothing, and are computed by the same functions. The learning rate is 0, so that every run starts from
+the same weights. Rows are those of `benchmarks.rollouts`.
 """
 
 import copy
@@ -149,9 +149,7 @@ def learner_of(problem: Problem, precision: str) -> Learner:
 def obvious_step(
     problem: Problem, bf16: bool, kept: list[KeptGradient] | None = None, paths: torch.Tensor | None = None
 ) -> Callable[[], dict[str, float]]:
-    """A function that takes the step, on `paths` [b, m, t] where they are given; its gradient goes to `kept`,
-    where that is given.
-    """
+    """A function that takes the step, on `paths` [b, m, t] if given; `kept` receives the gradient."""
     setting, settings, catalogue = problem.setting, problem.settings, problem.setting.catalogue
     history, target, m = problem.prompts.history, problem.prompts.target, problem.settings.n_rollouts
     device, max_length = target.device, catalogue.decoding.max_length

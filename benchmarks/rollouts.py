@@ -1,9 +1,8 @@
-"""What the two benchmarks of rollouts share: 16 paths for each of 128 prompts, ours and by Transformers'
-`generate`.
+"""The cases of the two benchmarks of rollouts: 16 paths for each of 128 prompts.
 
-Both sample from the same policy under the same rules, so that their paths are alike in length; a check holds
-them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours runs in bf16 autocast, as training
-does, `generate` in that and in float32.
+Ours and Transformers' `generate` sample from the same policy under the same rules, so that their paths are
+alike in length; a check holds them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours
+runs in bf16 autocast, as training does, `generate` in bf16 and in float32.
 """
 
 from collections.abc import Iterator
@@ -128,9 +127,7 @@ def n_tokens(items: torch.Tensor, n_levels: int) -> int:
 
 
 def check_lengths(own: torch.Tensor, other: torch.Tensor) -> None:
-    """Raises `Disagreement` if paths [b, m, t] drawn by two versions differ in mean length by more than
-    chance explains.
-    """
+    """Raise `Disagreement` if paths [b, m, t] of two versions differ in mean length by more than chance."""
     of_prompts = [(paths != 0).sum(-1).double().mean(1) for paths in (own, other)]
     difference = of_prompts[0] - of_prompts[1]  # the same prompts
     allowed = STANDARD_ERRORS * difference.std().item() / len(difference) ** 0.5 + 1e-9

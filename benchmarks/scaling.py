@@ -1,11 +1,11 @@
-"""How the time and memory of a policy-gradient step grow with the number of rollouts, the length of paths and
-the number of items.
+"""Growth of time and memory of a policy-gradient step with rollouts, path length and items.
 
     python -m benchmarks.scaling [--quick] [--results <folder>]
 
-A policy and a SASRec of params.yaml's sizes with random weights; paths of one length. Of each quantity the
-table gives the slope of a line through the logarithms: 1 is linear growth, less is better. The scores of all
-items at all prefixes are never held at once: beside the step's peak memory stands what they would take.
+The policy and the SASRec have the sizes of params.yaml and random weights; all paths have one length. For
+each quantity the table gives the slope of a line through the logarithms: 1 is linear growth, less is
+better. The scores of all items at all prefixes are never held at once; beside the step's peak memory stands
+what they would take.
 """
 
 import math

@@ -1,10 +1,11 @@
-"""Training SASRec to the validation MRR@10 that RecBole's own Trainer reaches in 6 epochs, on MovieLens-100K.
+"""Time to train SASRec to the validation MRR@10 of RecBole's own Trainer, on MovieLens-100K.
 
     python -m benchmarks.simulator_training [--quick] [--results <folder>]
 
-Both train on all but the last two items of every user of the raw log and validate on the last but one, after
-every epoch, over all items. RecBole makes a padded row of every prefix; ours takes the loss at every position
-of windows. Ours is timed until it first reaches RecBole's figure, validations included. Each runs once.
+RecBole trains for 6 epochs. Both train on all but the last two items of every user of the raw log, and
+validate on the last but one, after every epoch, over all items. RecBole makes a padded row of every prefix;
+ours takes the loss at every position of windows. Ours is timed until it first reaches RecBole's figure,
+validations included. Each runs once.
 """
 
 import sys
@@ -130,9 +131,7 @@ class Until(Checkpoint):
 
 
 def time_to(mrr: float, sequences: Sequences, settings: Simulator) -> tuple[float, int, float]:
-    """Seconds and epochs that our training takes to a validation MRR@10 of at least `mrr`, and the one it has
-    then.
-    """
+    """Seconds and epochs of our training to a validation MRR@10 of at least `mrr`, and the MRR@10 reached."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Until(Path(folder), mrr)
         data = without_last(sequences, 2), without_last(sequences, 1), int(sequences.items.max())

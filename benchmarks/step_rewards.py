@@ -1,10 +1,9 @@
-"""Step rewards of rollouts, against every prefix as a padded sequence of 50 through RecBole's
-`full_sort_predict`.
+"""Step rewards of rollouts, against RecBole's `full_sort_predict` on every prefix, padded to 50.
 
     python -m benchmarks.step_rewards [--quick] [--results <folder>]
 
-The paths are rollouts of the trained policy, cut to lengths drawn at random, so that the simulator reads real
-paths of every mean length.
+The paths are rollouts of the trained policy, cut at random, so that the simulator reads real paths of every
+mean length.
 """
 
 from collections.abc import Iterator
@@ -56,8 +55,9 @@ def full_paths(setting: Models, history: torch.Tensor, target: torch.Tensor, n_r
 
 
 def cut(items: torch.Tensor, mean: float) -> torch.Tensor:
-    """Paths [b, m, t] ended as one would be that stops with the same chance after each item, so that `mean`
-    are left; all where it is t.
+    """Paths [b, m, t] cut as if each stopped with the same probability after every item.
+
+    `mean` items are left on average; all where it is t.
     """
     b, m, t = items.shape
     if mean == t:

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
+def _beside(path: Path) -> Path:
+    """A temporary path in the folder of `path`, which is made if missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` if the block ends without error.
 
-    Otherwise it is removed, and `path` stays as it was.
+    Otherwise the temporary one is removed, and `path` stays as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -30,11 +35,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`, which replaces `path` if the block ends without error.
 
-    Otherwise it is removed, and `path` stays as it was.
+    Otherwise the temporary one is removed, and `path` stays as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path, temporary = Path(path), _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -4,15 +4,17 @@ Shape key: `n` items, `i` instances, `h` items of history, `r` items of the long
 Item and user indices count from 1; item 0 is padding everywhere.
 """
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prorl.files import atomic_file
+from prorl.files import atomic_file, read_json
 
 SPLITS = ("train", "validation", "test")
 
@@ -41,6 +43,24 @@ class DataError(ValueError):
 
     The message names the file, the row or column, what was found and what is allowed.
     """
+
+
+def imported_json(path: Path, setting: str) -> Any:
+    """The JSON value in the file that `setting` names. Raises `DataError` if it is missing or not JSON."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{setting}: {error}") from error
+
+
+def require_items(path: Path, raw_ids: Sequence[str], present: Container[str]) -> None:
+    """Raise `DataError` if one of the data set's items `raw_ids` is not `present` in the file `path`."""
+    missing = [raw_id for raw_id in raw_ids if raw_id not in present]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, "
+            f"the first is {missing[0]!r}"
+        )
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -> None:

@@ -17,10 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
-from prorl.files import read_json
 from prorl.items.matrices import read_matrix
 from prorl.runtime import derived_seed
-from prorl.tables import DataError
+from prorl.tables import DataError, imported_json, require_items
 
 LSA = "lsa"  # every other model is the name or path of a sentence-transformers model
 
@@ -56,10 +55,7 @@ def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
     of the wrong kind or shape, an item listed twice, an item without a row, and a number that is not
     finite.
     """
-    try:
-        listed = read_json(Path(source.items))
-    except (OSError, ValueError) as error:
-        raise DataError(f"embed.import: {error}") from error
+    listed = imported_json(Path(source.items), "embed.import")
     if not isinstance(listed, list) or not all(isinstance(raw_id, str) for raw_id in listed):
         raise DataError(f"{source.items}: allowed: a JSON list of raw item ids, as text")
     vectors = read_matrix(Path(source.vectors))
@@ -72,12 +68,7 @@ def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
     if len(row_of) < len(listed):
         repeated = next(raw_id for row, raw_id in enumerate(listed) if row_of[raw_id] != row)
         raise DataError(f"{source.items}: item {repeated!r} stands more than once")
-    missing = [raw_id for raw_id in raw_ids if raw_id not in row_of]
-    if missing:
-        raise DataError(
-            f"{source.items}: {len(missing)} of the data set's {len(raw_ids)} items are missing, "
-            f"the first is {missing[0]!r}"
-        )
+    require_items(Path(source.items), raw_ids, row_of)
     return np.asarray(vectors[[row_of[raw_id] for raw_id in raw_ids]], dtype=np.float32)
 
 

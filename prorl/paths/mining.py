@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from prorl.paths.sequences import Sequences
+from prorl.paths.sequences import Sequences, within_groups
 from prorl.tables import DataError
 
 WORD_BITS = 64
@@ -45,8 +45,7 @@ def later_positions(sequences: Sequences, history_length: int) -> np.ndarray:
 
     More than `history_length` items of the same user come before each of them.
     """
-    within = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-    return np.flatnonzero(within > history_length)
+    return np.flatnonzero(within_groups(sequences.lengths) > history_length)
 
 
 def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -124,14 +123,13 @@ def instance_table(sequences: Sequences, runs: Runs, chosen: np.ndarray, history
     start, length = runs.start[chosen], runs.length[chosen]
     n = len(start)
     history = sequences.items[(start[:, None] + np.arange(-history_length, 0)).ravel()]
-    ends = np.cumsum(length)
-    within = np.arange(ends[-1] if n else 0) - np.repeat(ends - length, length)
-    run = sequences.items[np.repeat(start, length) + within]
+    run = sequences.items[np.repeat(start, length) + within_groups(length)]
+    offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int32)
     return pa.table(
         {
             "user": runs.user[chosen],
             "history": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * history_length, history),
-            "run": pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), run),
+            "run": pa.ListArray.from_arrays(offsets, run),
         }
     )
 
@@ -147,9 +145,8 @@ def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: i
     lengths = sequences.lengths[asked - 1]
     # The distinct items of each of these users in increasing order, as one sorted array of keys: the user's
     # number among them, then the item.
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    items = sequences.items[np.repeat(sequences.offsets[asked - 1], lengths) + within].astype(np.int64)
+    position = np.repeat(sequences.offsets[asked - 1], lengths) + within_groups(lengths)
+    items = sequences.items[position].astype(np.int64)
     stride = n_items + 1
     key = np.unique(np.repeat(np.arange(len(asked)), lengths) * stride + items)
     owner, item = np.divmod(key, stride)

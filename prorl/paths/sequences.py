@@ -43,6 +43,12 @@ class Sequences:
         return np.repeat(np.arange(1, len(self) + 1, dtype=np.int32), self.lengths)
 
 
+def within_groups(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, .. within each of the consecutive groups of `lengths` [g] members, [lengths.sum()]."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
 def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
     """The sequences in a table of interactions that is sorted by user, then time, as `prepare` writes it.
 

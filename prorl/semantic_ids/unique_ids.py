@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from prorl.files import read_json
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import SEMANTIC_IDS, DataError, read_table, write_table
+from prorl.tables import SEMANTIC_IDS, DataError, imported_json, read_table, require_items, write_table
 
 
 def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
@@ -53,20 +52,12 @@ def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: i
     that is no such object, a missing item, a list of another length, a code that is no whole number or lies
     outside 0..`codebook_size` - 1, and two items with the same codes.
     """
-    try:
-        codes_of = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"quantize.import: {error}") from error
+    codes_of = imported_json(path, "quantize.import")
     if not isinstance(codes_of, dict):
         raise DataError(
             f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
         )
-    missing = [raw_id for raw_id in raw_ids if raw_id not in codes_of]
-    if missing:
-        raise DataError(
-            f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, "
-            f"the first is {missing[0]!r}"
-        )
+    require_items(path, raw_ids, codes_of)
     for raw_id in raw_ids:
         codes = codes_of[raw_id]
         if (

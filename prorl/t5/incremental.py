@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from prorl.t5.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
 from prorl.t5.model import T5, Block, product_dtype
+from prorl.t5.packing import within_groups
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
 ROOM = (
@@ -168,11 +169,9 @@ class IncrementalDecoder:
             self.prompts = self.prompts.select(left)
             prompt, counts = torch.searchsorted(left, prompt), counts[left]
         order = prompt.argsort(stable=True)
-        place = torch.arange(len(prompt), device=prompt.device) - (
-            counts.cumsum(0) - counts
-        ).repeat_interleave(counts)
         self._prompt, self._width = prompt, int(counts.max())
-        self._cell = torch.empty_like(prompt).index_copy_(0, order, prompt[order] * self._width + place)
+        cell = prompt[order] * self._width + within_groups(counts)
+        self._cell = torch.empty_like(prompt).index_copy_(0, order, cell)
 
 
 def _with_room(tokens: torch.Tensor, end: int) -> torch.Tensor:

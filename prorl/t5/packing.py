@@ -39,23 +39,18 @@ class Packing:
         t is `longest`.
         """
         b, m = n_read.shape
-        device, length = n_read.device, n_read.flatten()
+        length = n_read.flatten()
         length = (1 + LENGTH_STEP * ((length + LENGTH_STEP - 2) // LENGTH_STEP)).clamp(max=longest)
         order = length.argsort(stable=True)
         row = order.repeat_interleave(length[order])
-        within = torch.arange(len(row), device=device) - (
-            length[order].cumsum(0) - length[order]
-        ).repeat_interleave(length[order])
-        place = row * longest + within
+        place = row * longest + within_groups(length[order])
         lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
         prompt = row // m
         by_prompt = prompt.argsort(stable=True)
         of_prompt = length.view(b, m).sum(1)
-        number = torch.arange(len(row), device=device) - (of_prompt.cumsum(0) - of_prompt).repeat_interleave(
-            of_prompt
-        )
         width = int(of_prompt.max())
-        cell = torch.empty_like(prompt).index_copy_(0, by_prompt, prompt[by_prompt] * width + number)
+        cell_of_prompt = prompt[by_prompt] * width + within_groups(of_prompt)
+        cell = torch.empty_like(prompt).index_copy_(0, by_prompt, cell_of_prompt)
         groups = tuple(zip(counts, lengths, strict=True))
         return cls(groups, place, _inverse(place, b * m * longest), cell, _inverse(cell, b * width))
 
@@ -83,6 +78,12 @@ class Packing:
     def to_paths(self, x: torch.Tensor) -> torch.Tensor:
         """`x` [p, ..] as the flat [b * m * t, ..], 0 where nothing is read."""
         return x if self.in_order else _Moved.apply(x, self.packed_at_place, self.place)
+
+
+def within_groups(counts: torch.Tensor) -> torch.Tensor:
+    """0, 1, .. within each of the consecutive groups of `counts` [g] members, [counts.sum()]."""
+    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return torch.arange(len(starts), device=counts.device) - starts
 
 
 def _inverse(index: torch.Tensor, size: int) -> torch.Tensor:

@@ -43,9 +43,7 @@ def random_log(generator, n_users, n_items, n_names):
 
 
 def naive_instances(sequences, attributes, ignored, history_length, min_run, max_run):
-    """The rule of mining as it is told: walk through each user's items and archive a run whenever a
-    transition is not feasible.
-    """
+    """Walk through each user's items and keep the run whenever a transition is not feasible."""
     sets = {item: set(names) - set(ignored) for item, names in enumerate(attributes, start=1)}
     found = []
     for user, items in sequences.items():

@@ -1,6 +1,4 @@
-"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, and codes made
-unique.
-"""
+"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, unique codes."""
 
 import json
 import os

@@ -1,6 +1,4 @@
-"""Codes on codebooks small enough to work out by hand, and balanced assignment against every other
-assignment.
-"""
+"""Codes on codebooks worked out by hand, and balanced assignment against every other assignment."""
 
 from itertools import permutations
 
