@@ -19,13 +19,13 @@ import pandas as pd
 from benchmarks.harness import Claim, Disagreement, Options, command_line, prepare, publish
 from benchmarks.models import DATASET, TINY_SASREC
 from benchmarks.recbole_training import train
+from prorl.checkpoint import Checkpoint
 from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.checkpoint import Checkpoint
 from prorl.training import Session
 
 CLAIM = Claim("SASRec to RecBole's validation MRR@10", cpu=8, gpu=8)

@@ -17,7 +17,17 @@ from tools.stage_dependencies import (
 
 FLOORS = [
     *("code", "config", "params", "registries", "layout", "files", "tables", "runtime", "curves"),
-    *("training", "datasets", "paths", "items", "semantic_ids", "prompts", "simulators", "metrics"),
+    *(
+        "checkpoint",
+        "training",
+        "datasets",
+        "paths",
+        "items",
+        "semantic_ids",
+        "prompts",
+        "simulators",
+        "metrics",
+    ),
     *("guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]

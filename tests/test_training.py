@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from prorl import code, training
+from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
 from prorl.layout import Layout
-from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.training import Session, accelerator, adamw, scale_learning_rate
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 

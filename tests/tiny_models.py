@@ -8,6 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from prorl.checkpoint import Checkpoint
 from prorl.config.decoding import Decoding
 from prorl.config.finetune import A2C, KL, Finetune
 from prorl.config.pretrain import Pretrain
@@ -22,7 +23,6 @@ from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
-from prorl.checkpoint import Checkpoint
 from prorl.training import Session
 from tools.stage_dependencies import ROOT
 
@@ -100,7 +100,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
 
 
 def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn.Module:
-    """A RecBole model in evaluation mode whose every weight is random, and large enough to tell items apart."""
+    """A RecBole model in evaluation mode; its random weights are large enough to tell items apart."""
     model = causal_model(name)({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 
+from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.paths.sequences import Sequences
@@ -24,7 +25,6 @@ from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_p
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
 from prorl.tables import Instances
-from prorl.checkpoint import Modules
 from prorl.training import Session, accelerator, adamw, scale_learning_rate, summed
 
 

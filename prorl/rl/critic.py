@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.runtime import derived_seed
-from prorl.checkpoint import Modules
 from prorl.training import adamw, summed
 
 

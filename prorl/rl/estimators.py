@@ -13,11 +13,11 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 
+from prorl.checkpoint import Resumable
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.rl.advantages import group_relative, position_specific, reinforce, without_baseline
 from prorl.rl.critic import CriticEstimator
-from prorl.checkpoint import Resumable
 
 
 class Estimator(Resumable, Protocol):

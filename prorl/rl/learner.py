@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather
 from torch import nn
 
+from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import Moments, collected
@@ -15,7 +16,6 @@ from prorl.rl.estimators import Estimator, new_estimator
 from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
 from prorl.simulators.scoring import Simulator
 from prorl.t5.model import T5
-from prorl.checkpoint import Modules
 from prorl.training import adamw
 
 MOMENT_PARTS = ("count", "mean", "squares")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from prorl.checkpoint import Modules
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
@@ -20,7 +21,6 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.checkpoint import Modules
 from prorl.training import Session, accelerator, adamw, summed
 
 
