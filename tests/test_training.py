@@ -10,9 +10,9 @@ from torch import nn
 
 from prorl import checkpoint as checkpoints
 from prorl import code
+from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
 from prorl.layout import Layout
-from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.training import Session, accelerator, adamw, scale_learning_rate
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
