@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from prorl import code, training
+from prorl import checkpoint as checkpoints
+from prorl import code
 from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
 from prorl.layout import Layout
@@ -122,7 +123,7 @@ def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(wo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_file", killed)
+        patch.setattr(checkpoints, "save_file", killed)
         for label in ("run", "walk"):
             with pytest.raises(KeyboardInterrupt):
                 Checkpoint(label, [], script=__file__).save({"x": torch.zeros(2)}, {"step": 2})
@@ -137,7 +138,7 @@ def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(wo
 
 def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alone(workplace, monkeypatch):
     monkeypatch.setattr(code, "ROOT", workplace)
-    monkeypatch.setattr(training, "ROOT", workplace)
+    monkeypatch.setattr(checkpoints, "ROOT", workplace)
     for name, text in {
         "data/a": "one",
         "b": "two",

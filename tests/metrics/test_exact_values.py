@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from prorl.metrics.intervals import UserBootstrap
-from prorl.metrics.judging import simulated_metrics
+from prorl.metrics.judging import judged_metrics
+from prorl.prompts import Prompts
 from prorl.simulators.scoring import Scores
 
 
@@ -28,5 +29,11 @@ class Rounded:
 def test_acceptance_is_averaged_in_float64():
     items = torch.tensor([[[1, 2, 3, 4, 5, 6, 7]]])
     own = (torch.full((7,), 0.1) / (1 + items[0, 0])).double().numpy()
-    found = simulated_metrics(Rounded(), torch.ones(1, 2).long(), torch.ones(1).long(), items, 4)["ctr"]
+    one = torch.ones(1, dtype=torch.int64)
+    prompts = Prompts(one, one, torch.ones(1, 2, dtype=torch.int64), one)
+    words = np.ones((10, 1), dtype=np.uint64)
+    judged = judged_metrics(
+        ["ctr"], {"one": Rounded()}, prompts, items, words, n_pairs=1, seed=0, batch_size=4
+    )
+    found = judged["one"]["ctr"]
     assert found[0, 0] == pytest.approx(own.mean(), rel=1e-14)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from prorl.evaluation.prompts import JudgedPrompts
 
-from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.judge import Judge
 from prorl.metrics import path_metrics
 from prorl.metrics.judging import judged_metrics
 from prorl.metrics.registry import METRICS, Metric, decimals_of, headline, in_order, label
@@ -104,7 +103,7 @@ def worst_acceptance(monkeypatch):
 
 @pytest.mark.usefixtures("worst_acceptance")
 def test_a_metric_from_outside_is_judged_selected_on_and_shown(tmp_path):
-    prompts = JudgedPrompts.of(random_instances(4, N_ITEMS)[0], torch.device("cpu"))
+    prompts = Prompts.of(random_instances(4, N_ITEMS)[0])
     judge = Judge(prompts, {"SASRec": random_simulator(N_ITEMS)}, WORDS, 3, 30, 8, 7)
     paths = random_paths(len(prompts), 4, 3, N_ITEMS, min_length=1)
     own = judge.metrics(paths[:, 0])["SASRec"]

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from prorl.evaluation.prompts import JudgedPrompts
 from tests.stage_dependencies import ROOT
 
 from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
-from prorl.evaluation.evaluate import Judge
+from prorl.evaluation.judge import Judge
 from prorl.files import read_json
 from prorl.params import Params
+from prorl.prompts import Prompts
 from prorl.simulators.protocol import branching, ranking
 from prorl.simulators.registry import SIMULATORS, Own, own_class, simulator_entry
 from prorl.simulators.scoring import load_simulator
@@ -121,7 +121,7 @@ def test_it_is_trained_saved_loaded_and_judges_through_the_stage(params, tmp_pat
     loaded = load_simulator(folder, own)
     assert type(loaded).__name__ == "Popularity"
     assert loaded.counts.tolist() == (np.bincount(items, minlength=N_ITEMS + 1)[1:] + 0.5).tolist()
-    prompts = JudgedPrompts.of(random_instances(3, N_ITEMS)[0], torch.device("cpu"))
+    prompts = Prompts.of(random_instances(3, N_ITEMS)[0])
     words = np.ones((N_ITEMS + 1, 1), dtype=np.uint64)
     paths = random_paths(len(prompts), 1, 3, N_ITEMS, min_length=1)[:, 0]
     judged = Judge(prompts, {"Mine": loaded}, words, 3, 30, 2, 7).metrics(paths)["Mine"]
