@@ -22,7 +22,7 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	pytest -m slow
-	python -m tools.mutants --sample 3 --minutes 8
+	python -m tools.mutants --sample 3 --minutes 5
 
 # Changes of the code that no test notices, all of them in hours; MUTANTS="--modules 'prorl/metrics/*.py'" tries a part.
 mutants: $(INSTALLED)

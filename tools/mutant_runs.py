@@ -149,19 +149,21 @@ def warm(root: Path) -> None:
         pytest.main([nothing, "-c", os.devnull])  # which imports pytest's own plugins
 
 
-def recorded(copy: Path, room: str, modules: list[str]) -> dict[str, Test]:
-    """The tests of `room` as they run unchanged. Raises `SystemExit` where one of them fails."""
+def recorded(copy: Path, paths: tuple[str, ...], modules: list[str]) -> dict[str, Test]:
+    """The tests in `paths` as they run unchanged. Raises `SystemExit` where one of them fails."""
     record, output = copy.parent / "record", copy.parent / "output"
 
     def work() -> int:
         recorder = Recorder(copy, modules)
-        status = tests(copy, [room], recorder)
+        status = tests(copy, [*paths], recorder)
         record.write_bytes(pickle.dumps(recorder.tests))
         return status
 
     status = os.waitstatus_to_exitcode(os.waitpid(start(work, output), 0)[1])
     if status != PASSED:
-        raise SystemExit(f"{room}: the tests fail without any change:\n{output.read_text()[-3000:]}")
+        raise SystemExit(
+            f"{', '.join(paths)}: the tests fail without any change:\n{output.read_text()[-3000:]}"
+        )
     return pickle.loads(record.read_bytes())
 
 
@@ -179,16 +181,18 @@ def reaching(mutant: Mutant, recorded_tests: dict[str, Test]) -> list[str]:
 
 
 def outcomes(
-    mutants: list[Mutant], copies: list[Path], recorded_tests: dict[str, dict[str, Test]], end: float
+    mutants: list[Mutant], copies: list[Path], tests_of: dict[str, dict[str, Test]], end: float
 ) -> Iterator[Tried]:
-    """Try `mutants`, one in each of `copies` at a time; none is begun after `end`, by the monotonic clock."""
+    """Try `mutants` with the tests of each module, one in each of `copies` at a time; none is begun after
+    `end`, by the monotonic clock.
+    """
     waiting, free, running = mutants[::-1], list(copies), {}
     try:
         while running or (waiting and time.monotonic() < end):
             while waiting and free and time.monotonic() < end:
                 mutant = waiting.pop()
-                of_room = recorded_tests[room_of(mutant.module)]
-                names = reaching(mutant, of_room)
+                own = tests_of[mutant.module]
+                names = reaching(mutant, own)
                 if not names:
                     yield Tried(mutant, 0, killed=False)
                     continue
@@ -198,7 +202,7 @@ def outcomes(
                 path.write_bytes(mutant.of(source))
                 # without its compiled form, which is told from a new source by whole seconds and size alone
                 Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
-                limit = time.monotonic() + 20 + 5 * sum(of_room[name].seconds for name in names)
+                limit = time.monotonic() + 20 + 5 * sum(own[name].seconds for name in names)
                 pid = start(_changed(copy, names), copy.parent / "output")
                 running[pid] = (mutant, copy, source, len(names), limit)
             time.sleep(0.02)
@@ -233,8 +237,13 @@ def _changed(copy: Path, names: list[str]) -> Callable[[], int]:
     return work
 
 
-def tried(root: Path, chosen: list[Mutant], n_jobs: int, end: float) -> Iterator[Tried]:
-    """The outcomes of `chosen`, tried in copies of the tree that are gone afterwards; see `outcomes`."""
+def tried(
+    root: Path, chosen: list[Mutant], own_tests: list[str] | None, n_jobs: int, minutes: float
+) -> Iterator[Tried]:
+    """The outcomes of `chosen`, begun within `minutes`, in copies of the tree that are gone afterwards.
+
+    The tests are `own_tests`, or where that is None those of each module's room.
+    """
     if not chosen:
         return
     warm(root)
@@ -242,11 +251,12 @@ def tried(root: Path, chosen: list[Mutant], n_jobs: int, end: float) -> Iterator
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Path(folder).resolve() / str(job) / "tree" for job in range(n_jobs)]
         shutil.copytree(root, copies[0], ignore=left_out)
-        rooms = {}
+        tests_of: dict[str, dict[str, Test]] = {}
         for room in sorted({room_of(mutant.module) for mutant in chosen}):
             modules = sorted({mutant.module for mutant in chosen if room_of(mutant.module) == room})
-            rooms[room] = recorded(copies[0], room, modules)
+            found = recorded(copies[0], tuple(own_tests or [room]), modules)
+            tests_of |= dict.fromkeys(modules, found)
         for copy in copies[1:]:
             shutil.copytree(copies[0], copy)
-        found = outcomes(chosen, copies, rooms, end)
-        yield from progress(found, description="mutants", unit="mutant", every_seconds=15, total=len(chosen))
+        steps = outcomes(chosen, copies, tests_of, time.monotonic() + 60 * minutes)
+        yield from progress(steps, description="mutants", unit="mutant", every_seconds=15, total=len(chosen))

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import sys
-import time
 import tomllib
 from itertools import zip_longest
 from pathlib import Path
@@ -69,6 +68,9 @@ def main(arguments: list[str]) -> int:
         prog="mutants", description="Find changes of the code that no test notices."
     )
     parser.add_argument("--modules", nargs="+", default=HEART, metavar="GLOB", help="default: the heart")
+    parser.add_argument(
+        "--tests", nargs="+", metavar="PATH", help="default: the folder that mirrors a module's"
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--list", action="store_true", help="name the mutants, try none")
@@ -79,7 +81,9 @@ def main(arguments: list[str]) -> int:
         metavar="N",
         help="mutants tried at a time; default: as many as cores",
     )
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after so long")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="of trying: none is begun after them"
+    )
     parser.add_argument(
         "--score", type=Path, metavar="FILE", help="write the score into the table of this page"
     )
@@ -87,7 +91,7 @@ def main(arguments: list[str]) -> int:
         "--root", type=Path, default=Path(__file__).resolve().parent.parent, help="of the tree"
     )
     options = parser.parse_args(arguments)
-    end, root = time.monotonic() + 60 * options.minutes, options.root.resolve()
+    root = options.root.resolve()
     modules = sorted({str(p.relative_to(root)) for pattern in options.modules for p in root.glob(pattern)})
     found = {module: mutants_of(module, (root / module).read_bytes()) for module in modules}
     found = {module: mutants for module, mutants in found.items() if mutants}
@@ -108,7 +112,7 @@ def main(arguments: list[str]) -> int:
             print(_described(mutant))
         return 0
     outcomes = []
-    for one in tried(root, chosen, options.jobs, end):
+    for one in tried(root, chosen, options.tests, options.jobs, options.minutes):
         outcomes.append(one)
         if not one.killed:
             print(f"{_described(one.mutant)}\n    survives {one.n_tests} tests that reach it", flush=True)
