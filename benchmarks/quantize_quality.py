@@ -14,6 +14,8 @@ import time
 import numpy as np
 
 from benchmarks.harness import command_line, prepare, publish
+from prorl.config.quantize import Quantize
+from prorl.config.reduce import Reduce
 from prorl.items.reduction import fit_pca
 from prorl.params import read_params
 from prorl.semantic_ids.quantisers import QUANTISERS
@@ -52,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = prepare(TITLE, arguments)
     params = read_params()
-    reduce, quantize = (params.section(name, params.datasets[0]) for name in ("reduce", "quantize"))
+    reduce, quantize = (params.section(kind, params.datasets[0]) for kind in (Reduce, Quantize))
     missed = False
     levels = range(1, quantize.n_codebooks + 1)
     heads = [

@@ -116,8 +116,10 @@ def test_a_metric_from_outside_is_judged_selected_on_and_shown(tmp_path):
     assert (best["rollout@4"]["worst"] < best["rollout@1"]["worst"]).any()
 
     class Prepared:
-        def paths(self, history, target):
-            return paths[:, 0]
+        n_items = N_ITEMS
+
+        def paths(self, prompts):
+            return paths[prompts.number, 0]
 
     whole = Judge(prompts, judge.simulators, WORDS, 3, 30, 100, 7)
     assert whole.greedy_means(Prepared())["SASRec"]["worst"] == pytest.approx(

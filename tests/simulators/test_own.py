@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tests.stage_dependencies import ROOT
 
 from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
@@ -28,6 +27,7 @@ from tests.tiny_models import (
     random_simulator,
     sequences_of,
 )
+from tools.stage_dependencies import ROOT
 
 N_ITEMS, DATASET = 8, "ml-100k"
 POPULARITY = '''
@@ -156,8 +156,8 @@ def test_an_entry_of_the_registry_may_be_such_a_class(params, monkeypatch, tmp_p
     ("path", "message"),
     [
         ("a_users_module", "got 'a_users_module', allowed: module:Class"),
-        ("nowhere:Class", "allowed: a module that Python can import; No module named 'nowhere'"),
-        ("a_users_module:Other", "allowed: a class of a_users_module: Popularity, Scores"),
+        ("nowhere:Class", "which cannot be imported: No module named 'nowhere'; allowed: module:Class"),
+        ("a_users_module:Other", "but a_users_module has no 'Other'; allowed: module:Class"),
         (
             "a_users_module:Scores",
             "without fit, save, load, score, allowed: a class with fit, save, load, score",
