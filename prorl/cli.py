@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prorl.config.section import ConfigError
-from prorl.tables import DataError
+from prorl.errors import DataError
 from prorl.worktrees import WorktreeError
 
 DESCRIPTION = """\

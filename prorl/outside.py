@@ -19,11 +19,7 @@ from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
 from prorl.config.mine import Mine
-from prorl.datasets import DATASETS
-from prorl.datasets.archives import find_archive
-from prorl.datasets.fetching import source_name
 from prorl.files import read_json, sha256_of, write_json
-from prorl.paths.released import released_files
 
 OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # `module:Class`, or a function, of the user's own
 
@@ -48,6 +44,12 @@ def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outsi
 
     Raises `ConfigError` for an unknown source, `DataError` for several archives of one data set.
     """
+    if not settings.archive and archives is None:
+        return [Outside("PRORL_ARCHIVES", None, optional=True)]
+    from prorl.datasets import DATASETS  # imports pandas, and most runs need neither
+    from prorl.datasets.archives import find_archive
+    from prorl.datasets.fetching import source_name
+
     files = DATASETS[source_name(dataset, settings.source)].files
     only = tuple(name for names in files for name in names)
     if settings.archive:
@@ -58,7 +60,11 @@ def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outsi
 
 def of_mine(settings: Mine) -> list[Outside]:
     """The files of released instances."""
-    return of_files(*map(str, released_files(settings.import_))) if settings.import_ else []
+    if settings.import_ is None:
+        return []
+    from prorl.paths.released import released_files  # as above
+
+    return of_files(*map(str, released_files(settings.import_)))
 
 
 def of_embed(settings: Embed) -> list[Outside]:

@@ -16,14 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError, TrainingError
 from prorl.files import read_json, write_json
 from prorl.layout import Layout
 from prorl.params import read_params
-from prorl.tables import DataError
-
-
-class TrainingError(RuntimeError):
-    """A training that ends before its time: a value is not finite, or nothing is left to learn from."""
 
 
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from prorl.errors import DataError
 from prorl.files import atomic_file, read_json
 
 SPLITS = ("train", "validation", "test")
@@ -36,13 +37,6 @@ PROMPTED_INSTANCES = INSTANCES.append(pa.field("random_target", pa.int32()))
 SEMANTIC_IDS = pa.schema(
     [("item", pa.int32()), ("codes", pa.list_(pa.int32())), ("tokens", pa.list_(pa.int32()))]
 )
-
-
-class DataError(ValueError):
-    """Input data that break a rule.
-
-    The message names the file, the row or column, what was found and what is allowed.
-    """
 
 
 def imported_json(path: Path, setting: str) -> Any:

@@ -29,8 +29,9 @@ from torch import nn
 from prorl.checkpoint import Checkpoint, Resumable, pack, unpack
 from prorl.config.logging import Logging
 from prorl.curves import Curves
+from prorl.errors import TrainingError
 from prorl.layout import Layout
-from prorl.runtime import TrainingError, progress
+from prorl.runtime import progress
 
 TENSORBOARD = Path(".tensorboard")
 

@@ -16,7 +16,7 @@ from tools.stage_dependencies import (
 )
 
 FLOORS = [
-    *("code", "config", "params", "registries", "layout", "files", "tables", "runtime", "curves"),
+    *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "curves"),
     *(
         "checkpoint",
         "training",

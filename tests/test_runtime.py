@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.runtime import derived_seed, progress, run_stage
-from prorl.tables import DataError
 from tools.stage_dependencies import ROOT
 
 

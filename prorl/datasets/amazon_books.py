@@ -17,7 +17,7 @@ import pyarrow.json
 from prorl.config.prepare import Prepare
 from prorl.datasets.records import json_records, plain_text, plain_texts, required
 from prorl.datasets.sources import RawLog, Remote, Source, raw_log
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 REVIEWS, BOOKS = "Books_5.json.gz", "meta_Books.json.gz"
 REVIEW = pa.schema([("reviewerID", pa.string()), ("asin", pa.string()), ("unixReviewTime", pa.int64())])

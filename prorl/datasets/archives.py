@@ -5,7 +5,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 MAX_UNPACKED_BYTES = 64 * 2**30  # several times the largest source
 

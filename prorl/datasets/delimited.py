@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv as csv
 
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 BLOCK_BYTES = 1 << 24  # the longest line that can be read

@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from prorl.errors import DataError
 from prorl.runtime import progress
-from prorl.tables import DataError
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60

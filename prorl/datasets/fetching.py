@@ -14,8 +14,8 @@ from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive, take_files
 from prorl.datasets.downloads import download
 from prorl.datasets.sources import InstalledFiles, Source
+from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, sha256_of, write_json
-from prorl.tables import DataError
 
 RECORD = "fetched.json"  # beside the raw files: their source, and where they came from
 

@@ -8,8 +8,8 @@ import pandas as pd
 from prorl.config.section import ConfigError
 from prorl.datasets.delimited import column
 from prorl.datasets.tabular import read_table_of
+from prorl.errors import DataError
 from prorl.files import read_json
-from prorl.tables import DataError
 
 
 def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:

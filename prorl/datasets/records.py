@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 # A string, number or list as Python writes it. Possessive quantifiers: no text can make the match slow.
 STRING = r"""u?(?:'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+")"""

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from prorl.config.prepare import Prepare
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 
 @dataclass(frozen=True)

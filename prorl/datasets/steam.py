@@ -17,7 +17,7 @@ import pyarrow as pa
 from prorl.config.prepare import Prepare
 from prorl.datasets.records import literal_records, plain_text, plain_texts, required
 from prorl.datasets.sources import RawLog, Remote, Source, raw_log
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 REVIEWS, GAMES = "steam_reviews.json.gz", "steam_games.json.gz"
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")

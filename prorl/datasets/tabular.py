@@ -15,7 +15,7 @@ from prorl.config.prepare import Prepare
 from prorl.config.section import ConfigError
 from prorl.datasets.delimited import all_true, are_whole, column, identifiers, read_delimited
 from prorl.datasets.sources import RawLog, Source, raw_log
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 ENDINGS = ("parquet", "csv", "tsv")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}

@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 
 from prorl.config.evaluate import Evaluate
+from prorl.errors import DataError
 from prorl.evaluation.judge import Judge, greedy_paths
 from prorl.guide import BeamGuide, CostedGuide, Guide, SamplingGuide
 from prorl.metrics.intervals import UserBootstrap
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
 from prorl.simulators.protocol import Simulator
-from prorl.tables import DataError
 
 Table = dict[str, dict]
 

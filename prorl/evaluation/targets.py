@@ -5,10 +5,10 @@ Shape key: `p` prompts, `h` history, `q` percentiles, `n` items.
 
 import torch
 
+from prorl.errors import DataError
 from prorl.paths.sequences import Sequences
 from prorl.prompts import Prompts
 from prorl.simulators.protocol import RankingSimulator
-from prorl.tables import DataError
 
 SCORES_AT_ONCE = 2**24  # 64 MiB of float32
 

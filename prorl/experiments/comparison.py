@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.experiments.definition import TRAINED, Experiment
 from prorl.experiments.results import Result
 from prorl.experiments.running import finished, planned_run
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.metrics.intervals import UserBootstrap
-from prorl.tables import DataError
 
 RESAMPLES = 2000
 PROMPT = ("prompt", "user", "target")

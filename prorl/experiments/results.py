@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from dvc.api import DVCFileSystem
 
+from prorl.errors import DataError
 from prorl.experiments.definition import TrainingFigure
-from prorl.tables import DataError
 
 CURVES = "curves/finetune/plots/metrics"
 

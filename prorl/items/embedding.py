@@ -17,9 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.items.matrices import read_matrix
 from prorl.runtime import derived_seed
-from prorl.tables import DataError, imported_json, require_items
+from prorl.tables import imported_json, require_items
 
 LSA = "lsa"  # every other model is the name or path of a sentence-transformers model
 

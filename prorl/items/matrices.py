@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from prorl.errors import DataError
 from prorl.files import atomic_file
-from prorl.tables import DataError
 
 
 def read_matrix(path: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ where tokens that are no item were emitted, and 0 behind the end.
 
 import numpy as np
 
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 NON_ITEM = -1
 

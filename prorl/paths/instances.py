@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from prorl.config.mine import Mine
+from prorl.errors import DataError
 from prorl.paths.mining import (
     attribute_words,
     feasible_transitions,
@@ -16,7 +17,7 @@ from prorl.paths.mining import (
 from prorl.paths.released import import_released
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import derived_seed
-from prorl.tables import SPLITS, DataError
+from prorl.tables import SPLITS
 
 
 def mine(

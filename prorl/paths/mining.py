@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from prorl.errors import DataError
 from prorl.paths.sequences import Sequences, within_groups
-from prorl.tables import DataError
 
 WORD_BITS = 64
 

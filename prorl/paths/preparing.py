@@ -13,8 +13,9 @@ import pyarrow.compute
 from prorl.config.prepare import Prepare
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.datasets.sources import RawLog
+from prorl.errors import DataError
 from prorl.paths.sequences import Core, Removed, chronological, distinct, k_core, split_users
-from prorl.tables import SPLITS, DataError
+from prorl.tables import SPLITS
 
 pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 

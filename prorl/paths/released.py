@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from prorl.config.mine import Mine
+from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
-from prorl.tables import SPLITS, DataError
+from prorl.tables import SPLITS
 
 ENDINGS = dict(zip(SPLITS, ("train", "val", "test"), strict=True))
 MAPS = ("itemid2title", "raw_item_id2attribute", "id2attribute")

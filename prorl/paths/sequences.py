@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from prorl.config.section import ConfigError
-from prorl.tables import SPLITS, DataError
+from prorl.errors import DataError
+from prorl.tables import SPLITS
 
 
 @dataclass(frozen=True)

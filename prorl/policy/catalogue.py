@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 
 from prorl.config.decoding import Decoding
+from prorl.errors import DataError
 from prorl.semantic_ids.trie import Trie, named_once
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import DataError
 
 NO_TOKEN = -1  # behind the end of a path: every id from 0 on may be emitted
 

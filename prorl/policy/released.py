@@ -12,10 +12,10 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.config.policy import Policy as PolicySettings
+from prorl.errors import DataError
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy
 from prorl.t5.model import T5, T5Sizes
-from prorl.tables import DataError
 
 PREFIX = "t5."
 # copies of `shared.weight`

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.metrics.registry import METRICS, headline
-from prorl.tables import ITEMS, DataError, read_frame
+from prorl.tables import ITEMS, read_frame
 
 
 def example_metrics() -> list[str]:

@@ -5,8 +5,8 @@ They are what DVC knows as metrics; all others stand in the stages' own JSON fil
 
 from typing import Any
 
+from prorl.errors import DataError
 from prorl.reports.inputs import ReportInputs
-from prorl.tables import DataError
 
 # Guides shown beside `prorl`. Names are short, and numbers have few decimals, so that a line of
 # `dvc metrics diff` has 80 characters at most.

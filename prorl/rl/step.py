@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from prorl.config.finetune import Finetune
+from prorl.errors import TrainingError
 from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import centered, uncentered
@@ -21,7 +22,6 @@ from prorl.rl.learner import Learner
 from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
 from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
-from prorl.runtime import TrainingError
 from prorl.training import summed
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding

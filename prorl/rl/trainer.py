@@ -14,12 +14,13 @@ from typing import Literal
 
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
+from prorl.errors import TrainingError
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.kl import adapted
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.step import take_step
-from prorl.runtime import TrainingError, derived_seed
+from prorl.runtime import derived_seed
 from prorl.simulators.scoring import Simulator
 from prorl.t5.model import T5
 from prorl.training import Session, accelerator, scale_learning_rate

@@ -11,11 +11,11 @@ import numpy as np
 
 from prorl.config.embed import Embed
 from prorl.config.quantize import Quantize
+from prorl.errors import DataError
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae
 from prorl.semantic_ids.unique_ids import imported, require_unique, with_final_code
-from prorl.tables import DataError
 
 QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {
     "rq_kmeans": rq_kmeans,

@@ -22,7 +22,8 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from prorl.config.quantize import Quantize
-from prorl.runtime import TrainingError, derived_seed
+from prorl.errors import TrainingError
+from prorl.runtime import derived_seed
 from prorl.semantic_ids.residual import Quantised, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
 

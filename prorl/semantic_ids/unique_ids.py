@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from prorl.errors import DataError
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import SEMANTIC_IDS, DataError, imported_json, read_table, require_items, write_table
+from prorl.tables import SEMANTIC_IDS, imported_json, read_table, require_items, write_table
 
 
 def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.curves import Curves
+from prorl.errors import DataError
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import OwnSimulator
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import own_settings
 from prorl.simulators.training import last_item_ranks
-from prorl.tables import DataError
 
 
 def fit_own(

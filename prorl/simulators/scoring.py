@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, write_json
 from prorl.simulators.protocol import Memory, OwnSimulator, Scores, Simulator
 from prorl.simulators.registry import SIMULATORS, Own, found_class
-from prorl.tables import DataError
 
 # States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
 # caches hold; else as few calls as memory allows.

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from prorl.datasets.archives import find_archive, take_files
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 FILES = (("ratings.dat",), ("movies.dat", "movies.csv"))
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from prorl.datasets.downloads import download
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 CONTENT = bytes(range(256)) * 10000  # more than two blocks
 

@@ -11,8 +11,8 @@ from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS, fetching
 from prorl.datasets.fetching import fetch, fetched_source
 from prorl.datasets.sources import InstalledFiles, Remote, Source
+from prorl.errors import DataError
 from prorl.files import read_json, write_json
-from prorl.tables import DataError
 
 
 def read_nothing(folder, settings):

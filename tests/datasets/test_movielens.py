@@ -6,8 +6,8 @@ import pytest
 
 from prorl.config.prepare import Prepare
 from prorl.datasets.movielens import natural_title, read_ml_1m, read_ml_100k
+from prorl.errors import DataError
 from prorl.params import read_params
-from prorl.tables import DataError
 
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 

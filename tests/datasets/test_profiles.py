@@ -7,7 +7,7 @@ import pytest
 
 from prorl.config.section import ConfigError
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 ITEMS = pd.DataFrame(
     {

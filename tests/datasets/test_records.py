@@ -7,7 +7,7 @@ import time
 import pytest
 
 from prorl.datasets.records import gzip_lines, json_records, literal_records, plain_text, plain_texts
-from prorl.tables import DataError
+from prorl.errors import DataError
 
 
 def packed(path, *lines):

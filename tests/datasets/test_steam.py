@@ -7,8 +7,8 @@ import pytest
 
 from prorl.config.prepare import Prepare
 from prorl.datasets.steam import read_steam
+from prorl.errors import DataError
 from prorl.params import read_params
-from prorl.tables import DataError
 
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 

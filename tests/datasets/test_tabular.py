@@ -11,8 +11,8 @@ import pytest
 from prorl.config.prepare import Prepare, Tabular
 from prorl.config.section import ConfigError
 from prorl.datasets.tabular import read_tabular, timestamps
+from prorl.errors import DataError
 from prorl.params import read_params
-from prorl.tables import DataError
 
 MAPPING = Tabular(
     interactions={"user": "who", "item": "what", "timestamp": "when"},

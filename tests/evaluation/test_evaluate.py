@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.evaluate import Evaluate
+from prorl.errors import DataError
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
 from prorl.metrics import path_metrics
@@ -17,7 +18,6 @@ from prorl.paths.mining import attribute_words
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
-from prorl.tables import DataError
 from tests.tiny_models import (
     random_catalogue,
     random_instances,

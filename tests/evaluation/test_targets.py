@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from prorl.errors import DataError
 from prorl.evaluation import targets
 from prorl.evaluation.targets import percentile_targets
 from prorl.prompts import Prompts
-from prorl.tables import DataError
 from tests.tiny_models import prompts_of, random_instances, random_simulator, sequences_of
 
 N_ITEMS = 30

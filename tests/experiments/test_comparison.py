@@ -10,6 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from prorl.cli import main
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
 from prorl.experiments.definition import read_experiment
@@ -18,7 +19,6 @@ from prorl.experiments.results import Result
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.files import read_json
 from prorl.metrics.intervals import UserBootstrap
-from prorl.tables import DataError
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
 

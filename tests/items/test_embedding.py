@@ -10,9 +10,9 @@ import pytest
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.items.embedding import embed, imported, lsa
 from prorl.items.matrices import read_matrix, write_matrix
-from prorl.tables import DataError
 
 TEXTS = [
     "Toy Story (1995). Animation, Comedy",

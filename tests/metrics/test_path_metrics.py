@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from prorl.errors import DataError
 from prorl.metrics import path_metrics
 from prorl.paths.mining import attribute_words
-from prorl.tables import DataError
 
 # Items 1..6; the last two have no attribute in common with anything, 6 has none at all.
 WORDS = attribute_words(

@@ -6,6 +6,7 @@ import pytest
 
 from prorl.config.mine import Mine
 from prorl.config.section import ConfigError, build
+from prorl.errors import DataError
 from prorl.paths.instances import mine
 from prorl.paths.mining import (
     attribute_words,
@@ -16,7 +17,7 @@ from prorl.paths.mining import (
     random_targets,
 )
 from prorl.paths.sequences import Sequences
-from prorl.tables import INSTANCES, PROMPTED_INSTANCES, DataError
+from prorl.tables import INSTANCES, PROMPTED_INSTANCES
 
 SETTINGS = Mine(import_=None, history_length=3, min_run=2, max_run=4, ignored_attributes=["Drama"])
 

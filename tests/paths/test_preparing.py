@@ -10,9 +10,10 @@ import pytest
 
 from prorl.config.prepare import Prepare
 from prorl.datasets.sources import raw_log
+from prorl.errors import DataError
 from prorl.params import read_params
 from prorl.paths.preparing import prepare
-from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, DataError
+from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS
 
 SETTINGS = (
     read_params(Path(__file__).parents[2] / "params.yaml")

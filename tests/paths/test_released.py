@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.mine import Mine
+from prorl.errors import DataError
 from prorl.paths.instances import mine
-from prorl.tables import INSTANCES, PROMPTED_INSTANCES, DataError
+from prorl.tables import INSTANCES, PROMPTED_INSTANCES
 
 ITEMS = pa.table(
     {

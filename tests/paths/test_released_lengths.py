@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.mine import Mine
+from prorl.errors import DataError
 from prorl.paths.instances import mine
-from prorl.tables import DataError
 
 IDS = [str(raw_id) for raw_id in range(11, 26)]
 ITEMS = pa.table(

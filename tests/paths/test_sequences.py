@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.paths.sequences import chronological, k_core, split_users, user_sequences, within_groups
-from prorl.tables import DataError
 
 
 def naive_core(pairs, min_user, min_item):

@@ -193,7 +193,11 @@ def assert_interval(value, name):
 
 def test_evaluation_holds_every_policy_simulator_and_metric_with_intervals(pipeline):
     evaluation = pipeline.clone.read(f"reports/{DATASET}/evaluation.json")
-    assert evaluation.keys() == set(POLICIES)
+    assert evaluation.keys() == {*POLICIES, "search"}
+    search = evaluation.pop("search")
+    assert search.keys() == {*SIMULATORS, "states"}
+    assert 10 < search["states"] <= 10 + 32 * 10, "the history's, and 32 candidates' a step"
+    assert all(search[simulator].keys() == GREEDY for simulator in SIMULATORS), "it neither samples nor beams"
     for policy, simulators in evaluation.items():
         assert simulators.keys() == set(SIMULATORS)
         for simulator, metrics in simulators.items():

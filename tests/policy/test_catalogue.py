@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from prorl.config.decoding import Decoding
+from prorl.errors import DataError
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import DataError
 from tests.tiny_models import random_catalogue, written
 
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6, two levels of three codes

@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import T5ForConditionalGeneration
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy, save_policy
 from prorl.policy.decoding import greedy
-from prorl.tables import SEMANTIC_IDS, DataError, write_table
+from prorl.tables import SEMANTIC_IDS, write_table
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
 
 N_ITEMS = 30

@@ -8,10 +8,11 @@ import torch
 
 from benchmarks.obvious import transformers_policy
 from prorl.curves import Curves
+from prorl.errors import TrainingError
 from prorl.policy import pretraining
 from prorl.policy.pretraining import Mixture, cosine_with_warmup, mixture, n_tokens, pretrain, summed_loss
 from prorl.prompts import Demonstrations, mined, random_prompts
-from prorl.runtime import TrainingError, derived_seed
+from prorl.runtime import derived_seed
 from tests.tiny_models import (
     PRETRAIN,
     Killed,

@@ -5,9 +5,9 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from prorl.config.policy import Policy
+from prorl.errors import DataError
 from prorl.policy.checkpoints import IDS_FILE, save_policy
 from prorl.policy.released import load_released, load_start
-from prorl.tables import DataError
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
 

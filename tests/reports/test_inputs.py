@@ -2,8 +2,8 @@
 
 import pytest
 
+from prorl.errors import DataError
 from prorl.reports.inputs import Curve, read_curves
-from prorl.tables import DataError
 from tests.reports.written_inputs import read_all
 
 

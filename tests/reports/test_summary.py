@@ -2,9 +2,9 @@
 
 import pytest
 
+from prorl.errors import DataError
 from prorl.files import read_json, write_json
 from prorl.reports.summary import COMPARED, summary
-from prorl.tables import DataError
 from tests.reports.written_inputs import read_all
 
 SIMULATORS = ["SASRec", "GRU4Rec"]

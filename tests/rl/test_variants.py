@@ -5,10 +5,10 @@ import torch
 from safetensors import safe_open
 
 from prorl.config.finetune import A2C, KL, StopOnErrors
+from prorl.errors import TrainingError
 from prorl.rl import trainer
 from prorl.rl.step import take_step, takes_part
 from prorl.rl.trainer import is_reset_due
-from prorl.runtime import TrainingError
 from prorl.simulators.scoring import Scores
 from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_prompts
 from tests.tiny_models import FINETUNE, random_catalogue

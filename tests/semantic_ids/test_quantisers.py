@@ -10,13 +10,12 @@ import pytest
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.quantize import RQVAE, Quantize
-from prorl.runtime import TrainingError
+from prorl.errors import DataError, TrainingError
 from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
 from prorl.semantic_ids.rq_vae import reseed_dead_codes
 from prorl.semantic_ids.statistics import code_statistics, reconstruction_error
-from prorl.tables import DataError
 
 SETTINGS = Quantize(
     import_=None,

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from prorl.errors import DataError
 from prorl.semantic_ids.unique_ids import (
     imported,
     read_semantic_ids,
@@ -14,7 +15,7 @@ from prorl.semantic_ids.unique_ids import (
     write_semantic_ids,
 )
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import SEMANTIC_IDS, DataError, read_table, write_table
+from prorl.tables import SEMANTIC_IDS, read_table, write_table
 
 
 def test_the_final_code_counts_items_with_the_same_codes_from_1_in_item_order():

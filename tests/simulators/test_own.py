@@ -11,6 +11,7 @@ import torch
 
 from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
+from prorl.errors import DataError
 from prorl.evaluation.judge import Judge
 from prorl.files import read_json
 from prorl.params import Params
@@ -19,7 +20,7 @@ from prorl.simulators.protocol import branching, ranking
 from prorl.simulators.registry import SIMULATORS, Own, own_class, simulator_entry
 from prorl.simulators.scoring import load_simulator
 from prorl.simulators.training import _ranks_by_score, last_item_ranks
-from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, DataError, write_table
+from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, write_table
 from tests.tiny_models import (
     PARAMS,
     random_instances,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from prorl.errors import DataError
 from prorl.simulators import scoring
 from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator, save_simulator
-from prorl.tables import DataError
 from tests.tiny_models import GRU4REC, SASREC, random_paths, random_prompts, random_simulator, recbole_model
 
 N_ITEMS, MAX_LENGTH, T = 40, 12, 5

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prorl.curves import Curves
-from prorl.runtime import TrainingError
+from prorl.errors import TrainingError
 from prorl.simulators import training
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import SIMULATORS
