@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-recbole.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro test test-slow bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro test test-slow bench bench-slow lint lock
+.PHONY: install repro test test-slow mutants bench bench-slow lint lock
 
 install: $(INSTALLED)
 
@@ -22,6 +22,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	pytest -m slow
+	python -m tools.mutants --sample 3 --minutes 8
+
+# Changes of the code that no test notices, all of them in hours; MUTANTS="--modules 'prorl/metrics/*.py'" tries a part.
+mutants: $(INSTALLED)
+	python -m tools.mutants --score docs/mutants.md $(MUTANTS)
 
 # Timings against the obvious versions, on the models of `make repro`, into benchmarks/results.
 bench: $(INSTALLED)
@@ -33,6 +38,7 @@ bench-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
+	pyright
 
 # The newest packages that pyproject.toml allows. torch stands without its build's name, and without the CUDA packages its own
 # metadata names, so that the same lock gives the build that suits the machine.

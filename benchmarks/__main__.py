@@ -1,5 +1,6 @@
-"""All benchmarks, one after another, each in a process of its own: `python -m benchmarks [--slow] [--quick]
-[--results <folder>]`.
+"""All benchmarks, one after another, each in a process of its own.
+
+python -m benchmarks [--slow] [--quick] [--results <folder>]
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How two training steps are held to be the same: by their losses and gradients."""
+"""Whether two training steps are the same: their losses and gradients."""
 
 import torch
 from torch import nn
@@ -9,8 +9,9 @@ LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # of the loss; of the gradient,
 
 
 class KeptGradient(torch.optim.SGD):
-    """Takes no step, but keeps the gradient of `model` that it would have taken it along, its parameters in
-    the order of their names.
+    """Takes no step, but keeps the gradient of `model` that a step would have used.
+
+    Parameters are in the order of their names.
     """
 
     def __init__(self, model: nn.Module):
@@ -24,7 +25,7 @@ class KeptGradient(torch.optim.SGD):
 def same_loss_and_gradient(
     loss: float, other_loss: float, kept: KeptGradient, other_kept: KeptGradient
 ) -> str:
-    """In one line, how close they are. Raises `Disagreement` where they are not."""
+    """How close the two are, in one line. Raises `Disagreement` where they are not the same."""
     off_loss = abs(loss - other_loss)
     off = ((kept.gradient - other_kept.gradient).norm() / kept.gradient.norm()).item()
     if not (off_loss <= LOSS_TOLERANCE and off <= GRADIENT_TOLERANCE):
@@ -33,4 +34,7 @@ def same_loss_and_gradient(
             f"gradients {off:.1e} of their norm apart, allowed: {GRADIENT_TOLERANCE}"
         )
     precision = str(kept.gradient.dtype).removeprefix("torch.")
-    return f"in {precision} on the same paths, losses within {off_loss:.0e} and gradients within {off:.0e} of their norm"
+    return (
+        f"in {precision} on the same paths, losses within {off_loss:.0e} "
+        f"and gradients within {off:.0e} of their norm"
+    )

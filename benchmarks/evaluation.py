@@ -1,14 +1,13 @@
-"""Evaluation of 6,928 prompts over 3,043 items, greedy, two simulators, against the obvious version of all
-its parts.
+"""Greedy evaluation of 6,928 prompts over 3,043 items under two simulators.
 
     python -m benchmarks.evaluation [--quick] [--results <folder>]
 
-As many prompts and items as MovieLens-1M has, a policy and simulators of params.yaml's sizes with random
-weights, and paths of one length. The obvious version: Transformers' `generate` with
-`prefix_allowed_tokens_fn`; every prefix through RecBole's `full_sort_predict`; the other metrics path by
-path; the bootstrap resample by resample. It takes an eighth of the prompts, of nearly all users, with an
-eighth of the resamples and of the pairs that diversity compares, so that eight times its time is that of the
-whole.
+There are as many prompts and items as MovieLens-1M has. The policy and the simulators have the sizes of
+params.yaml and random weights; all paths have one length. The obvious version uses Transformers' `generate`
+with `prefix_allowed_tokens_fn`, and RecBole's `full_sort_predict` for every prefix. It computes the other
+metrics path by path, and the bootstrap resample by resample. It takes an eighth of the prompts, which
+covers nearly all users, an eighth of the resamples and an eighth of the pairs that diversity compares.
+Eight times its time is therefore the time of the whole.
 """
 
 from collections import Counter
@@ -28,16 +27,16 @@ from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
 from prorl.config.policy import Policy
 from prorl.config.simulator import Simulator
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
+from prorl.evaluation.judge import Judge, greedy_paths
 from prorl.metrics.intervals import UserBootstrap
 from prorl.params import read_params
 from prorl.paths.mining import attribute_words
 from prorl.policy.catalogue import Catalogue
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 
@@ -55,8 +54,10 @@ Intervals = dict[str, dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """{simulator: {metric: {mean, low, high}}}, each metric's standard deviation over prompts, and the number
-    of prompts.
+    """What an evaluation gives.
+
+    intervals: {simulator: {metric: {mean, low, high}}}; spread: each metric's standard deviation over
+    prompts.
     """
 
     intervals: Intervals
@@ -72,17 +73,16 @@ class Setting:
     catalogue: Catalogue
     simulators: dict[str, InnerProductSimulator]
     attributes: list[set[str]]
-    prompts: JudgedPrompts
+    prompts: Prompts
     n_resamples: int
     n_pairs: int
     batch_size: int
 
     def an_eighth(self) -> "Setting":
         """The same with every eighth prompt, and an eighth of the resamples and pairs."""
-        prompts = JudgedPrompts(
-            self.prompts.user[EIGHTH], self.prompts.history[EIGHTH], self.prompts.target[EIGHTH]
+        return replace(
+            self, prompts=self.prompts[EIGHTH], n_resamples=self.n_resamples // 8, n_pairs=self.n_pairs // 8
         )
-        return replace(self, prompts=prompts, n_resamples=self.n_resamples // 8, n_pairs=self.n_pairs // 8)
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -146,7 +146,8 @@ def setting(options: Options) -> Setting:
     )
     settings = {"SASRec": sasrec, "GRU4Rec": simulator.GRU4Rec}
     simulators = {
-        name: InnerProductSimulator(model(settings[name], n_items, 50)) for name, model in SIMULATORS.items()
+        name: InnerProductSimulator(causal_model(name)(sizes, n_items, 50))
+        for name, sizes in settings.items()
     }
     drawn = torch.from_numpy(
         np.stack([1 + generator.permutation(n_items)[:11] for _ in range(n_prompts)])
@@ -156,7 +157,12 @@ def setting(options: Options) -> Setting:
         catalogue.to(options.device),
         {name: one.to(options.device) for name, one in simulators.items()},
         [set(), *({f"genre {i}" for i in generator.integers(0, N_ATTRIBUTES, 2)} for _ in range(n_items))],
-        JudgedPrompts(np.sort(generator.integers(0, n_users, n_prompts)), drawn[:, :10], drawn[:, 10]),
+        Prompts(
+            torch.arange(n_prompts, device=drawn.device),
+            torch.from_numpy(np.sort(generator.integers(0, n_users, n_prompts))).to(drawn.device),
+            drawn[:, :10],
+            drawn[:, 10],
+        ),
         evaluation.bootstrap_resamples,
         evaluation.diversity_pairs,
         batch_size,
@@ -171,7 +177,7 @@ def evaluate(of: Setting, precision: str) -> Evaluation:
     metrics = judge.metrics(
         greedy_paths(PolicyGuide(of.policy, of.catalogue, precision), prompts, max_length, of.batch_size)
     )
-    bootstrap = UserBootstrap.of_users(prompts.user, of.n_resamples, SEED)
+    bootstrap = UserBootstrap.of_users(prompts.user.cpu().numpy(), of.n_resamples, SEED)
     return summarised(metrics, bootstrap.mean)
 
 
@@ -183,7 +189,8 @@ def evaluate_obviously(of: Setting, precision: str) -> Evaluation:
     metrics = {
         name: shape | simulated(recbole_model(one), of.prompts, items) for name, one in of.simulators.items()
     }
-    return summarised(metrics, lambda values: resampled(values, of.prompts.user, of.n_resamples))
+    user = of.prompts.user.cpu().numpy()
+    return summarised(metrics, lambda values: resampled(values, user, of.n_resamples))
 
 
 def summarised(metrics: dict[str, dict[str, np.ndarray]], interval) -> Evaluation:
@@ -223,7 +230,7 @@ def generated(of: Setting) -> torch.Tensor:
     return torch.cat(paths)
 
 
-def simulated(model: torch.nn.Module, prompts: JudgedPrompts, items: torch.Tensor) -> dict[str, np.ndarray]:
+def simulated(model: torch.nn.Module, prompts: Prompts, items: torch.Tensor) -> dict[str, np.ndarray]:
     """IoI, IoR and CTR [p] of paths `items` [p, t], every prefix by RecBole."""
     scores = score_prefixes(model, prompts.history, items[:, None], prompts.target)
     log_prob, rank, acceptance = (
@@ -266,7 +273,7 @@ def shape_metrics(of: Setting, rows: list[list[int]]) -> dict[str, np.ndarray]:
 def diversities(of: Setting, paths: list[set[int]]) -> np.ndarray:
     """Mean Jaccard distance [p] of each path to some of other users'."""
     generator = np.random.default_rng(SEED)
-    user, n = of.prompts.user, len(paths)
+    user, n = of.prompts.user.cpu().numpy(), len(paths)
     found = []
     for i, path in enumerate(paths):
         distances = []
@@ -292,10 +299,10 @@ def resampled(values: np.ndarray, user: np.ndarray, n_resamples: int) -> dict[st
 
 
 def check(ours: Evaluation, theirs: Evaluation) -> str:
-    """In float32: means alike within `MEAN_TOLERANCE` of a metric's spread, bounds within
-    `INTERVAL_TOLERANCE` of the interval's width.
+    """Means within `MEAN_TOLERANCE` of a metric's spread, bounds within `INTERVAL_TOLERANCE` of an interval.
 
-    Diversity is that of other pairs; its mean may be off by `DIVERSITY_TOLERANCE` of its interval's width.
+    In float32. The versions compare other pairs for diversity, so its mean may be off by
+    `DIVERSITY_TOLERANCE` of its interval's width.
     """
     off_mean, off_bound, off_diversity = 0.0, 0.0, 0.0
     for simulator, own in theirs.intervals.items():
@@ -309,8 +316,10 @@ def check(ours: Evaluation, theirs: Evaluation) -> str:
                 off_bound = np.max(
                     [off_bound, *(abs(got[bound] - expected[bound]) / width for bound in ("low", "high"))]
                 )
-    found = f"in float32, means within {off_mean:.1g} of a metric's standard deviation, bounds within {off_bound:.0%} of an interval's width"
-    found += f", diversity within {off_diversity:.0%} of it"
+    found = (
+        f"in float32, means within {off_mean:.1g} of a metric's standard deviation, "
+        f"bounds within {off_bound:.0%} of an interval's width, diversity within {off_diversity:.0%} of it"
+    )
     if not (
         off_mean <= MEAN_TOLERANCE
         and off_bound <= INTERVAL_TOLERANCE

@@ -1,8 +1,7 @@
-"""Side-by-side timings: our version of one computation and the obvious ones, on the same inputs, in one
-process, taking turns.
+"""Side-by-side timings of our version of one computation and the obvious ones.
 
-A benchmark is a module with a `CLAIM`, a function `cases(options)` that yields `Case`s, an entry in
-`benchmarks/__main__.py`, and
+All run in one process, on the same inputs, in turns. A benchmark is a module with a `CLAIM`, a function
+`cases(options)` that yields `Case`s, an entry in `benchmarks/__main__.py`, and
 
     if __name__ == "__main__":
         main(CLAIM, cases)
@@ -11,15 +10,15 @@ which gives it the command line
 
     python -m benchmarks.<name> [--quick] [--results <folder>]
 
-`--quick` is a smoke size on tiny models of random weights, to see that it runs and that the versions agree;
-its times mean nothing. The table goes to the terminal and, with `--results`, replaces its own section of
-`<folder>/<hardware>.md`.
+`--quick` runs a smoke size on tiny models of random weights, to see that it runs and that the versions
+agree; its times mean nothing. The table goes to the terminal. With `--results` it also replaces its own
+section of `<folder>/<hardware>.md`.
 
-Every version runs once first: its result is checked, its memory measured, and everything lazy is made. Then
-the versions take turns, in one order and then in the other, so that what else the machine does hits all of
-them alike; the median counts. An obvious version far behind another in its first run takes no turns: its row
-shows that one run. Freed memory stays with the process for all of them (`prorl.runtime.keep_freed_memory`),
-and autograd's anomaly detection is off.
+Every version runs once first: its result is checked, its memory is measured, and everything lazy is made.
+Then the versions take turns, in one order and then in the other, so that other work on the machine affects
+all of them alike; the median counts. An obvious version far behind another in its first run takes no turns,
+and its row shows that one run. The process keeps freed memory for all of them
+(`prorl.runtime.keep_freed_memory`), and autograd's anomaly detection is off.
 """
 
 import argparse
@@ -54,15 +53,17 @@ SAMPLE_EVERY_SECONDS = 0.003
 
 
 class Disagreement(AssertionError):
-    """Two versions that ought to give the same result do not; the message says what, by how much, and what is
-    allowed.
+    """Two versions that should give the same result do not.
+
+    The message says what differs, by how much, and what is allowed.
     """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a benchmark shows: a title, and by what factor ours is meant to be faster on a CPU of 2 cores and
-    on a GPU.
+    """What a benchmark shows: its title, and by what factor ours should be faster.
+
+    `cpu` is the factor on a CPU of 2 cores, `gpu` that on a GPU.
     """
 
     title: str
@@ -92,8 +93,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One version: seconds of its timed runs, and of its first the most memory in bytes beyond what was
-    there, and its result.
+    """One version: the seconds of its timed runs, and memory and result of its first run.
+
+    `peak_bytes` is the most memory it held beyond what was there before.
     """
 
     seconds: list[float]
@@ -130,8 +132,9 @@ def main(claim: Claim, cases: Callable[["Options"], Iterable[Case]]) -> None:
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """What every benchmark understands; one that measures something else than versions of a computation may
-    add to it.
+    """The command line of every benchmark.
+
+    A benchmark that does not compare versions of a computation may add to it.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -212,10 +215,10 @@ def synchronise(device: torch.device) -> None:
 
 
 def with_peak_memory(run: Callable[[], Any], device: torch.device) -> tuple[Any, int]:
-    """The result of one run, and the most bytes it held at once beyond those held before: the device's, or
-    the process's resident ones.
+    """The result of one run, and the most bytes it held at once beyond those held before.
 
-    Freed memory that the process had kept is given back first, so that it is not taken for the run's own.
+    On a GPU these are the device's bytes, else the process's resident ones. Freed memory that the process
+    kept is given back first, so that it does not count as the run's own.
     """
     gc.collect()
     if device.type == "cuda":
@@ -270,9 +273,7 @@ class Row:
 
 
 def publish(title: str, lines: list[str], options: Options) -> None:
-    """Print what stands under the table; with `--results`, replace the section `title` of the hardware's
-    page.
-    """
+    """Print what follows the table; with `--results`, replace the section `title` of the hardware's page."""
     print("\n".join(line for line in lines if not line.startswith("|")).strip(), flush=True)
     if options.results is None:
         return
@@ -293,14 +294,15 @@ def circumstances(options: Options) -> str:
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     quick = "; **smoke size: the times mean nothing**" if options.quick else ""
     python = platform.python_version()
-    return f"{datetime.date.today()}, commit {commit()}, Python {python}, {versions}, {torch.get_num_threads()} threads{quick}"
+    threads = f"{torch.get_num_threads()} threads{quick}"
+    return f"{datetime.date.today()}, commit {commit()}, Python {python}, {versions}, {threads}"
 
 
 def commit(checkout: Path = ROOT) -> str:
-    """The checkout's commit, `-dirty` where files differ from it, stored results apart, since every benchmark
-    of a run stores its own.
+    """The commit of the checkout, with `-dirty` where files differ from it.
 
-    `PRORL_COMMIT` names it where there is no git repository.
+    Stored results do not count, since every benchmark of a run stores its own. `PRORL_COMMIT` names the
+    commit where there is no git repository.
     """
     if "PRORL_COMMIT" in os.environ:
         return os.environ["PRORL_COMMIT"]

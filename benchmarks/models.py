@@ -1,6 +1,4 @@
-"""What benchmarks run on: the trained policy and simulator of `make repro` with its validation prompts, or
-tiny random ones.
-"""
+"""What benchmarks run on: models and validation prompts of `make repro`, or tiny random ones."""
 
 import copy
 import sys
@@ -18,6 +16,7 @@ from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import keyed_uniforms, rollouts
+from prorl.prompts import Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
@@ -42,8 +41,9 @@ TINY_SASREC = SASRecSizes(
 
 @dataclass(frozen=True)
 class Models:
-    """A policy and its catalogue, a simulator, and prompts: histories [i, h] and targets [i], all on one
-    device.
+    """A policy and its catalogue, a simulator, and prompts, all on one device.
+
+    Prompts are histories [i, h] and targets [i].
     """
 
     policy: T5
@@ -60,11 +60,10 @@ class Models:
 
     @torch.no_grad()
     def with_mean_length(self, mean: float) -> "Models":
-        """The same with a policy whose sampled paths have about `mean` items, so that ratios can be given for
-        different lengths.
+        """The same with a policy whose sampled paths have about `mean` items, to compare different lengths.
 
-        It stops with about the same chance after every item, however many there were: the embedding of EOS is
-        replaced by the one whose logit comes nearest to a constant above those of all items together, at
+        Its paths stop with about the same probability after every item. The embedding of EOS is replaced by
+        one whose logit is as near as possible to a constant above the logits of all items together, at
         decoder states of paths sampled to the longest length. Bisection finds the constant.
         """
         history, target = self.prompts(64)
@@ -98,8 +97,9 @@ class Models:
     def _states_before_items(
         self, history: torch.Tensor, target: torch.Tensor, uniforms: torch.Tensor
     ) -> torch.Tensor:
-        """Decoder states [s, d] at which sampled paths choose an item or the stop, for histories [b, h] and
-        targets [b].
+        """Decoder states [s, d] where sampled paths choose an item or the stop.
+
+        history: [b, h]; target: [b].
         """
         longest = self.catalogue.decoding.max_length
         catalogue = self.with_rules(constrained=True, min_length=longest).catalogue
@@ -115,6 +115,11 @@ class Models:
             self.target.device
         )
         return self.history[rows], self.target[rows]
+
+    def numbered_prompts(self, n: int, seed: int = 0) -> Prompts:
+        """The same prompts, numbered from 0, each as of a user of its own."""
+        number = torch.arange(n, device=self.target.device)
+        return Prompts(number, number + 1, *self.prompts(n, seed))
 
 
 def models(
@@ -177,8 +182,9 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
 
 
 def accelerator_of(precision: str) -> Accelerator:
-    """What training runs with in `precision`; a process may have had one of another precision, which is
-    forgotten.
+    """What training runs with in `precision`.
+
+    A process may have had one of another precision, which is forgotten.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
     run = accelerator(precision)

@@ -1,5 +1,6 @@
-"""The obvious versions of the parts of a policy step, as a competent user of Transformers and RecBole writes
-it: batched, no needless work.
+"""The obvious versions of the parts of a policy step.
+
+They are what a competent user of Transformers and RecBole writes: batched, without needless work.
 
 Shape key: `b` prompts, `m` paths per prompt, `r` paths of all prompts, `t` path position, `s` tokens, `v`
 vocabulary.
@@ -18,9 +19,7 @@ IMPOSSIBLE = -1e9  # logit of what is not allowed
 
 
 def transformers_policy(policy: T5, catalogue: Catalogue) -> T5ForConditionalGeneration:
-    """A copy of `policy` as Transformers' own T5, on the same device, in the same precision, in evaluation
-    mode.
-    """
+    """A copy of `policy` as Transformers' own T5, in evaluation mode; device and precision stay."""
     sizes, vocabulary = policy.sizes, catalogue.vocabulary
     config = T5Config(
         vocab_size=sizes.vocabulary,
@@ -42,8 +41,10 @@ def transformers_policy(policy: T5, catalogue: Catalogue) -> T5ForConditionalGen
 
 
 class PrefixTree:
-    """The items of a catalogue as dictionaries: their tokens, the item of given tokens, and what may follow
-    the first tokens of an item.
+    """The items of a catalogue as dictionaries.
+
+    tokens: the tokens of an item; item: the item of given tokens; below: what may follow the first tokens
+    of an item.
     """
 
     def __init__(self, catalogue: Catalogue):
@@ -117,9 +118,7 @@ class AllowedTokens:
 def sampled_tokens(
     model, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int, **options
 ) -> torch.Tensor:
-    """`m` sampled paths for each prompt by Transformers' `generate`, as token ids [r, s] without the
-    decoder's start.
-    """
+    """Token ids [r, s] of `m` sampled paths per prompt by `generate`, without the decoder's start."""
     tokens = model.generate(
         input_ids=catalogue.prompt_tokens(history, target),
         do_sample=True,
@@ -132,7 +131,7 @@ def sampled_tokens(
 
 
 def items_of_tokens(tree: PrefixTree, catalogue: Catalogue, tokens: torch.Tensor, m: int) -> torch.Tensor:
-    """Items [b, m, t] of emitted ids [r, s]: 0 behind EOS, `NON_ITEM` for a group of tokens that is no item."""
+    """Items [b, m, t] of emitted ids [r, s]: 0 behind EOS, `NON_ITEM` for tokens that are no item."""
     k, eos = catalogue.n_levels, catalogue.vocabulary.eos
     paths = torch.zeros(len(tokens), catalogue.decoding.max_length, dtype=torch.int64)
     for row, ids in enumerate(tokens.tolist()):
@@ -143,8 +142,9 @@ def items_of_tokens(tree: PrefixTree, catalogue: Catalogue, tokens: torch.Tensor
 
 
 def written_tokens(catalogue: Catalogue, paths: torch.Tensor) -> torch.Tensor:
-    """Token ids [r, s] of paths [b, m, t] with their EOS, where there is one; -100, which Transformers takes
-    for padding, behind it.
+    """Token ids [r, s] of paths [b, m, t], with EOS where a path has one.
+
+    Behind it they are -100, which Transformers takes for padding.
     """
     rows = paths.flatten(0, 1)
     tokens = catalogue.item_tokens(rows).flatten(1)
@@ -157,9 +157,7 @@ def written_tokens(catalogue: Catalogue, paths: torch.Tensor) -> torch.Tensor:
 
 
 def allowed_mask(allowed: AllowedTokens, labels: torch.Tensor, first_row: int, n_ids: int) -> torch.Tensor:
-    """Which ids [r, s, v] the paths `labels` [r, s] could choose from at each of their tokens; every id
-    behind the end.
-    """
+    """Which ids [r, s, v] the paths `labels` [r, s] could choose from; all ids behind the end."""
     rows, places, ids = [], [], []
     mask = torch.zeros(*labels.shape, n_ids, dtype=torch.bool)
     for row, written in enumerate(labels.tolist()):
@@ -178,8 +176,9 @@ def allowed_mask(allowed: AllowedTokens, labels: torch.Tensor, first_row: int, n
 def token_log_probs(
     model, prompt_tokens: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Log-probabilities [r, s, v] in float32 at each token of `labels` [r, s], of prompts [r, s]; `mask` [r,
-    s, v]: what was possible.
+    """Log-probabilities [r, s, v] in float32 at each token of `labels` [r, s], for prompts [r, s].
+
+    mask [r, s, v]: the ids that were allowed.
     """
     logits = model(
         input_ids=prompt_tokens, decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels)
@@ -190,8 +189,9 @@ def token_log_probs(
 def action_log_probs(
     log_probs: torch.Tensor, labels: torch.Tensor, n_levels: int, n_actions: int
 ) -> torch.Tensor:
-    """Log-probability [r, a] of each action from those of all tokens [r, s, v]: the sum over an item's
-    tokens, or the stop's own.
+    """Log-probability [r, a] of each action, from those of all tokens [r, s, v].
+
+    It is the sum over an item's tokens, or that of the stop.
     """
     written = labels != -100
     chosen = log_probs.gather(2, labels.clamp(min=0)[..., None])[..., 0].masked_fill(~written, 0.0)

@@ -1,16 +1,17 @@
-"""bf16 autocast against float32: greedy paths of a trained policy on the validation prompts, their IoI, and
-the time they take.
+"""bf16 autocast against float32: greedy paths of a trained policy, their IoI, and their time.
 
-python -m benchmarks.precision [--policy prorl] [--quick] [--results <folder>]
+    python -m benchmarks.precision [--policy prorl] [--quick] [--results <folder>]
+
+The prompts are those of validation.
 """
 
 import torch
 
 from benchmarks.harness import command_line, measure, prepare, publish
 from benchmarks.models import models
-from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
-from prorl.metrics.judging import simulated_metrics
-from prorl.policy.decoding import PolicyGuide
+from prorl.evaluation.judge import greedy_paths
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 
 TITLE = "bf16 and float32"
 BATCH_SIZE = 256
@@ -23,7 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = prepare(TITLE, arguments)
     setting = models(options.quick, options.device, arguments.policy)
-    prompts = JudgedPrompts(torch.zeros_like(setting.target).cpu().numpy(), setting.history, setting.target)
+    number = torch.arange(len(setting.target), device=setting.target.device)
+    prompts = Prompts(number, torch.ones_like(number), setting.history, setting.target)
 
     def decode(precision: str) -> torch.Tensor:
         guide = PolicyGuide(setting.policy, setting.catalogue, precision)
@@ -35,9 +37,8 @@ def main() -> None:
     )
     lines = ["| precision | mean IoI | greedy paths | median |", "|---|---|---|---|"]
     for name, one in measured.items():
-        ioi = simulated_metrics(
-            setting.simulator, setting.history, setting.target, one.result[:, None], BATCH_SIZE
-        )["ioi"].mean()
+        scores = setting.simulator.score(setting.history, one.result[:, None], setting.target, ends=True)
+        ioi = (scores.log_prob[..., 1] - scores.log_prob[..., 0]).double().mean().item()
         lines.append(f"| {name} | {ioi:.4f} | {len(prompts)} | {one.median:.2f} s |")
     print("\n".join(lines))
     same = (measured["float32"].result == measured["bf16"].result).all(1).double().mean().item()

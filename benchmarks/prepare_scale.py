@@ -1,12 +1,11 @@
-"""Time and memory of the stages prepare and mine on synthetic logs with a long tail, against the bounds they
-must keep.
+"""Time and memory of the stages prepare and mine on synthetic logs with a long tail, against their bounds.
 
-python -m benchmarks.prepare_scale                      # 3 and 30 million interactions; about 3 GB of disk
-and 5 minutes python -m benchmarks.prepare_scale --interactions 300000
+    python -m benchmarks.prepare_scale                          # 3 and 30 million interactions
+    python -m benchmarks.prepare_scale --interactions 300000
 
-A log of `e` interactions has e / 12 users and e / 30 items, as the books of Amazon roughly have. Beside each
-size stands the time that the walk through every user, item by item, takes for the mining alone (it does not
-write its instances).
+The first takes about 3 GB of disk and 5 minutes. A log of `e` interactions has e / 12 users and e / 30
+items, roughly as the books of Amazon have. The column `walk` is the time of the obvious mining, which walks
+through every user item by item and does not write its instances.
 """
 
 import resource
@@ -108,10 +107,10 @@ def walk(folder: Path, history_length: int, max_run: int) -> int:
 
 
 def measure(folder: Path, n_interactions: int) -> dict[str, float]:
-    """Run the stages on a log of that size; their seconds, CPU seconds and peak GiB, the walk's seconds, and
-    what was kept.
+    """Run the stages on a log of that size.
 
-    CPU seconds hardly depend on what else the machine does, so they tell how time grows with size.
+    Returns their seconds, CPU seconds and peak GiB, the walk's seconds, and what was kept. CPU seconds
+    hardly depend on other work on the machine, so they show how time grows with size.
     """
     write_log(folder / "archive", n_interactions)
     write_params(folder / "params.yaml", folder / "archive")
@@ -146,7 +145,8 @@ def main() -> None:
     arguments = parser.parse_args()
     options = prepare(TITLE, arguments)
     lines = [
-        "| interactions | kept | users | items | instances | prepare | mine | CPU, per million | peak memory | walk |",
+        "| interactions | kept | users | items | instances "
+        "| prepare | mine | CPU, per million | peak memory | walk |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))
@@ -155,8 +155,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(Path(folder), size)
         lines.append(
-            f"| {size:,} | {row['interactions']:,} | {row['users']:,} | {row['items']:,} | {row['instances']:,} | {row['prepare']:.1f} s "
-            f"| {row['mine']:.1f} s | {row['processor'] / size * 1e6:.2f} s | {row['gib']:.1f} GiB | {row['walk']:.1f} s |"
+            f"| {size:,} | {row['interactions']:,} | {row['users']:,} | {row['items']:,} "
+            f"| {row['instances']:,} | {row['prepare']:.1f} s | {row['mine']:.1f} s "
+            f"| {row['processor'] / size * 1e6:.2f} s | {row['gib']:.1f} GiB | {row['walk']:.1f} s |"
         )
         print(lines[-1], flush=True)
         kept_bounds &= row["prepare"] + row["mine"] <= MAX_SECONDS and row["gib"] <= MAX_GIB

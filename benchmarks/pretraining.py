@@ -1,11 +1,11 @@
-"""Pre-training throughput: optimiser steps on batches of 256 demonstrations, ours in bf16 autocast as in
-training.
+"""Pre-training throughput: optimiser steps on batches of 256 demonstrations.
 
     python -m benchmarks.pretraining [--quick] [--results <folder>]
 
-The obvious version: Transformers' T5 in float32 on labels padded to the longest path there can be. Rows are
-for demonstrations of a mean length of about 2, 3.5 and 10 items; which items they hold makes no difference to
-the time. The learning rate is 0, so that every run starts from the same weights.
+Ours runs in bf16 autocast, as in training. The obvious version is Transformers' T5 in float32, on labels
+padded to the longest path there can be. Rows are for demonstrations of a mean length of about 2, 3.5 and 10
+items; which items they hold makes no difference to the time. The learning rate is 0, so that every run
+starts from the same weights.
 """
 
 import copy
@@ -21,9 +21,9 @@ from benchmarks.obvious import transformers_policy, written_tokens
 from benchmarks.rollouts import MEAN_LENGTHS
 from prorl.config.pretrain import Pretrain
 from prorl.params import read_params
-from prorl.policy.demonstrations import Demonstrations
 from prorl.policy.pretraining import n_tokens, train_step
-from prorl.training import adamw
+from prorl.prompts import Demonstrations
+from prorl.training import adamw, scale_learning_rate
 
 CLAIM = Claim("Pre-training: steps on 256 demonstrations", cpu=2.5, gpu=4)
 CHECKED = 32  # demonstrations
@@ -42,8 +42,9 @@ def cases(options: Options) -> Iterator[Case]:
 
 
 def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
-    """`n` paths of random items that stop with the same chance after each item, so that `mean` are left; all
-    10 where it is 10.
+    """`n` paths of random items that stop with the same probability after each item, `mean` items on average.
+
+    All have 10 items where `mean` is 10.
     """
     history, target = setting.prompts(n)
     longest = setting.catalogue.decoding.max_length
@@ -51,26 +52,18 @@ def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
     path = torch.randint(1, setting.catalogue.trie.n_items + 1, (n, longest), generator=generator)
     if mean < longest:
         path *= torch.arange(longest) < torch.empty(n, 1).geometric_(1 / mean, generator=generator)
-    return Demonstrations(history, target, path.to(target.device))
+    number = torch.arange(n, device=target.device)
+    return Demonstrations(number, number + 1, history, target, path.to(target.device))
 
 
 def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -> Case:
-    settings, catalogue = (
-        read_params().section(Pretrain, DATASET).replace(learning_rate=0.0, embedding_learning_rate=0.0),
-        setting.catalogue,
-    )
+    settings, catalogue = read_params().section(Pretrain, DATASET), setting.catalogue
     run = accelerator_of("bf16")
     policy = copy.deepcopy(setting.policy).train()
-    optimizer = adamw(
-        policy,
-        settings.learning_rate,
-        settings.weight_decay,
-        {policy.shared.weight: settings.embedding_learning_rate},
-    )
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    scale_learning_rate(optimizer, 0.0)
     theirs = transformers_policy(setting.policy, catalogue).train()
-    their_optimizer = torch.optim.AdamW(
-        theirs.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.0, weight_decay=settings.weight_decay)
 
     def ours() -> torch.Tensor:
         torch.use_deterministic_algorithms(True, warn_only=options.device.type == "cuda")  # as in training
@@ -90,7 +83,10 @@ def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -
         their_loss = obvious_step(kept, their_gradient, setting, some, 1e9)
         (other,) = others.values()
         agreement = same_loss_and_gradient(loss.item(), their_loss.item(), own_gradient, their_gradient)
-        return f"{batch.lengths.double().mean():.2f} items on average; {agreement}; loss {own:.4f} in bf16, {other:.4f} in float32"
+        return (
+            f"{batch.lengths.double().mean():.2f} items on average; {agreement}; "
+            f"loss {own:.4f} in bf16, {other:.4f} in float32"
+        )
 
     tokens = n_tokens(batch, catalogue)
     return Case(

@@ -26,8 +26,9 @@ MIN_PERPLEXITY, MIN_DISTINCT = 150, 0.99
 
 
 def clustered_vectors(n: int, seed: int) -> np.ndarray:
-    """Normalised vectors [n, WIDTH] in float32: cluster centre + subcluster offset + noise of the item, in a
-    space of 128 directions.
+    """Normalised vectors [n, WIDTH] in float32, in a space of 128 directions.
+
+    Each is the sum of a cluster's centre, a subcluster's offset and the item's noise.
     """
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(128, WIDTH)).astype(np.float32) / np.sqrt(WIDTH)

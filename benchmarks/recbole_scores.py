@@ -1,5 +1,4 @@
-"""The obvious way to have a simulator's say on paths: every prefix as a padded sequence of its own through
-RecBole's model.
+"""The obvious way to score paths by a simulator: RecBole's model on every prefix, padded, as a sequence.
 
 Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `r` prefixes of all paths.
 """
@@ -36,9 +35,7 @@ def recbole_model(simulator: InnerProductSimulator) -> nn.Module:
 def score_prefixes(
     model: nn.Module, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor
 ) -> Scores:
-    """What `Simulator.score` gives, from `full_sort_predict` on every prefix of `path` [b, m, t], the empty
-    one included.
-    """
+    """`Simulator.score` by `full_sort_predict` on every prefix of `path` [b, m, t], also the empty one."""
     b, m, t = path.shape
     h, device = history.shape[1], path.device
     rows = path.reshape(b * m, t)

@@ -1,5 +1,6 @@
-"""The obvious way to train a simulator: RecBole's own data layer and Trainer, on sequences given as one of
-its `.inter` files.
+"""The obvious way to train a simulator: RecBole's own data layer and Trainer.
+
+Sequences are given as one of its `.inter` files.
 """
 
 import contextlib
@@ -37,9 +38,7 @@ NUMPY_NAMES = (
 
 @dataclass(frozen=True)
 class Trained:
-    """Seconds of RecBole's training and validations together, validation MRR@10 after each epoch, and the
-    model as a simulator.
-    """
+    """Seconds of training and validations together, validation MRR@10 after each epoch, and the simulator."""
 
     seconds: float
     mrr: list[float]
@@ -47,10 +46,9 @@ class Trained:
 
 
 def train(sequences: Sequences, sizes: SASRecSizes, max_length: int, epochs: int) -> Trained:
-    """Train RecBole's SASRec with its default batches and learning rate, leaving the last two items of each
-    user out.
+    """Train RecBole's SASRec, by its defaults, on all but each user's last two items.
 
-    The one before the last is what it validates on; reading and preparing the data is not timed.
+    It validates on the last but one. Reading and preparing the data is not timed.
     """
     with _surroundings() as folder:
         # Here, since it is only in these surroundings that RecBole's data layer can be used.
@@ -109,8 +107,9 @@ def _write_log(folder: Path, sequences: Sequences) -> None:
 
 @contextlib.contextmanager
 def _surroundings() -> Iterator[Path]:
-    """What RecBole 1.2.1's data layer needs: NumPy's old names, no arguments of the command line, and a
-    folder to write into.
+    """What RecBole 1.2.1's data layer needs.
+
+    These are NumPy's old names, an empty command line, and a folder to write into.
     """
     before, arguments = {name: vars(np)[name] for name in NUMPY_NAMES if name in vars(np)}, sys.argv
     np.float_, np.complex_, np.unicode_ = np.float64, np.complex128, np.str_

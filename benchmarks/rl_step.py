@@ -2,10 +2,10 @@
 
     python -m benchmarks.rl_step [--quick] [--results <folder>]
 
-The obvious version: `generate(do_sample, prefix_allowed_tokens_fn)`; every prefix through RecBole's
-`full_sort_predict`; Transformers' forward on inputs repeated for each of the 16 paths of a prompt.
-Advantages, which cost nothing, are computed by the same functions. The learning rate is 0, so that every run
-starts from the same weights. Rows as in `benchmarks.rollouts`.
+The obvious version uses `generate(do_sample, prefix_allowed_tokens_fn)`, RecBole's `full_sort_predict` for
+every prefix, and Transformers' forward on inputs repeated for each of the 16 paths of a prompt. Advantages
+cost nothing, and are computed by the same functions. The learning rate is 0, so that every run starts from
+the same weights. Rows are those of `benchmarks.rollouts`.
 """
 
 import copy
@@ -32,14 +32,16 @@ from benchmarks.recbole_scores import recbole_model, score_prefixes
 from benchmarks.rollouts import MEAN_LENGTHS, STANDARD_ERRORS
 from prorl.config.finetune import Finetune
 from prorl.params import read_params
+from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, position_specific, reward_to_go
 from prorl.rl.centering import Moments, centered, collected
+from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
-from prorl.rl.rewards import step_rewards
-from prorl.rl.rollouts import Prompts, draw
+from prorl.rl.rewards import rewards_with, step_rewards
+from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
 from prorl.t5.model import T5
-from prorl.training import adamw
+from prorl.training import adamw, scale_learning_rate
 
 CLAIM = Claim("One RL step: 64 prompts x 16 rollouts", cpu=8, gpu=15)
 PATHS_PER_PASS = {"cpu": 64, "cuda": 1024}
@@ -67,8 +69,6 @@ def cases(options: Options) -> Iterator[Case]:
         read_params()
         .section(Finetune, DATASET)
         .replace(
-            learning_rate=0.0,
-            embedding_learning_rate=0.0,
             prompts_per_step=64,
             n_rollouts=16,
         )
@@ -78,19 +78,12 @@ def cases(options: Options) -> Iterator[Case]:
     base = models(options.quick, options.device).with_rules(min_length=1)
     for mean in MEAN_LENGTHS:
         setting = base.with_mean_length(mean)
-        prompts = Prompts(
-            torch.arange(settings.prompts_per_step, device=options.device),
-            *setting.prompts(settings.prompts_per_step),
+        prompts = setting.numbered_prompts(settings.prompts_per_step)
+        drawn = draw(
+            setting.policy, setting.catalogue, prompts, settings.n_rollouts, settings.temperature, SEED
         )
-        _, rewards = draw(
-            setting.policy,
-            setting.catalogue,
-            setting.simulator,
-            prompts,
-            settings.n_rollouts,
-            settings.temperature,
-            SEED,
-        )
+        scores = setting.simulator.score(prompts.history, drawn.items, prompts.target)
+        rewards = step_rewards(drawn.items, scores, rewards_with(settings.weights))
         yield _case(
             Problem(setting, beside(setting.policy), prompts, settings, collected(rewards)),
             f"mean length {mean:g}",
@@ -113,7 +106,8 @@ def _case(problem: Problem, name: str, options: Options) -> Case:
         for other in others.values():
             if not abs(own["length"] - other["length"]) <= allowed:
                 raise Disagreement(
-                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, allowed: {allowed:.2f} apart"
+                    f"paths have {own['length']:.2f} and {other['length']:.2f} items, "
+                    f"allowed: {allowed:.2f} apart"
                 )
         return f"{own['length']:.2f} items on average; {check_gradients(problem)}"
 
@@ -143,33 +137,26 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     """A learner on a copy of the policy."""
     run, setting, settings = accelerator_of(precision), problem.setting, problem.settings
     policy = copy.deepcopy(setting.policy)
-    optimizer = adamw(
-        policy,
-        settings.learning_rate,
-        settings.weight_decay,
-        {policy.shared.weight: settings.embedding_learning_rate},
-    )
+    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
+    scale_learning_rate(optimizer, 0.0)
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
-        problem.moments, settings.kl.coefficient, critic=None,
+        problem.moments, settings.kl.coefficient,
+        new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 
 
 def obvious_step(
     problem: Problem, bf16: bool, kept: list[KeptGradient] | None = None, paths: torch.Tensor | None = None
 ) -> Callable[[], dict[str, float]]:
-    """A function that takes the step, on `paths` [b, m, t] where they are given; its gradient goes to `kept`,
-    where that is given.
-    """
+    """A function that takes the step, on `paths` [b, m, t] if given; `kept` receives the gradient."""
     setting, settings, catalogue = problem.setting, problem.settings, problem.setting.catalogue
     history, target, m = problem.prompts.history, problem.prompts.target, problem.settings.n_rollouts
     device, max_length = target.device, catalogue.decoding.max_length
     policy = transformers_policy(setting.policy, catalogue)
     reference = transformers_policy(problem.reference, catalogue).requires_grad_(False)
     simulator, tree = recbole_model(setting.simulator), PrefixTree(catalogue)
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=0.0, weight_decay=settings.weight_decay)
     if kept is not None:
         optimizer = KeptGradient(policy)
         kept.append(optimizer)
@@ -185,7 +172,8 @@ def obvious_step(
                 )
             items = items_of_tokens(tree, catalogue, tokens, m)
         length = (items != 0).sum(-1)
-        rewards = step_rewards(items, score_prefixes(simulator, history, items, target))
+        scores = score_prefixes(simulator, history, items, target)
+        rewards = step_rewards(items, scores, rewards_with(settings.weights))
         values = centered(rewards, problem.moments, settings.weights, max_length)
         advantages = position_specific(
             reward_to_go(values, settings.gamma), acting(length, max_length)
@@ -221,14 +209,13 @@ def check_gradients(problem: Problem) -> str:
     Raises `Disagreement` where loss or gradient differ.
     """
     some = replace(
-        problem, prompts=problem.prompts[:CHECKED], settings=replace(problem.settings, gradient_clip=1e9)
+        problem, prompts=problem.prompts[:CHECKED], settings=problem.settings.replace(gradient_clip=1e9)
     )
     learner, kept = learner_of(some, "float32"), []
     optimizer = learner.optimizer = KeptGradient(learner.policy)
-    paths, _ = draw(
+    paths = draw(
         learner.policy,
         learner.catalogue,
-        learner.simulator,
         some.prompts,
         some.settings.n_rollouts,
         some.settings.temperature,

@@ -1,9 +1,8 @@
-"""What the two benchmarks of rollouts share: 16 paths for each of 128 prompts, ours and by Transformers'
-`generate`.
+"""The cases of the two benchmarks of rollouts: 16 paths for each of 128 prompts.
 
-Both sample from the same policy under the same rules, so that their paths are alike in length; a check holds
-them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours runs in bf16 autocast, as training
-does, `generate` in that and in float32.
+Ours and Transformers' `generate` sample from the same policy under the same rules, so that their paths are
+alike in length; a check holds them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours
+runs in bf16 autocast, as training does, `generate` in bf16 and in float32.
 """
 
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ STANDARD_ERRORS = 5
 
 
 def constrained_cases(options: Options) -> Iterator[Case]:
-    """One case for each mean length, under the rules of params.yaml but for the shortest length, which is 1."""
+    """One case for each mean length, under the rules of params.yaml with a shortest length of 1."""
     return _cases(options, constrained=True, min_length=1)
 
 
@@ -95,11 +94,13 @@ def _case(setting: Models, name: str, options: Options) -> Case:
         off = (paths.log_prob[:checked] - expected).abs().max().item()
         if not off <= TOLERANCE:
             raise Disagreement(
-                f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', allowed: {TOLERANCE}"
+                f"{name}: log-probabilities of actions differ by {off:.1e} from Transformers', "
+                f"allowed: {TOLERANCE}"
             )
         same = (own == paths.items).all(-1).double().mean().item()
+        generated = ", ".join(f"{mean_length(other):.2f}" for other in others.values())
         return (
-            f"{mean_length(own):.2f} items on average, by `generate` {', '.join(f'{mean_length(x):.2f}' for x in others.values())}; "
+            f"{mean_length(own):.2f} items on average, by `generate` {generated}; "
             f"float32 log-probabilities of {len(labels)} paths within {off:.0e} of Transformers'; "
             f"{100 * same:.0f}% of our paths the same in bf16"
         )
@@ -126,13 +127,12 @@ def n_tokens(items: torch.Tensor, n_levels: int) -> int:
 
 
 def check_lengths(own: torch.Tensor, other: torch.Tensor) -> None:
-    """Raises `Disagreement` if paths [b, m, t] drawn by two versions differ in mean length by more than
-    chance explains.
-    """
+    """Raise `Disagreement` if paths [b, m, t] of two versions differ in mean length by more than chance."""
     of_prompts = [(paths != 0).sum(-1).double().mean(1) for paths in (own, other)]
     difference = of_prompts[0] - of_prompts[1]  # the same prompts
     allowed = STANDARD_ERRORS * difference.std().item() / len(difference) ** 0.5 + 1e-9
     if not abs(difference.mean().item()) <= allowed:
         raise Disagreement(
-            f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, allowed: {allowed:.2f} apart"
+            f"paths have {mean_length(own):.2f} and {mean_length(other):.2f} items on average, "
+            f"allowed: {allowed:.2f} apart"
         )

@@ -1,7 +1,8 @@
-"""Rollouts under the rules of decoding, against `T5ForConditionalGeneration.generate(do_sample,
-prefix_allowed_tokens_fn)`.
+"""Rollouts under the rules of decoding, against Transformers' `generate`.
 
-python -m benchmarks.rollouts_constrained [--quick] [--results <folder>]
+    python -m benchmarks.rollouts_constrained [--quick] [--results <folder>]
+
+It is called as `T5ForConditionalGeneration.generate(do_sample, prefix_allowed_tokens_fn)`.
 """
 
 from benchmarks.harness import Claim, main

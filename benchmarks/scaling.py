@@ -1,11 +1,11 @@
-"""How the time and memory of a policy-gradient step grow with the number of rollouts, the length of paths and
-the number of items.
+"""Growth of time and memory of a policy-gradient step with rollouts, path length and items.
 
     python -m benchmarks.scaling [--quick] [--results <folder>]
 
-A policy and a SASRec of params.yaml's sizes with random weights; paths of one length. Of each quantity the
-table gives the slope of a line through the logarithms: 1 is linear growth, less is better. The scores of all
-items at all prefixes are never held at once: beside the step's peak memory stands what they would take.
+The policy and the SASRec have the sizes of params.yaml and random weights; all paths have one length. For
+each quantity the table gives the slope of a line through the logarithms: 1 is linear growth, less is
+better. The scores of all items at all prefixes are never held at once; beside the step's peak memory stands
+what they would take.
 """
 
 import math
@@ -23,8 +23,8 @@ from prorl.config.policy import Policy
 from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
+from prorl.prompts import Prompts
 from prorl.rl.learner import Learner
-from prorl.rl.rollouts import Prompts
 from prorl.rl.step import take_step
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
@@ -159,7 +159,8 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
         )
         + 1
     )
-    prompts = Prompts(torch.arange(N_PROMPTS, device=run.device), drawn[:, :HISTORY], drawn[:, HISTORY])
+    number = torch.arange(N_PROMPTS, device=run.device)
+    prompts = Prompts(number, number + 1, drawn[:, :HISTORY], drawn[:, HISTORY])
     return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
 
 

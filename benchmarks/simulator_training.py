@@ -1,10 +1,11 @@
-"""Training SASRec to the validation MRR@10 that RecBole's own Trainer reaches in 6 epochs, on MovieLens-100K.
+"""Time to train SASRec to the validation MRR@10 of RecBole's own Trainer, on MovieLens-100K.
 
     python -m benchmarks.simulator_training [--quick] [--results <folder>]
 
-Both train on all but the last two items of every user of the raw log and validate on the last but one, after
-every epoch, over all items. RecBole makes a padded row of every prefix; ours takes the loss at every position
-of windows. Ours is timed until it first reaches RecBole's figure, validations included. Each runs once.
+RecBole trains for 6 epochs. Both train on all but the last two items of every user of the raw log, and
+validate on the last but one, after every epoch, over all items. RecBole makes a padded row of every prefix;
+ours takes the loss at every position of windows. Ours is timed until it first reaches RecBole's figure,
+validations included. Each runs once.
 """
 
 import sys
@@ -18,13 +19,14 @@ import pandas as pd
 from benchmarks.harness import Claim, Disagreement, Options, command_line, prepare, publish
 from benchmarks.models import DATASET, TINY_SASREC
 from benchmarks.recbole_training import train
+from prorl.checkpoint import Checkpoint
 from prorl.config.simulator import Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.training import Checkpoint
+from prorl.training import Session
 
 CLAIM = Claim("SASRec to RecBole's validation MRR@10", cpu=8, gpu=8)
 RECBOLE_EPOCHS = 6
@@ -45,11 +47,11 @@ def main() -> None:
     same = ranking_metrics(last_item_ranks(recbole.simulator, validation, settings.max_length))["mrr@10"]
     if not abs(same - recbole.mrr[-1]) <= TOLERANCE:
         raise Disagreement(
-            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, allowed {TOLERANCE:g} apart"
+            f"MRR@10 of RecBole's weights: {recbole.mrr[-1]:.6f} by RecBole, {same:.6f} by us, "
+            f"allowed {TOLERANCE:g} apart"
         )
-    time_to(
-        0.0, of_users(sequences, np.arange(1, 9)), settings
-    )  # an untimed run of one epoch makes everything lazy
+    # An untimed run of one epoch makes everything that is made lazily.
+    time_to(0.0, of_users(sequences, np.arange(1, 9)), settings)
     seconds, n_epochs, mrr = time_to(recbole.mrr[-1], sequences, settings)
     ratio, aim = f"{recbole.seconds / seconds:.1f}x", f">= {CLAIM.aim(options.device):g}x"
     lines = [
@@ -60,7 +62,10 @@ def main() -> None:
     ]
     print("\n".join(lines))
     n_rows = len(sequences.items) - 3 * len(sequences)
-    note = f"{len(sequences)} users, {int(sequences.items.max())} items; RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    note = (
+        f"{len(sequences)} users, {int(sequences.items.max())} items; "
+        f"RecBole trains on {n_rows:,} rows of {settings.max_length} items"
+    )
     publish(
         CLAIM.title,
         [*lines, "", f"{note}. Both validations give RecBole's weights the same MRR@10."],
@@ -115,27 +120,25 @@ class Until(Checkpoint):
     """Checkpoints of a run that ends once its validation MRR@10 is `mrr`."""
 
     def __init__(self, folder: Path, mrr: float):
-        self.path, self.mrr = folder / "checkpoint.safetensors", mrr
+        self.path, self._unfinished = folder / "checkpoint.safetensors", folder / "unfinished"
+        self.mrr = mrr
 
     def save(self, tensors: dict, state: dict) -> None:
         """Store the state, or end the run."""
         super().save(tensors, state)
-        if state["best_mrr"] >= self.mrr:
-            raise Reached(state["epoch"], state["best_mrr"])
+        if state["best_score"] >= self.mrr:
+            raise Reached(state["step"], state["best_score"])
 
 
 def time_to(mrr: float, sequences: Sequences, settings: Simulator) -> tuple[float, int, float]:
-    """Seconds and epochs that our training takes to a validation MRR@10 of at least `mrr`, and the one it has
-    then.
-    """
+    """Seconds and epochs of our training to a validation MRR@10 of at least `mrr`, and the MRR@10 reached."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Until(Path(folder), mrr)
         data = without_last(sequences, 2), without_last(sequences, 1), int(sequences.items.max())
         started = time.perf_counter()
         try:
-            train_simulator(
-                "SASRec", settings, *data, SEED, checkpoint, Path(folder) / "curves", every_seconds=15
-            )
+            session = Session("simulator/SASRec", checkpoint, Path(folder) / "curves", every_seconds=15)
+            train_simulator("SASRec", *data, settings, SEED, session)
         except Reached as end:
             return time.perf_counter() - started, end.epoch, end.mrr
     raise Disagreement(f"ours stopped without an MRR@10 of {mrr:.4f}, which RecBole reaches")

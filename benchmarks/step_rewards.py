@@ -1,10 +1,9 @@
-"""Step rewards of rollouts, against every prefix as a padded sequence of 50 through RecBole's
-`full_sort_predict`.
+"""Step rewards of rollouts, against RecBole's `full_sort_predict` on every prefix, padded to 50.
 
     python -m benchmarks.step_rewards [--quick] [--results <folder>]
 
-The paths are rollouts of the trained policy, cut to lengths drawn at random, so that the simulator reads real
-paths of every mean length.
+The paths are rollouts of the trained policy, cut at random, so that the simulator reads real paths of every
+mean length.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from benchmarks.harness import Case, Claim, Disagreement, Options, main
 from benchmarks.models import Models, models
 from benchmarks.recbole_scores import recbole_model, score_prefixes
 from prorl.policy.decoding import keyed_uniforms, rollouts
-from prorl.rl.rewards import StepRewards, step_rewards
+from prorl.rl.rewards import StepRewards, rewards_with, step_rewards
 
 CLAIM = Claim("Step rewards", cpu=20, gpu=10)
 MEAN_LENGTHS = (2, 3.5, 10)
@@ -30,15 +29,15 @@ def cases(options: Options) -> Iterator[Case]:
     n_prompts, n_rollouts = (8, 2) if options.quick else (128, 16)
     history, target = setting.prompts(n_prompts)
     longest = full_paths(setting, history, target, n_rollouts)
-    recbole = recbole_model(setting.simulator)
+    recbole, names = recbole_model(setting.simulator), rewards_with({})
     for mean in MEAN_LENGTHS:
         items = cut(longest, mean)
         yield Case(
             f"{n_prompts} x {n_rollouts} paths of mean length {(items != 0).sum(-1).double().mean():.1f}",
-            lambda items=items: step_rewards(items, setting.simulator.score(history, items, target)),
+            lambda items=items: step_rewards(items, setting.simulator.score(history, items, target), names),
             {
                 "RecBole, prefix by prefix": lambda items=items: step_rewards(
-                    items, score_prefixes(recbole, history, items, target)
+                    items, score_prefixes(recbole, history, items, target), names
                 )
             },
             check,
@@ -56,8 +55,9 @@ def full_paths(setting: Models, history: torch.Tensor, target: torch.Tensor, n_r
 
 
 def cut(items: torch.Tensor, mean: float) -> torch.Tensor:
-    """Paths [b, m, t] ended as one would be that stops with the same chance after each item, so that `mean`
-    are left; all where it is t.
+    """Paths [b, m, t] cut as if each stopped with the same probability after every item.
+
+    `mean` items are left on average; all where it is t.
     """
     b, m, t = items.shape
     if mean == t:
@@ -71,11 +71,12 @@ def cut(items: torch.Tensor, mean: float) -> torch.Tensor:
 def check(ours: StepRewards, others: dict[str, StepRewards]) -> str:
     """Equal IoI and CTR within `TOLERANCE`, and IoR but for a share of `MOVED`."""
     (theirs,) = others.values()
-    worst = max((getattr(ours, name) - getattr(theirs, name)).abs().max().item() for name in ("ioi", "ctr"))
-    moved = ((ours.ior != theirs.ior).sum() / ours.real.sum()).item()
+    worst = max((ours.values[name] - theirs.values[name]).abs().max().item() for name in ("ioi", "ctr"))
+    moved = ((ours.values["ior"] != theirs.values["ior"]).sum() / ours.real.sum()).item()
     if not (worst <= TOLERANCE and moved <= MOVED):
         raise Disagreement(
-            f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; IoR at {moved:.2%} of steps, allowed {MOVED:.2%}"
+            f"IoI or CTR differ by {worst:.2g}, allowed {TOLERANCE:g}; "
+            f"IoR at {moved:.2%} of steps, allowed {MOVED:.2%}"
         )
     return f"IoI and CTR agree within {worst:.1g}, IoR is the same at {1 - moved:.3%} of the steps"
 

@@ -1,89 +1,197 @@
 """All of params.yaml at once: every section for every data set, and what sections must agree on.
 
-A stage reads its own section alone. What two sections must agree on is said here, before the first stage runs,
-and not by the stage that trips over it an hour later.
+A stage reads its own section alone. What two sections must agree on is said here, before the first stage
+runs, and not by the stage that trips over it an hour later. What depends on data, on processes or on a device
+is left to the stage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
+from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.guide import Guide
 from prorl.config.mine import Mine
+from prorl.config.policy import Policy
+from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
 from prorl.config.reduce import Reduce
-from prorl.config.section import ConfigError, keys_of, unknown_key
+from prorl.config.section import ConfigError, Section, Settings, keys_of, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
+from prorl.guides.registry import mistakes
 from prorl.params import Heads, Params
 
+Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
+COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # of a tabular source
 
-def require(params: Params) -> None:
-    """Raises `ConfigError` with the first finding, if there is any."""
-    found = findings(params)
-    if found:
+
+def require(params: Params, registries: Registries | None = None) -> None:
+    """Raises `ConfigError` with the first of `findings`, if there is any."""
+    if found := findings(params, registries):
         raise ConfigError(found[0])
 
 
-def findings(params: Params) -> list[str]:
-    """Every mistake in `params`, a line each, without repeats; sections must be right to be held together."""
-    found = [*_names(params), *_sections(params)]
-    if not found:
-        found = [
-            f"{params.source}: {text}" for dataset in params.datasets for text in _across(params, dataset)
-        ]
-    return list(dict.fromkeys(found))
+def findings(params: Params, registries: Registries | None = None) -> list[str]:
+    """Every mistake in `params`, a line each, none twice.
+
+    Names of simulators, estimators and the like are looked up in `registries`; `prorl.registries` has the
+    library's. They take seconds to import, so a stage that does nothing but check leaves them out.
+    """
+    found = [*_names(params), *_missing(params)]
+    for kind, dataset in _sections(params):
+        found += params.mistakes(kind, dataset)
+    across = [text for dataset in params.datasets for text in _across(params, dataset)]
+    across += registered(params, registries or {})
+    if not params.mistakes(Guide):
+        found += mistakes(params.guides, params.section(Guide), params.simulators, params.source)
+    return list(dict.fromkeys([*found, *(f"{params.source}: {text}" for text in across)]))
+
+
+def registered(params: Params, registries: Registries) -> Iterator[str]:
+    """Names that the registry of their setting does not have, without the file's name."""
+    for setting, registry in registries.items():
+        for dataset in params.datasets:
+            for where, name in _registered_names(params, setting, dataset):
+                if name not in registry:
+                    yield f"{where}: got {name!r} ({type(name).__name__}), allowed: {', '.join(registry)}"
+
+
+def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tuple[str, Any]]:
+    """The names that `setting` holds, and how messages name their places.
+
+    A name is the value itself, an entry of a list or a key of a mapping. A section with mistakes gives none,
+    since its values may be anything. A simulator with a `class` in `simulator.<name>` is the user's own and
+    in no registry. Guides look after their names themselves, see `prorl.guides.registry.mistakes`.
+    """
+    section, _, key = setting.partition(".")
+    value = params.raw[section]
+    if key:
+        kind = SECTIONS[section]
+        if params.mistakes(kind, dataset):
+            return
+        value = params.values(kind, dataset)[key]
+    if setting == "fetch.source":
+        value = value or dataset
+    if isinstance(value, list):
+        own = params.raw.get(Simulator.section)
+        for i, name in enumerate(value):
+            entry = own.get(name) if isinstance(own, dict) else None
+            if not (isinstance(entry, dict) and "class" in entry):
+                yield f"{setting}[{i}]", name
+    elif isinstance(value, dict):
+        yield from ((setting, name) for name in value)
+    else:
+        yield setting, value
+
+
+def _sections(params: Params) -> Iterator[tuple[type[Section], str | None]]:
+    """Every section, with each data set where it has entries of data sets."""
+    for kind in SECTIONS.values():
+        for dataset in params.datasets if kind.per_data_set else [None]:
+            yield kind, dataset
+
+
+def _missing(params: Params) -> Iterator[str]:
+    """Keys that a section has for single data sets alone; dvc.yaml names the section's own."""
+    for section, kind in SECTIONS.items():
+        values = params.raw.get(section)
+        if isinstance(values, dict):
+            yield from (
+                f"{params.source}: {section}.{key}: missing" for key in keys_of(kind) if key not in values
+            )
 
 
 def _names(params: Params) -> Iterator[str]:
-    """Sections that are none, and data sets whose name is that of a setting."""
+    """Sections that are none, and names of data sets and simulators that mean something else already."""
     allowed = [*Heads.model_fields, *SECTIONS]
     for key in params.raw:
         if key not in allowed:
             yield f"{params.source}: {key}: {unknown_key(key, allowed)}"
+    settings = {
+        key: f"{section}.{key}"
+        for section, kind in SECTIONS.items()
+        if kind.per_data_set
+        for key in keys_of(kind)
+    }
     for i, dataset in enumerate(params.datasets):
-        for section, kind in SECTIONS.items():
-            if kind.per_data_set and dataset in keys_of(kind):
-                allowed = f"a name that is no setting; {section}.{dataset} is one"
-                yield f"{params.source}: datasets[{i}]: got {dataset!r}, allowed: {allowed}"
-                break
-
-
-def _sections(params: Params) -> Iterator[str]:
-    """What is wrong within one section."""
-    for kind in SECTIONS.values():
-        if not kind.per_data_set:
-            yield from params.mistakes(kind)
-            continue
-        yield from params.mistakes(kind)
-        for dataset in params.datasets:
-            yield from params.mistakes(kind, dataset)
+        where = f"{params.source}: datasets[{i}]: got {dataset!r}, allowed"
+        if dataset in settings:
+            yield f"{where}: a name that is no setting, as {settings[dataset]} is"
+        elif dataset in params.simulators:
+            yield f"{where}: a name that is not in `simulators` too"
+        elif dataset == "experiments":
+            yield f"{where}: a name that leaves reports/experiments to the tables of experiments"
+    for i, simulator in enumerate(params.simulators):
+        field = Simulator.model_fields.get(simulator)
+        if field and not (isinstance(field.annotation, type) and issubclass(field.annotation, Settings)):
+            found = f"got {simulator!r}, allowed: a name that is no setting, as simulator.{simulator} is"
+            yield f"{params.source}: simulators[{i}]: {found}"
 
 
 def _across(params: Params, dataset: str) -> Iterator[str]:
-    """What two settings do not agree on, without the file's name."""
-    decoding, mine = params.section(Decoding), params.section(Mine, dataset)
-    embed, reduce = params.section(Embed, dataset), params.section(Reduce, dataset)
-    simulator, finetune = params.section(Simulator, dataset), params.section(Finetune, dataset)
-    for kind in (Pretrain, Finetune):  # dvc.yaml names the folder of the one simulator as a dependency
-        if "simulator" in params.raw[kind.section][dataset]:
-            key = f"{kind.section}.simulator"
-            yield f"{kind.section}.{dataset}.simulator: allowed only as {key}, for all data sets"
-        elif (name := params.section(kind, dataset).simulator) not in params.simulators:
-            allowed = f"one of `simulators`, {params.simulators}"
-            yield f"{kind.section}.simulator: got {name!r}, allowed: {allowed}"
+    """What settings do not agree on for `dataset`, without the file's name; of sections without mistakes."""
+    sections = {
+        kind: params.section(kind, of)
+        for kind, of in _sections(params)
+        if of in (None, dataset) and not params.mistakes(kind, of)
+    }
+    for kind in (Pretrain, Finetune):
+        if kind in sections:
+            yield from _simulator_known(params, kind, dataset)
+    for agree, kinds in AGREEMENTS.items():
+        if all(kind in sections for kind in kinds):
+            yield from agree(dataset, *(sections[kind] for kind in kinds))
+
+
+def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], dataset: str) -> Iterator[str]:
+    """The section's simulator is trained, and one for all data sets: dvc.yaml names its folder."""
+    name, key = params.section(kind, dataset).simulator, f"{kind.section}.simulator"
+    if "simulator" in params.raw[kind.section][dataset]:
+        yield f"{kind.section}.{dataset}.simulator: allowed only as {key}, for all data sets"
+    elif name not in params.simulators:
+        yield f"{key}: got {name!r}, allowed: one of `simulators`, {params.simulators}"
+
+
+def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str]:
+    """A tabular source has the columns that it needs."""
+    if fetch.source != "tabular":
+        return
+    for table, needed in COLUMNS.items():
+        columns = getattr(prepare.tabular, table)
+        for name in needed:
+            if columns.get(name) is None:
+                yield f"prepare.tabular.{table}.{name}: got null for {dataset}, allowed: the name of a column"
+
+
+def _lsa_is_wide_enough(dataset: str, embed: Embed, reduce: Reduce) -> Iterator[str]:
+    """LSA gives as many dimensions as it is told, and a reduction keeps at most those."""
     if embed.import_ is None and embed.model == "lsa" and reduce.dimension > embed.dimension:
         allowed = f"at most embed.dimension, {embed.dimension}, where embed.model is lsa"
         yield f"reduce.dimension: got {reduce.dimension} for {dataset}, allowed: {allowed}"
+
+
+def _simulator_reads_whole_paths(
+    dataset: str, mine: Mine, decoding: Decoding, simulator: Simulator
+) -> Iterator[str]:
+    """A simulator reads a history and the longest path after it."""
     longest = mine.history_length + decoding.max_length
     if simulator.max_length < longest:
         allowed = f"at least mine.history_length + decoding.max_length, {longest}"
         yield f"simulator.max_length: got {simulator.max_length} for {dataset}, allowed: {allowed}"
-    yield from _finetuning(finetune, decoding)
 
 
-def _finetuning(finetune: Finetune, decoding: Decoding) -> Iterator[str]:
-    """Fine-tuning agrees with decoding on empty paths and errors, and with itself on its numbers of steps."""
+def _released_start_shares_tokens(dataset: str, finetune: Finetune, policy: Policy) -> Iterator[str]:
+    """A released policy has no token ids for targets alone."""
+    if finetune.init_from and finetune.init_from.endswith(".pth") and policy.target_tokens != "shared":
+        allowed = f"shared where finetune.init_from is a released policy, {finetune.init_from}"
+        yield f"policy.target_tokens: got {policy.target_tokens} for {dataset}, allowed: {allowed}"
+
+
+def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
+    """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any."""
     if (finetune.empty_paths == "forbid") != (decoding.min_length >= 1):
         allowed = "forbid" if decoding.min_length >= 1 else "act or drop"
         where = f"where decoding.min_length is {decoding.min_length}"
@@ -91,7 +199,11 @@ def _finetuning(finetune: Finetune, decoding: Decoding) -> Iterator[str]:
     if finetune.stop_on_errors is not None and decoding.constrained:
         allowed = "null where decoding.constrained is true, since there are no errors"
         yield f"finetune.stop_on_errors: got a mapping, allowed: {allowed}"
-    if finetune.steps is None:  # the number of steps of an epoch is known once instances are mined
+
+
+def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
+    """Centering and a critic leave steps to the policy. An epoch's steps are known to the stage alone."""
+    if finetune.steps is None:
         return
     most = max(1, finetune.steps // 10)
     if finetune.centering != "running" and (finetune.centering_steps or 0) > most:
@@ -100,3 +212,14 @@ def _finetuning(finetune: Finetune, decoding: Decoding) -> Iterator[str]:
     if finetune.estimator == "a2c" and finetune.a2c.warmup_steps >= finetune.steps:
         allowed = f"less than finetune.steps, {finetune.steps}"
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
+
+
+# What does not agree in a data set's settings, and the sections that it is said of.
+AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
+    _columns_named: (Fetch, Prepare),
+    _lsa_is_wide_enough: (Embed, Reduce),
+    _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
+    _released_start_shares_tokens: (Finetune, Policy),
+    _errors_are_possible: (Finetune, Decoding),
+    _warmups_end: (Finetune,),
+}

@@ -12,15 +12,24 @@ from prorl.tables import DataError
 from prorl.worktrees import WorktreeError
 
 DESCRIPTION = """\
-Experiments with ProRL: the tables of its paper, run on this repository's pipeline and set beside the published figures.
-The pipeline itself is run by `dvc repro`, see README.md. Run from the root of the repository."""
+Settings and experiments of ProRL: check params.yaml, add a data set to it, and run the tables of the paper on
+this repository's pipeline. The pipeline itself is run by `dvc repro`, see README.md. Run from the root of the
+repository."""
+CHECK = """\
+Print every mistake in params.yaml, a line each: in single settings, in settings that do not agree with each
+other, and in names of simulators, estimators and the like. The exit status is 1 where there is any."""
+ADD = """\
+Add a data set to params.yaml: its name to `datasets`, and an empty entry to every section that has entries of
+data sets, since DVC needs them. Its entry in `fetch` then says where its raw files come from."""
 RUN = """\
-Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree .experiments/<dataset>; the checkout stays
-as it is. Stages whose code, parameters and inputs have run before are taken from the cache. What has run on the checked-out commit is
-skipped, so after an interruption the same command goes on."""
+Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
+.experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before
+are taken from the cache. What has run on the checked-out commit is skipped, so after an interruption the same
+command goes on."""
 TABLE = """\
-Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the checked-out commit, is also written to
-reports/experiments/<dataset>/<name>.md and .json. Means over seeds with 95% intervals over users; rows are compared prompt by prompt."""
+Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the
+checked-out commit, is also written to reports/experiments/<dataset>/<name>.md and .json. Means over seeds
+with 95% intervals over users; rows are compared prompt by prompt."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,17 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        options.command(options)
+        status = options.command(options) or 0
         sys.stdout.flush()
+        return status
     except BrokenPipeError:  # of `prorl ... | head`: what reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ConfigError, DataError, WorktreeError) as error:
         print(f"prorl: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("prorl: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,17 +58,16 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="prorl", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    experiments = top.add_subparsers(required=True, metavar="command").add_parser(
-        "experiments", help="the tables of the paper, and ours"
-    )
+    groups = top.add_subparsers(required=True, metavar="command")
+    _command(groups, "check", check_settings, "every mistake in params.yaml", CHECK)
+    datasets = groups.add_parser("datasets", help="the data sets of params.yaml")
+    commands = datasets.add_subparsers(required=True, metavar="command")
+    add = _command(commands, "add", add_data_set, "add a data set to params.yaml", ADD)
+    add.add_argument("name", help="letters, digits, - and _: it names folders and stages")
+    experiments = groups.add_parser("experiments", help="the tables of the paper, and ours")
     commands = experiments.add_subparsers(required=True, metavar="command")
-    _command(
-        commands,
-        "list",
-        list_experiments,
-        "the experiments there are",
-        "List the experiments there are, with their rows.",
-    )
+    about = "List the experiments there are, with their rows."
+    _command(commands, "list", list_experiments, "the experiments there are", about)
     run = _command(commands, "run", run_experiment, "run an experiment's rows over seeds", RUN)
     table = _command(
         commands, "table", show_table, "an experiment's table beside the published figures", TABLE
@@ -104,6 +113,28 @@ def _command(
 # What a command needs is imported when it runs: help and mistakes in the command line then answer at once.
 
 
+def check_settings(options: argparse.Namespace) -> int:
+    """Print what is wrong in params.yaml; the exit status."""
+    from prorl.check import findings
+    from prorl.names import REGISTRIES
+    from prorl.params import PARAMS_FILE, read_params
+
+    found = findings(read_params(), REGISTRIES)
+    print("\n".join(found) or f"{PARAMS_FILE}: no mistakes")
+    return 1 if found else 0
+
+
+def add_data_set(options: argparse.Namespace) -> None:
+    """Add a data set to params.yaml."""
+    from prorl.params import PARAMS_FILE
+    from prorl.presets import PER_DATA_SET, add_data_set
+
+    add_data_set(PARAMS_FILE, options.name)
+    print(
+        f"{PARAMS_FILE}: {options.name} is in `datasets`, with an empty entry in {len(PER_DATA_SET)} sections"
+    )
+
+
 def list_experiments(options: argparse.Namespace) -> None:
     """Print every experiment's name, title and rows."""
     from prorl.experiments.definition import experiment_names, read_experiment
@@ -130,8 +161,8 @@ def show_table(options: argparse.Namespace) -> None:
     from prorl.experiments.comparison import compare, read_results
     from prorl.experiments.definition import read_experiment
     from prorl.experiments.pages import document, markdown, write_page
-    from prorl.experiments.running import base_params, head
-    from prorl.worktrees import git
+    from prorl.experiments.running import base_params
+    from prorl.worktrees import git, head
 
     root = Path.cwd()
     experiment = read_experiment(root, options.name).only(options.only)
@@ -142,7 +173,7 @@ def show_table(options: argparse.Namespace) -> None:
     about = (experiment, comparison, dataset, seeds, commit)
     if not options.only and seeds == experiment.contents.seeds and commit == head(root):
         write_page(root, *about)
-    print(markdown(*about) if options.format == "md" else json.dumps(document(*about), indent=2))
+    print(markdown(root, *about) if options.format == "md" else json.dumps(document(*about), indent=2))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place if the block ends well and is removed if
-    not.
-    """
+def _beside(path: Path) -> Path:
+    """A temporary path in the folder of `path`, which is made if missing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which replaces `path` if the block ends without error.
+
+    Otherwise the temporary one is removed, and `path` stays as it was.
+    """
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -27,12 +33,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes `path`'s place if the block ends well and is
-    removed if not.
+    """Yield an empty temporary folder beside `path`, which replaces `path` if the block ends without error.
+
+    Otherwise the temporary one is removed, and `path` stays as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path, temporary = Path(path), _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -45,7 +50,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys; NaN and infinities are refused, since JSON has neither."""
+    """Write `value` as JSON with sorted keys.
+
+    Raises `ValueError` for NaN and infinities, which JSON does not have.
+    """
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -60,6 +68,6 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of the file at `path`, read in blocks."""
+    """The SHA-256 of the file at `path`, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,35 +1,97 @@
-"""What every method under comparison is: something that writes a path from a history towards a target."""
+"""What every method under comparison is: something that writes a path from a history towards a target.
 
-from typing import Protocol
+A guide has `n_items` and `paths`. What else it can do is seen from the methods it has: `samples`, `beams`,
+`states`. Nothing heavy is imported at run time, so that settings of guides are checked at once.
 
-import torch
+Shape key: `b` prompts, `m` samples per prompt, `k` beams per prompt, `t` path position, `n` items, `w` words
+of attribute bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from prorl.config.section import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from prorl.config.decoding import Decoding
+    from prorl.config.section import Precision
+    from prorl.prompts import Prompts
+    from prorl.simulators.protocol import Simulator
 
 
+@runtime_checkable
 class Guide(Protocol):
-    """Writes guidance paths."""
+    """Writes guidance paths over the items 1 to `n_items`."""
 
-    def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """One path [b, t] for each history [b, h] and target [b]: items, -1 for emitted tokens that are no
-        item, 0 behind its end.
-        """
+    @property
+    def n_items(self) -> int:
+        """The number of items there are."""
+        ...
+
+    def paths(self, prompts: Prompts) -> torch.Tensor:
+        """One path [b, t] for each prompt: items, -1 for tokens that are no item, 0 behind its end."""
         ...
 
 
+@runtime_checkable
 class SamplingGuide(Guide, Protocol):
     """A guide that can also write several different paths."""
 
-    def samples(
-        self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int
-    ) -> torch.Tensor:
-        """Paths [b, m, t] drawn independently; those of prompt number `prompt` [b] depend on that number and
+    def samples(self, prompts: Prompts, n_samples: int, seed: int) -> torch.Tensor:
+        """Paths [b, m, t] drawn independently, m = `n_samples`; those of a prompt depend on its number and
         `seed` alone.
         """
         ...
 
 
-class BeamGuide(SamplingGuide, Protocol):
+@runtime_checkable
+class BeamGuide(Guide, Protocol):
     """A guide that can also name its likeliest paths."""
 
-    def beams(self, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> torch.Tensor:
+    def beams(self, prompts: Prompts, n_beams: int) -> torch.Tensor:
         """Paths [b, k, t] of a beam search with k = `n_beams` beams, the likeliest first."""
         ...
+
+
+@runtime_checkable
+class CostedGuide(Guide, Protocol):
+    """A guide that can also say what its paths cost."""
+
+    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
+        """How many states [b] of a history and one item after it a simulator computed for each of `paths`
+        [b, t].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GuideContext:
+    """What guides are built from beside their settings.
+
+    `simulators` lie on `device`; attribute_words [n+1, w]: each item's attributes as bits; `precision`: in
+    which policies write; `source`: the file of the settings, for errors.
+    """
+
+    simulators: Mapping[str, Simulator]
+    decoding: Decoding
+    attribute_words: np.ndarray
+    device: torch.device
+    precision: Precision
+    source: str
+
+
+@dataclass(frozen=True)
+class GuideEntry:
+    """A kind of guide: the model of its settings, and what builds it from them.
+
+    A setting called `simulator` must name one of `simulators`; it is checked before anything is built.
+    """
+
+    settings: type[Settings]
+    build: Callable[[Any, GuideContext], Guide]

@@ -17,6 +17,7 @@ from typing import Any
 
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
+from prorl.config.guide import Guide
 from prorl.config.mine import Mine
 from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive
@@ -65,6 +66,12 @@ def of_embed(settings: Embed) -> list[Outside]:
     if settings.import_ is not None:
         return of_files(settings.import_.vectors, settings.import_.items)
     return [Outside(settings.model, Path(settings.model), optional=True)]  # or a name, such as lsa
+
+
+def of_guides(section: Guide, names: list[str]) -> list[Outside]:
+    """What the settings of the guides `names` name: folders and files by `path`, and `module:attribute`."""
+    settings = [section.named[name] for name in names if name in section.named]
+    return [*of_files(*(own.get("path") for own in settings)), *of_objects(*settings)]
 
 
 def of_objects(*values: Any) -> list[Outside]:

@@ -1,8 +1,8 @@
 """Reading params.yaml, strictly, a section at a time.
 
 A section's keys hold for all data sets, and its entry named after a data set (`finetune.ml-100k`) overrides
-them for that one alone. A missing key, an unknown key, a wrong type or a value out of range is a `ConfigError`
-that names file, key, value and what is allowed. `prorl.check` reads all sections at once.
+them for that one alone. A missing key, an unknown key, a wrong type or a value out of range is a
+`ConfigError` that names file, key, value and what is allowed. `prorl.check` reads all sections at once.
 """
 
 import copy
@@ -17,7 +17,8 @@ from ruamel.yaml import YAML, YAMLError
 from prorl.config.section import ConfigError, Refused, Section, Settings, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
-DATA_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+POLICIES = ("pretrained", "prorl")  # the pipeline's own: what fine-tuning starts from, and what it gives
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of folders and stages, and safe in a shell
 S = TypeVar("S", bound=Section)
 
 
@@ -35,21 +36,24 @@ class Heads(Settings):
     )
     datasets: list[str] = Field(description="Data sets that the pipeline runs for")
     simulators: list[str] = Field(description="Simulators that are trained; the first ranks harder targets")
+    guides: list[str] = Field(
+        description="Guides that are evaluated beside the two policies; `guide` has the settings of each"
+    )
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> Self:
-        if not self.datasets:
-            raise Refused("datasets", "an empty list", "at least one data set")
-        for key in ("datasets", "simulators"):
+        for key, one in (("datasets", "data set"), ("simulators", "simulator"), ("guides", "guide")):
             names = getattr(self, key)
+            if not names:
+                raise Refused(key, "an empty list", f"at least one {one}")
             for i, name in enumerate(names):
-                if not DATA_SET_NAME.fullmatch(name):
-                    allowed = (
-                        "letters, digits, - and _, the first a letter or digit: it names folders and stages"
-                    )
+                if not PLAIN_NAME.fullmatch(name):
+                    allowed = "letters, digits, - and _, of which the first is a letter or a digit"
                     raise Refused(f"{key}[{i}]", repr(name), allowed)
                 if name in names[:i]:
                     raise Refused(f"{key}[{i}]", repr(name), "each name once")
+                if key == "guides" and name in POLICIES:
+                    raise Refused(f"{key}[{i}]", repr(name), "a name that is no policy of the pipeline")
         return self
 
 
@@ -81,12 +85,17 @@ class Params:
         """The simulators there are."""
         return self.heads.simulators
 
+    @property
+    def guides(self) -> list[str]:
+        """The guides that are evaluated beside the two policies."""
+        return self.heads.guides
+
     def section(self, kind: type[S], dataset: str | None = None) -> S:
-        """The settings of `kind`'s section, those of `dataset` over the general ones. Raises `ConfigError`."""
+        """The section `kind`, the settings of `dataset` over the general ones. Raises `ConfigError`."""
         return build(kind, self.values(kind, dataset), kind.section, self.source)
 
     def mistakes(self, kind: type[Section], dataset: str | None = None) -> list[str]:
-        """Every mistake that `section` would raise, a line each."""
+        """Every mistake for which `section` would raise, a line each."""
         try:
             values = self.values(kind, dataset)
         except ConfigError as error:
@@ -94,7 +103,10 @@ class Params:
         return mistakes(kind, values, kind.section, self.source)
 
     def values(self, kind: type[Section], dataset: str | None) -> dict[str, Any]:
-        """The unchecked values of a section. Raises `ConfigError` where it, or an entry of it, is no mapping."""
+        """The unchecked values of a section.
+
+        Raises `ConfigError` where the section, or the entry of a data set, is no mapping.
+        """
         name = kind.section
         if name not in self.raw:
             raise ConfigError(f"{self.source}: {name}: missing")
@@ -111,33 +123,43 @@ class Params:
         if dataset is None:
             return values
         if dataset not in entries:
-            raise ConfigError(f"{self.source}: data set {dataset!r} is not in `datasets`: {self.datasets}")
+            raise ConfigError(
+                f"{self.source}: data set {dataset!r} is not in `datasets`, which holds {self.datasets}"
+            )
         return laid_over(values, entries[dataset])
 
 
 def read_params(path: Path = PARAMS_FILE) -> Params:
     """params.yaml at `path`.
 
-    Raises `ConfigError` for a file that is no mapping and for the first mistake outside sections.
+    Raises `ConfigError` for a file that is not there, for one that is no mapping, and for the first mistake
+    outside sections.
     """
-    raw, source = read_yaml(path), str(path)
-    missing = next((key for key in Heads.model_fields if key not in raw), None)
-    if missing:
-        raise ConfigError(f"{source}: {missing}: missing")
-    heads = {key: raw[key] for key in Heads.model_fields}
+    if not Path(path).exists():
+        raise ConfigError(f"{path}: no such file; run from the root of the repository")
+    return params_of(read_yaml(path), str(path))
+
+
+def params_of(raw: dict[str, Any], source: str) -> Params:
+    """The values `raw` of params.yaml; messages name them `source`.
+
+    Raises `ConfigError` for the first mistake outside sections.
+    """
+    heads = {key: raw[key] for key in Heads.model_fields if key in raw}
     return Params(build(Heads, heads, "", source), raw, source)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in the YAML file `path`. Raises `ConfigError` naming the file."""
+def read_yaml(path: Path, source: str | None = None, holds: str = "sections") -> dict[str, Any]:
+    """The mapping of `holds` in the YAML file `path`, which messages name `source`. Raises `ConfigError`."""
+    source = source or str(path)
     try:
         raw = YAML(typ="safe").load(Path(path))
     except YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from error
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run from the root of the repository") from None
+        raise ConfigError(f"{source}: no such file") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping, found {type(raw).__name__}")
+        raise ConfigError(f"{source}: expected a mapping of {holds}, found {type(raw).__name__}")
     return raw
 
 

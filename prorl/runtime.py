@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from prorl.tables import DataError
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on."""
+    """A training that ends before its time: a value is not finite, or nothing is left to learn from."""
 
 
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:
@@ -78,7 +78,7 @@ def keep_freed_memory() -> None:
 
 
 def derived_seed(seed: int, *purpose: Any) -> int:
-    """A seed in 0..2^31-1 for one purpose (a stage, an epoch, a step), independent of every other purpose's."""
+    """A seed in 0..2^31-1 for one purpose (a stage, an epoch, a step), independent of any other's."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
 
@@ -91,7 +91,7 @@ def progress(
     every_seconds: float,
     total: int | None = None,
     initial: int = 0,
-) -> Iterator:
+) -> tqdm:
     """Iterate over `steps` with a bar showing the rate; where standard error is no terminal, print a line
     every `every_seconds` instead.
     """

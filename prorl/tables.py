@@ -1,18 +1,20 @@
-"""The canonical tables every stage reads and writes: their schema, and parquet on disk.
+"""The canonical tables that stages read and write: their schemas, and parquet on disk.
 
 Shape key: `n` items, `i` instances, `h` items of history, `r` items of the longest run, `k` tokens per item.
 Item and user indices count from 1; item 0 is padding everywhere.
 """
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prorl.files import atomic_file
+from prorl.files import atomic_file, read_json
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,13 +39,32 @@ SEMANTIC_IDS = pa.schema(
 
 
 class DataError(ValueError):
-    """Input data that break a rule; the message names file, row or column, what was found and what is
-    allowed.
+    """Input data that break a rule.
+
+    The message names the file, the row or column, what was found and what is allowed.
     """
 
 
+def imported_json(path: Path, setting: str) -> Any:
+    """The JSON value in the file that `setting` names. Raises `DataError` if it is missing or not JSON."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{setting}: {error}") from error
+
+
+def require_items(path: Path, raw_ids: Sequence[str], present: Container[str]) -> None:
+    """Raise `DataError` if one of the data set's items `raw_ids` is not `present` in the file `path`."""
+    missing = [raw_id for raw_id in raw_ids if raw_id not in present]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, "
+            f"the first is {missing[0]!r}"
+        )
+
+
 def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -> None:
-    """Write `table` with exactly the columns of `schema`, whole or not at all."""
+    """Write `table` with exactly the columns of `schema`, completely or not at all."""
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     with atomic_file(path) as temporary:
@@ -79,8 +100,8 @@ def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
 class Instances:
     """Mined instances of one split.
 
-    user [i], history [i, h], run [i, r] padded with 0 on the right, length [i] (items in the run),
-    random_target [i], or None for the training split.
+    user [i], history [i, h], run [i, r] padded with 0 on the right, length [i] in items of the run,
+    random_target [i], None in the training split.
     """
 
     user: np.ndarray
@@ -94,7 +115,7 @@ class Instances:
 
     @property
     def target(self) -> np.ndarray:
-        """The mined target, the last item of each run, [i]."""
+        """The mined targets [i]: the last item of each run."""
         return self.run[np.arange(len(self)), self.length - 1]
 
 

@@ -1,30 +1,36 @@
-"""What every training loop shares: device and precision, optimiser, checkpoints an interrupted run continues
-from, and curves.
+"""Keeps a training going: device and precision, optimiser, checkpoints that an interrupted run continues
+from, best weights so far, and curves.
+
+A stage makes a `Session`; a trainer begins it, and reads as its algorithm:
+
+    training = session.begin(run, model, Modules({"model": model, "optimizer": optimizer}))
+    for step in training.steps(n_steps):
+        ..
+        training.keep_best(step, score)
+        training.log(step, {"train/loss": loss})
+        training.save()
+    training.finish()
 
 Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a
 continued run draws what an unbroken one would have drawn.
 """
 
-import hashlib
-import json
+import math
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
 from accelerate import Accelerator, PartialState
-from dvclive import Live
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from prorl.code import ROOT, modules_of
+from prorl.checkpoint import Checkpoint, Resumable, pack, unpack
 from prorl.config.logging import Logging
-from prorl.files import sha256_of
-from prorl.layout import CHECKPOINTS
-from prorl.runtime import TrainingError
+from prorl.curves import Curves
+from prorl.layout import Layout
+from prorl.runtime import TrainingError, progress
 
 TENSORBOARD = Path(".tensorboard")
 
@@ -37,7 +43,8 @@ def accelerator(precision: str) -> Accelerator:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer is written before it is read
+    # Every buffer is written before it is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     return Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
     )
@@ -50,11 +57,21 @@ def process() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def own_device() -> torch.device:
+    """The device of this process."""
+    return torch.device(process().device or "cpu")
+
+
+def summed(run: Accelerator, tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of `tensor` over all processes of `run`."""
+    return cast(torch.Tensor, run.reduce(tensor, reduction="sum"))
+
+
 def adamw(
     model: nn.Module,
     learning_rate: float,
     weight_decay: float,
-    own_rates: dict[nn.Parameter, float] | None = None,
+    own_rates: dict[torch.Tensor, float] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices alone, not on norms, biases and the parameters with a learning rate
     of their own.
@@ -82,144 +99,139 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group["peak"] * share
 
 
-class Checkpoint:
-    """The state of an interrupted run, one safetensors file in `.checkpoints/`, replaced whole.
+@dataclass(frozen=True)
+class Session:
+    """Where the training `name` keeps its state and its curves, and how often it shows its progress."""
 
-    Its name holds a hash of the run's input files, its settings and its code: `script`, a stage's `__file__`,
-    and the library's modules that it imports. So a run finds its own state or none.
-    """
+    name: str
+    checkpoint: Checkpoint
+    curves: Path
+    every_seconds: float
+    tensorboard: Path | None = None
 
-    def __init__(self, label: str, inputs: Iterable[Path], *settings: Any, script: str | Path):
-        script = Path(script)
-        digest = hashlib.sha256(repr(settings).encode())
-        for path in [*_files(inputs), script, *(ROOT / module for module in modules_of(script))]:
-            digest.update(sha256_of(path).encode())
-        self.path = CHECKPOINTS / f"{label}-{digest.hexdigest()[:16]}.safetensors"
-        self._unfinished = (
-            CHECKPOINTS / f".{label}.partial"
-        )  # a folder, since safetensors adds files of its own
+    @classmethod
+    def of(
+        cls,
+        layout: Layout,
+        name: str,
+        script: str,
+        inputs: Iterable[Path],
+        settings: Iterable,
+        logging: Logging,
+    ) -> Self:
+        """The session `pretrain`, `finetune` or `simulator/<simulator>` of one data set.
 
-    def save(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
-        """Replace the stored state. `state` is anything JSON can hold."""
-        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-        self._unfinished.mkdir(parents=True, exist_ok=True)
-        temporary = self._unfinished / self.path.name
-        save_file(tensors, temporary, metadata={"state": json.dumps(state)})
-        os.replace(temporary, self.path)
-        self._unfinished.rmdir()
-
-    def load(self) -> tuple[dict[str, torch.Tensor], dict] | None:
-        """The stored tensors and state, or None where the run starts afresh.
-
-        What a killed run was still writing is removed.
+        A checkpoint is found again where `inputs` (files and folders), `settings`, the stage's `script` and
+        the code that it imports are the same.
         """
-        shutil.rmtree(self._unfinished, ignore_errors=True)  # several processes load, and each may be first
-        if not self.path.exists():
-            return None
-        with safe_open(self.path, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            return tensors, json.loads(stored.metadata()["state"])
+        stage, *rest = name.split("/")
+        label = "-".join([layout.dataset, *rest])
+        checkpoint = Checkpoint(f"{stage}-{label}", inputs, *settings, script=script)
+        events = TENSORBOARD / f"{stage}@{label}" if logging.tensorboard else None
+        return cls(name, checkpoint, layout.curves(name), logging.every_seconds, events)
 
-    def remove(self) -> None:
-        """Forget the state, once the run's outputs are written."""
-        self.path.unlink(missing_ok=True)
+    def begin(
+        self, run: Accelerator, model: nn.Module, resumable: Resumable, *, unit: str = "step", **counts: Any
+    ) -> "Training":
+        """The training of `model` on `run`, at its start or where its checkpoint says; `resumable` is then
+        restored.
 
-
-def cannot_go_on(cause: object, at: str, checkpoint: Checkpoint) -> TrainingError:
-    """The error that ends a training: its cause, the step or epoch, and where its last good state lies."""
-    good = checkpoint.path if checkpoint.path.exists() else "none yet"
-    return TrainingError(f"{cause}, at {at}; last good checkpoint: {good}")
-
-
-def _files(inputs: Iterable[Path]) -> list[Path]:
-    found = []
-    for path in map(Path, inputs):
-        found += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return found
+        `unit`: what is counted, step or epoch. `counts`: what the trainer counts itself, anything JSON holds.
+        """
+        return Training(self, run, model, resumable, unit, counts)
 
 
-def pack(name: str, module: nn.Module | torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The tensors of a module or optimiser, named `name/...`."""
-    if isinstance(module, nn.Module):
-        return {f"{name}/{key}": value.clone() for key, value in module.state_dict().items()}
-    state = module.state_dict()["state"]
-    return {
-        f"{name}/{index}/{key}": value.clone()
-        for index, entry in state.items()
-        for key, value in entry.items()
-    }
-
-
-def unpack(name: str, module: nn.Module | torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put what `pack` named `name/...` back into `module`."""
-    own = {
-        key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")
-    }
-    if isinstance(module, nn.Module):
-        module.load_state_dict(own)
-        return
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in own.items():
-        index, entry = key.split("/")
-        state.setdefault(int(index), {})[entry] = value
-    module.load_state_dict({"state": state, "param_groups": module.state_dict()["param_groups"]})
-
-
-def tensorboard_folder(logging: Logging, stage: str) -> Path | None:
-    """Where `stage` writes its TensorBoard event files; None where it writes none."""
-    return TENSORBOARD / stage if logging.tensorboard else None
-
-
-class Curves:
-    """Training curves through DVCLive, whose rows can be stored in a checkpoint and written again; and as
-    TensorBoard event files.
-
-    DVC clears a stage's outputs before it runs, so a continued run must rewrite the rows of its first part.
+class Training:
+    """A training under way: `step` is its last step, `best_step` and `best_score` are those of the best
+    weights so far, `stopped` says why it ends early, `counts` holds what the trainer counts itself.
     """
 
     def __init__(
         self,
-        folder: Path,
-        rows: list[dict] | None = None,
-        *,
-        enabled: bool = True,
-        tensorboard: Path | None = None,
+        session: Session,
+        run: Accelerator,
+        model: nn.Module,
+        resumable: Resumable,
+        unit: str,
+        counts: dict[str, Any],
     ):
-        self.rows: list[dict] = []
-        self._live = (
-            Live(str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False) if enabled else None
+        self.session, self.unit, self.counts = session, unit, counts
+        self.step, self.best_step, self.best_score = 0, 0, -math.inf
+        self.stopped: str | None = None
+        self._run, self._model, self._resumable = run, model, resumable
+        self._best = pack("best", model)
+        rows = []
+        if (stored := session.checkpoint.load()) is not None:
+            tensors, state = stored
+            resumable.restore(tensors)
+            self._best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
+            self.step, self.best_step, self.best_score = (
+                state[name] for name in ("step", "best_step", "best_score")
+            )
+            self.stopped, self.counts, rows = state["stopped"], state["counts"], state["rows"]
+        self._curves = Curves(
+            session.curves, rows, enabled=run.is_main_process, tensorboard=session.tensorboard
         )
-        self._events = _event_writer(tensorboard) if enabled and tensorboard is not None else None
-        for row in rows or []:
-            self.log(**row)
 
-    def log(self, step: int, values: dict[str, float], untracked: dict[str, float] | None = None) -> None:
-        """Add one row at `step`.
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been logged yet."""
+        return not self._curves.rows
 
-        What depends on the machine, such as speed, is `untracked`: TensorBoard alone shows it.
-        """
-        self.rows.append({"step": step, "values": values})
-        if self._live is not None:
-            self._live.step = step
-            for name, value in values.items():
-                self._live.log_metric(name, value)
-        if self._events is not None:
-            for name, value in {**values, **(untracked or {})}.items():
-                self._events.add_scalar(name, value, step)
+    def steps(self, n_steps: int) -> Iterator[int]:
+        """The steps that are left of 1..n_steps, with a progress bar; none once `stopped` is set."""
+        self._bar = progress(
+            range(self.step + 1, n_steps + 1),
+            description=self.session.name.replace("/", " "),
+            unit=self.unit,
+            every_seconds=self.session.every_seconds,
+            total=n_steps,
+            initial=self.step,
+        )
+        for step in self._bar:
+            if self.stopped is not None:
+                break
+            yield step
 
-    def close(self) -> None:
-        """Write the summary."""
-        if self._live is not None:
-            self._live.end()
-        if self._events is not None:
-            self._events.close()
+    def keep_best(self, step: int, score: float, by: float = 0.0) -> bool:
+        """Keep the weights of `step` if their `score` is more than `by` above the best; gives whether."""
+        if not score > self.best_score + by:
+            return False
+        self.best_step, self.best_score = step, score
+        self._best = pack("best", self._model)
+        return True
 
+    def log(
+        self,
+        step: int,
+        values: dict[str, float],
+        *,
+        shown: str = "",
+        untracked: dict[str, float] | None = None,
+    ) -> None:
+        """Add the row of `step` to the curves, and show `shown` beside the progress bar."""
+        self.step = step
+        self._curves.log(step, values, untracked)
+        if shown:
+            self._bar.set_postfix_str(shown, refresh=False)
 
-def _event_writer(folder: Path) -> Any:
-    """A writer of event files into `folder`, which is emptied: a continued run writes the rows of its first
-    part again.
-    """
-    from torch.utils.tensorboard import SummaryWriter  # takes seconds to import, and few runs need it
+    def save(self) -> None:
+        """Replace the checkpoint; of several processes the main one does."""
+        if not self._run.is_main_process:
+            return
+        names = ("step", "best_step", "best_score", "stopped", "counts")
+        state = {name: getattr(self, name) for name in names}
+        self.session.checkpoint.save(
+            {**self._resumable.tensors(), **self._best}, {**state, "rows": self._curves.rows}
+        )
 
-    shutil.rmtree(folder, ignore_errors=True)
-    return SummaryWriter(str(folder))
+    def error(self, cause: object, step: int) -> TrainingError:
+        """The error that ends the training: its cause, the step, and where the last good state lies."""
+        path = self.session.checkpoint.path
+        good = path if path.exists() else "none yet"
+        return TrainingError(f"{cause}, at {self.unit} {step}; last good checkpoint: {good}")
+
+    def finish(self) -> None:
+        """Write the curves' summary, and give the model its best weights."""
+        self._curves.close()
+        unpack("best", self._model, self._best)

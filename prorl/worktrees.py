@@ -1,8 +1,15 @@
-"""Git worktrees of the checkout in which the pipeline runs with settings of its own."""
+"""Git worktrees of the checkout in which the pipeline runs with settings of its own.
 
+A worktree is brought to a commit of the checkout and keeps what git ignores, data, models and checkpoints, so
+that a run goes on from there. One run at a time works in it, with the worktree's own copy of the library.
+"""
+
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 READ_BY_STAGES = ("dvc.yaml", "params.yaml", "prorl", "stages", ".dvc", ".dvcignore")
@@ -13,7 +20,7 @@ class WorktreeError(Exception):
 
 
 def refuse_uncommitted_changes(root: Path) -> None:
-    """Raises `WorktreeError` if what stages read differs from the last commit, which is what a worktree runs."""
+    """Raises `WorktreeError` if what stages read differs from the last commit, which a worktree runs."""
     status = git(
         root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *READ_BY_STAGES
     )
@@ -21,8 +28,39 @@ def refuse_uncommitted_changes(root: Path) -> None:
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise WorktreeError(
-            f"uncommitted changes in {', '.join(changed[:3])}{more}; what runs is the last commit: commit them first"
+            f"uncommitted changes in {', '.join(changed[:3])}{more}; "
+            "what runs is the last commit: commit them first"
         )
+
+
+def head(root: Path) -> str:
+    """The commit that is checked out."""
+    return git(root, "rev-parse", "HEAD").strip()
+
+
+@contextmanager
+def alone_in(worktree: Path) -> Iterator[None]:
+    """Hold the lock of `worktree`. Raises `WorktreeError` where another process has it."""
+    worktree.parent.mkdir(exist_ok=True)
+    with open(worktree.with_name(f"{worktree.name}.lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorktreeError(f"another run is at work in {worktree}") from None
+        yield
+
+
+def bring_to(root: Path, worktree: Path, commit: str, kept: tuple[str, ...] = ()) -> None:
+    """Bring `worktree` to `commit` of the repository at `root`; make it if need be.
+
+    Files that git does not know stay, and so do those under `kept`, which a new worktree starts without.
+    """
+    if not (worktree / ".git").exists():
+        git(root, "worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(worktree), commit)
+    others = [f":(exclude,top){path}" for path in kept]
+    git(worktree, "restore", "--source", commit, "--staged", "--worktree", "--", ":/", *others)
+    git(worktree, "update-ref", "--no-deref", "HEAD", commit)
+    git(worktree, "reset", "--quiet", "--mixed")
 
 
 def environment(worktree: Path) -> dict[str, str]:

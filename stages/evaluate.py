@@ -1,68 +1,53 @@
-"""Policies times simulators on the test prompts, towards random and harder targets.
+"""Guides times simulators on the test prompts, towards random and harder targets.
 
 The only stage that reads the test split.
 """
 
-from pathlib import Path
-
-from accelerate import PartialState
-
 from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
+from prorl.config.guide import Guide
 from prorl.config.logging import Logging
-from prorl.config.section import ConfigError
-from prorl.evaluation.evaluate import Judge, evaluate
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.evaluate import evaluate
+from prorl.evaluation.judge import Judge
 from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, write_json
-from prorl.params import Params
+from prorl.guide import GuideContext
+from prorl.guides.registry import build_guides
+from prorl.layout import Layout
+from prorl.params import POLICIES, Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
-from prorl.policy.checkpoints import load_policy
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 from prorl.runtime import run_stage
+from prorl.simulators.protocol import ranking
+from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, DataError, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
+from prorl.training import own_device
 
 
 def body(params: Params, dataset: str) -> None:
+    """Judge all guides."""
     settings, decoding = params.section(Evaluate, dataset), params.section(Decoding)
-    reports, device = Path("reports") / dataset, PartialState().device
-    own = {name: f"models/policies/{dataset}/{name}" for name in ("pretrained", "prorl")}
-    if taken := own.keys() & settings.policies.keys():
-        raise ConfigError(
-            f"{params.source}: evaluate.policies: the name {min(taken)!r} is that of a policy of the pipeline"
-        )
+    layout, device = Layout(dataset), own_device()
     simulators = {
-        name: load_simulator(Path("models/simulators") / dataset / name).to(device)
+        name: load_simulator(layout.simulator(name), own_class(params, dataset, name), device)
         for name in params.simulators
     }
-    guides = {}
-    for name, folder in (own | settings.policies).items():
-        policy, catalogue = load_policy(Path(folder), decoding)
-        for simulator, users in simulators.items():
-            if catalogue.trie.n_items != users.n_items:
-                raise DataError(
-                    f"{folder}: a policy over {catalogue.trie.n_items} items; simulator {simulator} has {users.n_items}"
-                )
-        guides[name] = PolicyGuide(policy.to(device).eval(), catalogue.to(device), settings.precision)
-    words = attribute_words(
-        read_table(Path("data/prepared") / dataset / "items.parquet", ITEMS)["attributes"], ignored=[]
-    )
-    prompts = JudgedPrompts.of(read_instances(Path("data/instances") / dataset / "test.parquet"), device)
+    words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
+    context = GuideContext(simulators, decoding, words, device, settings.precision, params.source)
+    guides = {
+        **{n: PolicyGuide.load(layout.policy(n), decoding, device, settings.precision) for n in POLICIES},
+        **build_guides(params.guides, params.section(Guide), context),
+    }
+    prompts = Prompts.of(read_instances(layout.instances("test")), device)
     harder = {}
     if settings.target_percentiles:
-        sequences = user_sequences(
-            read_table(Path("data/prepared") / dataset / "interactions.parquet", INTERACTIONS)
-        )
-        ranking = simulators[params.simulators[0]]
-        targets = percentile_targets(
-            ranking, prompts.history, prompts.user, sequences, settings.target_percentiles
-        )
-        harder = {
-            f"target@{percentile}": target
-            for percentile, target in zip(settings.target_percentiles, targets, strict=True)
-        }
+        sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
+        first = params.simulators[0]
+        ranks = ranking(simulators[first], first, "evaluate.target_percentiles")
+        harder = percentile_targets(ranks, prompts, sequences, settings.target_percentiles)
     judge = Judge(
         prompts,
         simulators,
@@ -73,10 +58,10 @@ def body(params: Params, dataset: str) -> None:
         params.seed,
     )
     evaluation = evaluate(guides, judge, harder, settings, params.section(Logging).every_seconds)
-    with atomic_file(Path("data/evaluation") / dataset / "per_prompt.parquet") as temporary:
+    with atomic_file(layout.per_prompt) as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)
-    write_json(reports / "comparison.json", evaluation.comparison)
-    write_json(reports / "evaluation.json", evaluation.results)
+    write_json(layout.metrics("comparison"), evaluation.comparison)
+    write_json(layout.metrics("evaluation"), evaluation.results)
 
 
 if __name__ == "__main__":

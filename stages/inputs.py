@@ -8,9 +8,9 @@ from pathlib import Path
 
 from prorl.code import ROOT
 from prorl.config.embed import Embed
-from prorl.config.evaluate import Evaluate
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.guide import Guide
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
@@ -23,6 +23,7 @@ from prorl.outside import (
     of_embed,
     of_fetch,
     of_files,
+    of_guides,
     of_mine,
     of_objects,
     record,
@@ -40,7 +41,6 @@ def body(params: Params, dataset: str) -> None:
     layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
     users = params.values(Simulator, dataset)
     pretrain, finetune = params.section(Pretrain, dataset), params.section(Finetune, dataset)
-    evaluate = params.section(Evaluate, dataset)
     outsides = {
         "fetch": of_fetch(dataset, params.section(Fetch, dataset), Path(archives) if archives else None),
         "prepare": of_files(params.section(Prepare, dataset).profiles),
@@ -54,8 +54,8 @@ def body(params: Params, dataset: str) -> None:
             *of_objects(finetune.model_dump(), users.get(finetune.simulator)),
         ],
         "evaluate": [
-            *of_files(*evaluate.policies.values()),
-            *of_objects(evaluate.model_dump(), *(users.get(name) for name in params.simulators)),
+            *of_guides(params.section(Guide), params.guides),
+            *of_objects(*(users.get(name) for name in params.simulators)),
         ],
     }
     checksums = Checksums(layout.outside_checksums)
@@ -72,9 +72,10 @@ def require_right(params: Params, classes: list[Path], dataset: str) -> None:
     state = state_of([PARAMS_FILE, *(ROOT / "prorl").rglob("*.py"), *classes])
     if CHECKED.exists() and CHECKED.read_text(encoding="utf-8") == state:
         return
-    from prorl.check import findings  # asks the registries, which takes seconds to import
+    from prorl.check import findings
+    from prorl.names import REGISTRIES  # takes seconds to import
 
-    if found := findings(params):
+    if found := findings(params, REGISTRIES):
         sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
     with atomic_file(CHECKED) as temporary:
         temporary.write_text(state, encoding="utf-8")

@@ -2,60 +2,52 @@
 reported on test users.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from prorl.config.logging import Logging
-from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
 from prorl.files import write_json
+from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.sequences import user_sequences
 from prorl.runtime import run_stage
+from prorl.simulators.own import fit_own
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
-from prorl.simulators.scoring import save_simulator
+from prorl.simulators.registry import Own, own_class, simulator_entry
+from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
-from prorl.training import Checkpoint, process, tensorboard_folder
+from prorl.training import Session, process
 
 
 def body(params: Params, dataset: str, name: str) -> None:
-    if name not in SIMULATORS:
-        raise ConfigError(f"{params.source}: simulators: got {name!r}, allowed: {', '.join(SIMULATORS)}")
+    entry = simulator_entry(params, dataset, name)
     settings, logging = params.section(Simulator, dataset), params.section(Logging)
-    prepared, reports = Path("data/prepared") / dataset, Path("reports") / dataset
-    sequences = user_sequences(read_frame(prepared / "interactions.parquet", INTERACTIONS))
-    users = read_frame(prepared / "splits.parquet", USER_SPLITS)
+    layout = Layout(dataset)
+    sequences = user_sequences(read_frame(layout.interactions, INTERACTIONS))
+    users = read_frame(layout.splits, USER_SPLITS)
     split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
-    n_items = len(read_frame(prepared / "items.parquet", ITEMS))
-    checkpoint = Checkpoint(
-        f"simulator-{dataset}-{name}", [prepared], name, settings, params.seed, script=__file__
-    )
-    simulator, training = train_simulator(
-        name,
-        settings,
-        split["train"],
-        split["validation"],
-        n_items,
-        params.seed,
-        checkpoint,
-        reports / "curves/simulator" / name,
-        logging.every_seconds,
-        tensorboard_folder(logging, f"simulator@{dataset}-{name}"),
-    )
-    if not process().is_main_process:  # of several that train, one writes
-        return
-    sizes = getattr(settings, name).model_dump()
-    save_simulator(
-        Path("models/simulators") / dataset / name, simulator.model, name, sizes, settings.max_length
-    )
+    n_items = len(read_frame(layout.items, ITEMS))
+    data = split["train"], split["validation"], n_items
+    stage, folder, inputs = f"simulator/{name}", layout.simulator(name), [layout.prepared]
+    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
+    if isinstance(entry, Own):
+        if not process().is_main_process:  # a class of one's own is fitted by one process
+            return
+        simulator = fit_own(entry.kind, name, settings, *data, params.seed, session.curves)
+        training = {}
+        save_own(folder, simulator, name, own_class(params, dataset, name))
+    else:
+        simulator, training = train_simulator(name, *data, settings, params.seed, session)
+        if not process().is_main_process:  # of several that train, one writes
+            return
+        sizes = getattr(settings, name).model_dump()
+        save_simulator(folder, simulator.model, name, sizes, settings.max_length)
     counts = np.bincount(split["train"].items, minlength=n_items + 1)
     judged = ("validation", "test")
     write_json(
-        reports / "simulator" / f"{name}.json",
+        layout.metrics(stage),
         {
             **{s: ranking_metrics(last_item_ranks(simulator, split[s], settings.max_length)) for s in judged},
             "popularity": {s: ranking_metrics(popularity_ranks(counts, split[s])) for s in judged},
@@ -64,7 +56,7 @@ def body(params: Params, dataset: str, name: str) -> None:
             **training,
         },
     )
-    checkpoint.remove()
+    session.checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all tests share: no downloads, one thread, and the folder of data sets that may not be redistributed."""
+"""What all tests share: no downloads, one thread, and the folder of restricted archives."""
 
 import os
 from pathlib import Path

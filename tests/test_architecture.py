@@ -16,10 +16,20 @@ from tools.stage_dependencies import (
 )
 
 FLOORS = [
-    *("code", "config", "params", "check", "layout", "files", "presets", "worktrees"),
-    *("tables", "runtime", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
-    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
-    *("registries", "experiments", "outside", "cli"),
+    *("code", "config", "params", "registries", "layout", "files", "tables", "runtime", "curves"),
+    *(
+        "checkpoint",
+        "training",
+        "datasets",
+        "paths",
+        "items",
+        "semantic_ids",
+        "prompts",
+        "simulators",
+        "metrics",
+    ),
+    *("guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))

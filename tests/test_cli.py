@@ -7,16 +7,75 @@ import pytest
 
 from prorl.cli import main
 from tests.experiments.files import write
+from tools.stage_dependencies import ROOT
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["experiments", "--help"], ["experiments", "run", "--help"]]
+    ("arguments", "word"),
+    [
+        (["--help"], "experiments"),
+        (["check", "--help"], "mistake"),
+        (["datasets", "add", "--help"], "data set"),
+        (["experiments", "--help"], "table"),
+        (["experiments", "run", "--help"], "row"),
+    ],
 )
-def test_help_says_what_there_is(arguments, capsys):
+def test_help_says_what_there_is(arguments, word, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 0
-    assert "experiment" in capsys.readouterr().out
+    assert word in capsys.readouterr().out
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A copy of params.yaml where commands run."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    return path
+
+
+def test_settings_without_mistakes_are_said_to_have_none(settings, capsys):
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "params.yaml: no mistakes\n"
+
+
+def test_all_mistakes_are_printed_a_line_each(settings, capsys):
+    text = settings.read_text(encoding="utf-8")
+    changes = {"steps: 120 ": "steps: many ", "simulators: [SASRec,": "simulators: [BERT4Rec, SASRec,"}
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    settings.write_text(text, encoding="utf-8")
+    assert main(["check"]) == 1
+    assert capsys.readouterr().out == (
+        "params.yaml: finetune.steps: got 'many' (str), allowed: a whole number\n"
+        "params.yaml: simulators[0]: got 'BERT4Rec' (str), allowed: SASRec, GRU4Rec\n"
+    )
+
+
+def test_a_file_that_cannot_be_read_is_one_line_on_standard_error(settings, capsys):
+    settings.write_text("seed: [", encoding="utf-8")
+    assert main(["check"]) == 1
+    assert capsys.readouterr().err.startswith("prorl: params.yaml: not readable as YAML: ")
+
+
+def test_a_data_set_is_added_and_what_it_lacks_is_found(settings, capsys):
+    assert main(["datasets", "add", "own"]) == 0
+    assert capsys.readouterr().out.startswith("params.yaml: own is in `datasets`, with an empty entry in ")
+    assert main(["check"]) == 1
+    assert capsys.readouterr().out.startswith(
+        "params.yaml: fetch.source: got 'own' (str), allowed: ml-100k, "
+    )
+
+
+def test_a_data_set_with_a_name_that_is_not_allowed_is_one_line(settings, capsys):
+    assert main(["datasets", "add", "$(ls)"]) == 1
+    assert capsys.readouterr().err == (
+        "prorl: '$(ls)' in params.yaml: datasets[1]: got '$(ls)', "
+        "allowed: letters, digits, - and _, of which the first is a letter or a digit\n"
+    )
 
 
 def test_list_shows_every_experiment_with_its_rows(tmp_path, monkeypatch, capsys):

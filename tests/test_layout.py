@@ -1,4 +1,4 @@
-"""The paths that dvc.yaml names against those of `Layout`, which is no dependency of a stage for that reason."""
+"""The paths that dvc.yaml names against those of `Layout`, which for that reason no stage depends on."""
 
 import inspect
 

@@ -6,23 +6,33 @@ import subprocess
 import pytest
 
 from prorl.config.decoding import Decoding
+from prorl.config.evaluate import Evaluate
 from prorl.config.finetune import Finetune
+from prorl.config.mine import Mine
+from prorl.config.prepare import Prepare
+from prorl.config.pretrain import Pretrain
+from prorl.config.quantize import Quantize
 from prorl.config.section import ConfigError
+from prorl.config.simulator import Simulator
 from prorl.datasets import DATASETS
-from prorl.params import read_params
-from prorl.presets import lay_over, preset_file, round_trip_yaml, with_layers
-from prorl.worktrees import WorktreeError, refuse_uncommitted_changes
-from tools.preset import update
+from prorl.params import laid_over, lay_over, read_params
+from prorl.presets import (
+    PER_DATA_SET,
+    add_data_set,
+    checkable,
+    preset_file,
+    round_trip_yaml,
+    with_layers,
+    write_params,
+)
+from prorl.worktrees import WorktreeError, alone_in, bring_to, head, refuse_uncommitted_changes
+from tools.preset import KEPT
 from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 RELEASED = ROOT / "presets" / "released.yaml"
-GENERAL = {"datasets": ["other"]} | {
-    section: {"other": {}}
-    for section, values in round_trip_yaml().load(PARAMS).items()
-    if isinstance(values, dict) and "ml-100k" in values
-}
+GENERAL = {"datasets": ["other"]}
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
 
 
 @pytest.mark.parametrize("preset", [path for path in PRESETS if path != RELEASED], ids=lambda path: path.stem)
-def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_path):
+def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset):
     params = with_layers(PARAMS, [preset])
     (dataset,) = params["datasets"]
     assert dataset in DATASETS
@@ -85,15 +95,13 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset, tmp_pa
         own = {dataset} if dataset in params[name] else set()
         assert params[name].keys() - own == default[name].keys() - {"ml-100k"}
         assert all(params[name][key] == default[name][key] for key in params[name].keys() - own)
-    round_trip_yaml().dump(params, tmp_path / "params.yaml")
-    finetune = read_params(tmp_path / "params.yaml").section(Finetune, dataset)
+    assert all(dataset in params[section] for section in PER_DATA_SET), "DVC needs them all"
+    finetune = checkable(params, "params.yaml").section(Finetune, dataset)
     assert (finetune.steps or 0) + (finetune.epochs or 0) > 0
 
 
-def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
-    params = with_layers(PARAMS, [RELEASED])
-    round_trip_yaml().dump(params, tmp_path / "params.yaml")
-    released, default = read_params(tmp_path / "params.yaml"), read_params(PARAMS)
+def test_the_released_recipe_is_reached_by_settings_alone():
+    released, default = checkable(with_layers(PARAMS, [RELEASED]), "params.yaml"), read_params(PARAMS)
     assert released.datasets == ["ml-100k"]
     decoding, finetune = released.section(Decoding), released.section(Finetune, "ml-100k")
     assert (decoding.constrained, decoding.forbid, decoding.min_length) == (False, [], 0)
@@ -103,12 +111,12 @@ def test_the_released_recipe_is_reached_by_settings_alone(tmp_path):
         "drop",
         "mined",
     )
-    for name in ("pretrain", "finetune"):
-        section = released.section(name, "ml-100k")
+    for kind in (Pretrain, Finetune):
+        section = released.section(kind, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
     assert finetune.steps == default.section(Finetune, "ml-100k").steps
-    for name in ("prepare", "mine", "quantize", "simulator", "evaluate"):
-        assert released.section(name, "ml-100k") == default.section(name, "ml-100k")
+    for kind in (Prepare, Mine, Quantize, Simulator, Evaluate):
+        assert released.section(kind, "ml-100k") == default.section(kind, "ml-100k")
 
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
@@ -118,8 +126,47 @@ def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer,
     )
     assert params["finetune"]["other"] == {"steps": 77, "centering_steps": 5}
     assert params["seed"] == 5
-    round_trip_yaml().dump(params, tmp_path / "params.yaml")
-    assert "# Every setting of the pipeline." in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    write_params(params, tmp_path / "params.yaml")
+    assert "# Every setting of the pipeline;" in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+
+
+def test_a_layer_need_not_name_the_entries_of_its_data_sets(layer):
+    params = with_layers(PARAMS, [layer({"datasets": ["a", "b"], "finetune": {"b": {"gamma": 0.5}}})])
+    for section in PER_DATA_SET:
+        own = {"gamma": 0.5} if section == "finetune" else {}
+        assert (params[section]["a"], params[section]["b"]) == ({}, own), section
+        assert "ml-100k" not in params[section]
+
+
+def test_a_data_set_is_added_with_its_entries_and_nothing_else_changes(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(PARAMS.read_bytes())
+    add_data_set(path, "own")
+    add_data_set(path, "own-2")
+    before, after = (file.read_text(encoding="utf-8").splitlines() for file in (PARAMS, path))
+    added = [line for line in after if line.strip() in ("own: {}", "own-2: {}")]
+    assert len(added) == 2 * len(PER_DATA_SET)
+    assert [line for line in after if line not in added and not line.startswith("datasets:")] == [
+        line for line in before if not line.startswith("datasets:")
+    ]
+    assert "datasets: [ml-100k, own, own-2]" in after
+    assert read_params(path).datasets == ["ml-100k", "own", "own-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ml-100k", "data set 'ml-100k' is in `datasets` already"),
+        ("a&b", "got 'a&b', allowed: letters, digits, - and _"),
+        ("tabular", "got 'tabular', allowed: a name that is no setting, as prepare.tabular is"),
+    ],
+)
+def test_a_data_set_that_cannot_be_added_leaves_the_settings_as_they_are(tmp_path, name, message):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(PARAMS.read_bytes())
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        add_data_set(path, name)
+    assert path.read_bytes() == PARAMS.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +176,9 @@ def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer,
         ({"finetun": {"steps": 3}}, "finetun: unknown key; did you mean 'finetune'?"),
         ({"finetune": 3}, "finetune: got 3, allowed: a mapping"),
         ({"datasets": "ml-1m"}, "datasets: got 'ml-1m' (str), allowed: a list"),
-        ({"datasets": ["ml-1m"]}, "fetch.ml-1m: got None, allowed: a mapping, `{}` where nothing differs"),
+        ({"datasets": ["a b"]}, "datasets[0]: got 'a b', allowed: letters, digits, - and _"),
+        ({"datasets": ["import"]}, "datasets[0]: got 'import', allowed: a name that is no setting"),
+        ({"fetch": {"other": None}}, "fetch.other: got None, allowed: a mapping, `{}` where nothing differs"),
         (
             {"prepare": {"other": {"split": [8, 0, 1]}}},
             "prepare.split[1]: got 0.0 (float), allowed: a number above 0",
@@ -138,17 +187,10 @@ def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_mistake_is_one_line_that_names_the_preset(layer, settings, message):
-    preset = layer(lay_together(GENERAL, settings))
+    preset = layer(laid_over(GENERAL, settings))
     with pytest.raises(ConfigError, match=re.escape(f"own.yaml over params.yaml: {message}")) as error:
         with_layers(PARAMS, [preset])
     assert "\n" not in str(error.value)
-
-
-def lay_together(values, changes):
-    """`changes` laid over a copy of `values`."""
-    both = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
-    lay_over(both, changes)
-    return both
 
 
 @pytest.mark.parametrize(
@@ -191,7 +233,7 @@ def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(
 def test_the_worktree_follows_the_commits_and_keeps_its_own_settings_and_results(repository):
     root = repository.root
     worktree = root / ".presets" / "a"
-    update(root, worktree)
+    bring_to(root, worktree, head(root), KEPT)
     assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "first\n"
     assert not any((worktree / name).exists() for name in ("params.yaml", "dvc.lock", "reports"))
     own = {"params.yaml": "seed: 2\n", "dvc.lock": "own\n", "reports/a/mine.json": "2\n", "data/b": "3\n"}
@@ -204,7 +246,7 @@ def test_the_worktree_follows_the_commits_and_keeps_its_own_settings_and_results
     (root / "params.yaml").write_text("seed: 3\n", encoding="utf-8")
     (root / "reports/a/mine.json").write_text("4\n", encoding="utf-8")
     repository("commit", "--quiet", "--all", "--message", "Second")
-    update(root, worktree)
+    bring_to(root, worktree, head(root), KEPT)
     assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "second\n"
     assert not (worktree / "stages/gone.py").exists()
     assert {name: (worktree / name).read_text(encoding="utf-8") for name in own} == own
@@ -212,9 +254,30 @@ def test_the_worktree_follows_the_commits_and_keeps_its_own_settings_and_results
     assert repository("status", "--porcelain") == ""
 
 
+def test_a_worktree_that_keeps_nothing_is_as_committed_whatever_was_in_it(repository):
+    root = repository.root
+    worktree = root / ".experiments" / "a"
+    bring_to(root, worktree, head(root))
+    (worktree / "params.yaml").write_text("seed: 2\n", encoding="utf-8")
+    (worktree / "reports/a/mine.json").unlink()
+    repository("-C", str(worktree), "add", "--all")
+    repository("-C", str(worktree), "checkout", "--quiet", "-b", "own")
+    bring_to(root, worktree, head(root))
+    assert (worktree / "params.yaml").read_text(encoding="utf-8") == "seed: 1\n"
+    assert repository("-C", str(worktree), "status", "--porcelain", "--branch") == "## HEAD (no branch)\n"
+
+
 def test_a_worktree_that_was_deleted_is_made_again(repository):
     worktree = repository.root / ".presets" / "a"
-    update(repository.root, worktree)
+    bring_to(repository.root, worktree, head(repository.root), KEPT)
     subprocess.run(["rm", "-r", str(worktree)], check=True)
-    update(repository.root, worktree)
+    bring_to(repository.root, worktree, head(repository.root), KEPT)
     assert (worktree / "stages/mine.py").exists()
+
+
+def test_one_run_at_a_time_works_in_a_worktree(tmp_path):
+    worktree = tmp_path / ".presets" / "a"
+    with alone_in(worktree), pytest.raises(WorktreeError, match=r"another run is at work in .*\.presets/a"):
+        alone_in(worktree).__enter__()
+    with alone_in(worktree):
+        assert worktree.with_name("a.lock").exists()

@@ -1,26 +1,20 @@
-"""What training loops share: optimiser, checkpoints, curves."""
+"""What trainings share: optimiser, checkpoints, and the session that is killed and goes on."""
 
-import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from prorl import code, training
+from prorl import checkpoint as checkpoints
+from prorl import code
+from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
-from prorl.training import (
-    Checkpoint,
-    Curves,
-    accelerator,
-    adamw,
-    pack,
-    scale_learning_rate,
-    tensorboard_folder,
-    unpack,
-)
+from prorl.layout import Layout
+from prorl.training import Session, accelerator, adamw, scale_learning_rate
+from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 
 @pytest.fixture
@@ -129,7 +123,7 @@ def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(wo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_file", killed)
+        patch.setattr(checkpoints, "save_file", killed)
         for label in ("run", "walk"):
             with pytest.raises(KeyboardInterrupt):
                 Checkpoint(label, [], script=__file__).save({"x": torch.zeros(2)}, {"step": 2})
@@ -144,7 +138,7 @@ def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(wo
 
 def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alone(workplace, monkeypatch):
     monkeypatch.setattr(code, "ROOT", workplace)
-    monkeypatch.setattr(training, "ROOT", workplace)
+    monkeypatch.setattr(checkpoints, "ROOT", workplace)
     for name, text in {
         "data/a": "one",
         "b": "two",
@@ -175,48 +169,100 @@ def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alo
     assert len({path, *others}) == 8
 
 
-def test_curves_write_the_rows_of_an_earlier_part_again(tmp_path):
-    first = Curves(tmp_path / "first")
-    first.log(1, {"train/loss": 3.0})
-    first.log(5, {"train/loss": 2.0, "validation/loss": 2.5})
-    second = Curves(tmp_path / "second", json.loads(json.dumps(first.rows)))
-    second.log(6, {"train/loss": 1.0})
-    second.close()
-    assert second.rows == [
-        {"step": 1, "values": {"train/loss": 3.0}},
-        {"step": 5, "values": {"train/loss": 2.0, "validation/loss": 2.5}},
-        {"step": 6, "values": {"train/loss": 1.0}},
+def session_in(folder):
+    return Session("simulator/Mine", Checkpoint("run", [], script=__file__), folder / "curves", 60)
+
+
+def begun(folder, model, main=True):
+    optimizer = adamw(model, 0.1, 0.0)
+    run = SimpleNamespace(is_main_process=main)
+    resumable = Modules({"model": model, "optimizer": optimizer})
+    return session_in(folder).begin(run, model, resumable, unit="epoch", seen=[]), optimizer
+
+
+def train(folder, model, scores, kill_at=None):
+    """Train `model` for epochs that have these `scores`, or until it is killed before it is saved."""
+    training, optimizer = begun(folder, model)
+    for epoch in training.steps(len(scores)):
+        torch.manual_seed(epoch)
+        optimizer.zero_grad()
+        model(torch.randint(0, 5, (4,))).square().sum().backward()
+        optimizer.step()
+        training.keep_best(epoch, scores[epoch - 1], by=0.5)
+        training.counts["seen"] = [*training.counts["seen"], epoch]
+        if epoch - training.best_step >= 3:
+            training.stopped = "flattened"
+        training.log(epoch, {"score": scores[epoch - 1]}, shown="shown")
+        if epoch == kill_at:
+            raise KeyboardInterrupt
+        training.save()
+    training.finish()
+    return training
+
+
+SCORES = [1.0, 1.4, 2.0, 1.0, 1.0, 1.0, 9.0]
+
+
+def test_a_session_ends_with_its_best_weights_and_stops_for_good(workplace):
+    """1.4 is better than 1.0 by too little; after the third, three epochs bring nothing."""
+    until_best, model = network(), network()
+    train(workplace / "other", until_best, SCORES[:3])
+    Checkpoint("run", [], script=__file__).remove()
+    training = train(workplace, model, SCORES)
+    assert (training.step, training.best_step, training.best_score) == (6, 3, 2.0)
+    assert training.stopped == "flattened"
+    assert training.counts == {"seen": [1, 2, 3, 4, 5, 6]}
+    for name, weight in until_best.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight)
+    again = network()
+    stopped = train(workplace, again, SCORES)
+    assert (stopped.step, stopped.counts) == (6, {"seen": [1, 2, 3, 4, 5, 6]})
+    assert torch.equal(again[0].weight, model[0].weight)
+
+
+@pytest.mark.parametrize("killed", [1, 2, 5])
+def test_a_killed_session_goes_on_as_if_nothing_had_happened(workplace, killed):
+    unbroken, broken = network(), network()
+    expected = train(workplace / "unbroken", unbroken, SCORES)
+    expected.session.checkpoint.remove()
+    with pytest.raises(KeyboardInterrupt):
+        train(workplace / "broken", broken, SCORES, kill_at=killed)
+    broken = network()
+    training, _ = begun(workplace / "broken", broken)
+    assert training.is_new == (killed == 1)
+    assert training.step == killed - 1
+    found = train(workplace / "broken", broken, SCORES)
+    assert (found.step, found.best_step, found.counts) == (expected.step, expected.best_step, expected.counts)
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(broken.state_dict()[name], weight)
+    files = [
+        {path.relative_to(folder): path.read_text() for path in folder.rglob("*.tsv")}
+        for folder in (workplace / "unbroken", workplace / "broken")
     ]
-    lines = (tmp_path / "second/plots/metrics/train/loss.tsv").read_text().splitlines()
-    assert [line.split("\t")[-2:] for line in lines[1:]] == [["1", "3.0"], ["5", "2.0"], ["6", "1.0"]]
-    assert json.loads((tmp_path / "second/metrics.json").read_text())["train"]["loss"] == 1.0
+    assert files[0] == files[1] != {}
 
 
-def test_curves_of_a_process_that_does_not_write_keep_their_rows(tmp_path):
-    curves = Curves(tmp_path / "curves", enabled=False)
-    curves.log(1, {"loss": 3.0})
-    curves.close()
-    assert curves.rows == [{"step": 1, "values": {"loss": 3.0}}]
-    assert not (tmp_path / "curves").exists()
+def test_of_several_processes_one_writes(workplace):
+    training, _ = begun(workplace, network(), main=False)
+    training.log(1, {"score": 1.0})
+    training.save()
+    assert list(workplace.rglob("*")) == []
 
 
-def test_event_files_hold_the_rows_once_and_what_is_not_tracked(tmp_path):
-    folder = tmp_path / "events"
-    first = Curves(tmp_path / "first", tensorboard=folder)
-    first.log(1, {"train/loss": 3.0}, {"tokens_per_second": 70.0})
-    first.close()
-    second = Curves(tmp_path / "second", first.rows, tensorboard=folder)
-    second.log(2, {"train/loss": 2.0}, {"tokens_per_second": 80.0})
-    second.close()
-    assert [row["values"] for row in second.rows] == [{"train/loss": 3.0}, {"train/loss": 2.0}]
-    events = EventAccumulator(str(folder)).Reload()
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 3.0), (2, 2.0)]
-    assert [(event.step, event.value) for event in events.Scalars("tokens_per_second")] == [(2, 80.0)]
-    assert not (tmp_path / "second/plots/metrics/tokens_per_second.tsv").exists()
+def test_an_error_names_the_epoch_and_the_last_good_checkpoint(workplace):
+    training, _ = begun(workplace, network())
+    assert str(training.error("a loss", 7)) == "a loss, at epoch 7; last good checkpoint: none yet"
+    training.save()
+    good = training.session.checkpoint.path
+    assert str(training.error("a loss", 8)) == f"a loss, at epoch 8; last good checkpoint: {good}"
 
 
-def test_event_files_are_written_by_request():
-    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=True), "mine@a") == Path(
-        ".tensorboard/mine@a"
-    )
-    assert tensorboard_folder(Logging(every_seconds=15, tensorboard=False), "mine@a") is None
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_a_session_lies_where_its_stage_and_data_set_say(workplace, tensorboard):
+    logging = Logging(every_seconds=15, tensorboard=tensorboard)
+    session = Session.of(Layout("a"), "simulator/Mine", __file__, [], [1], logging)
+    assert session.curves == Path("reports/a/curves/simulator/Mine")
+    assert session.checkpoint.path.name.startswith("simulator-a-Mine-")
+    assert session.tensorboard == (Path(".tensorboard/simulator@a-Mine") if tensorboard else None)
+    other = Session.of(Layout("a"), "simulator/Mine", __file__, [], [2], logging)
+    assert other.checkpoint.path != session.checkpoint.path

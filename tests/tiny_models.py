@@ -8,6 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from prorl.checkpoint import Checkpoint
 from prorl.config.decoding import Decoding
 from prorl.config.finetune import A2C, KL, Finetune
 from prorl.config.pretrain import Pretrain
@@ -15,13 +16,14 @@ from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
+from prorl.prompts import Demonstrations, Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
-from prorl.training import Checkpoint
+from prorl.training import Session
 from tools.stage_dependencies import ROOT
 
 SASREC = SASRecSizes(
@@ -98,8 +100,8 @@ FINETUNE = PARAMS.section(Finetune).replace(
 
 
 def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn.Module:
-    """A RecBole model in evaluation mode whose every weight is random, and large enough to tell items apart."""
-    model = SIMULATORS[name]({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
+    """A RecBole model in evaluation mode; its random weights are large enough to tell items apart."""
+    model = causal_model(name)({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -141,10 +143,10 @@ def random_catalogue(
 
 def random_policy(catalogue: Catalogue, *, seed: int = 0, dropout: float = 0.0, d_model: int = 16) -> T5:
     """A policy in evaluation mode with T5's own initialisation."""
-    vocabulary = catalogue.vocabulary
-    n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
     torch.manual_seed(seed)
-    return T5(T5Sizes(n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)).eval()
+    return T5(
+        T5Sizes(catalogue.n_ids, n_layers=2, d_model=d_model, d_ff=32, d_kv=4, n_heads=3, dropout=dropout)
+    ).eval()
 
 
 def random_prompts(
@@ -154,6 +156,23 @@ def random_prompts(
     generator = torch.Generator().manual_seed(seed)
     items = torch.randint(1, n_items + 1, (n_prompts, history_length + 1), generator=generator)
     return items[:, :-1], items[:, -1]
+
+
+def prompts_of(history: torch.Tensor, target: torch.Tensor) -> Prompts:
+    """Prompts with histories [b, h] and targets [b], numbered from 0, each of a user of its own."""
+    number = torch.arange(len(target))
+    return Prompts(number, number + 1, history, target)
+
+
+def demonstrations_of(history: torch.Tensor, target: torch.Tensor, path: torch.Tensor) -> Demonstrations:
+    """Such prompts with their paths [b, t]."""
+    prompts = prompts_of(history, target)
+    return Demonstrations(prompts.number, prompts.user, history, target, path)
+
+
+def some_prompts(n_prompts: int, n_items: int, seed: int = 0) -> Prompts:
+    """`random_prompts` as prompts."""
+    return prompts_of(*random_prompts(n_prompts, n_items, seed=seed))
 
 
 def random_paths(
@@ -214,8 +233,13 @@ def random_instances(
 def checkpoint_at(path: Path) -> Checkpoint:
     """A checkpoint stored at `path`."""
     checkpoint = Checkpoint("run", [], script=__file__)
-    checkpoint.path = path
+    checkpoint.path, checkpoint._unfinished = path, path.parent / ".partial"
     return checkpoint
+
+
+def session_at(folder: Path) -> Session:
+    """The session of a training that keeps everything in `folder`."""
+    return Session("run", checkpoint_at(folder / "checkpoint.safetensors"), folder / "curves", 60)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,10 @@
 ml-1m`.
 
 `presets/<name>.yaml` is laid over params.yaml of the last commit: a mapping is merged key by key, anything
-else is replaced. Entries of data sets that `datasets` then no longer names are left out. The worktree
-`.presets/<name>` has its own params.yaml, dvc.lock, reports, models and DVC cache, so the checkout's stay as
-they are; it is kept, and the next run brings it to the commit then checked out and goes on from what is
-there.
+else is replaced. Entries of data sets that `datasets` then no longer names are left out, and empty ones are
+filled in where a data set has none. The worktree `.presets/<name>` has its own params.yaml, dvc.lock,
+reports, models and DVC cache, so the checkout's stay as they are. It is kept: the next run brings it to the
+commit that is then checked out, and goes on from what is there.
 """
 
 import argparse
@@ -14,17 +14,20 @@ import sys
 from pathlib import Path
 
 from prorl.config.section import ConfigError
-from prorl.files import atomic_file
-from prorl.presets import preset_file, round_trip_yaml, with_layers
-from prorl.worktrees import WorktreeError, environment, git, refuse_uncommitted_changes
+from prorl.params import PARAMS_FILE
+from prorl.presets import preset_file, with_layers, write_params
+from prorl.worktrees import (
+    WorktreeError,
+    alone_in,
+    bring_to,
+    environment,
+    head,
+    refuse_uncommitted_changes,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKTREES = Path(".presets")
-KEPT = (
-    "params.yaml",
-    "dvc.lock",
-    "reports",
-)  # the worktree's own, beside data/ and models/, which git ignores
+KEPT = ("params.yaml", "dvc.lock", "reports")  # the worktree's own, beside what git ignores
 
 
 def main(arguments: list[str]) -> int:
@@ -43,26 +46,14 @@ def main(arguments: list[str]) -> int:
     layers = [preset_file(ROOT, options.preset), *([options.settings] if options.settings else [])]
     worktree = ROOT / WORKTREES / options.preset
     refuse_uncommitted_changes(ROOT)
-    params = with_layers(ROOT / "params.yaml", layers)
-    update(ROOT, worktree)
-    with atomic_file(worktree / "params.yaml") as temporary:
-        round_trip_yaml().dump(params, temporary)
-    print(f"preset {options.preset}: in {worktree.relative_to(ROOT)}", flush=True)
-    return subprocess.run(
-        ["dvc", "repro", *options.repro], cwd=worktree, env=environment(worktree), check=False
-    ).returncode
-
-
-def update(root: Path, worktree: Path) -> None:
-    """Bring `worktree` to the commit that is checked out in `root`, but for its settings and results; make it
-    if need be.
-    """
-    commit = git(root, "rev-parse", "HEAD").strip()
-    if not (worktree / ".git").exists():
-        git(root, "worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(worktree), commit)
-    kept = [f":(exclude,top){path}" for path in KEPT]
-    git(worktree, "restore", "--source", commit, "--staged", "--worktree", "--", ":/", *kept)
-    git(worktree, "reset", "--quiet", "--mixed", commit)
+    params = with_layers(ROOT / PARAMS_FILE, layers)
+    with alone_in(worktree):
+        bring_to(ROOT, worktree, head(ROOT), KEPT)
+        write_params(params, worktree / PARAMS_FILE)
+        print(f"preset {options.preset}: in {worktree.relative_to(ROOT)}", flush=True)
+        return subprocess.run(
+            ["dvc", "repro", *options.repro], cwd=worktree, env=environment(worktree), check=False
+        ).returncode
 
 
 if __name__ == "__main__":

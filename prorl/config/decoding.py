@@ -14,8 +14,8 @@ class Decoding(Section):
     per_data_set: ClassVar[bool] = False
 
     constrained: bool = Field(
-        description="Whether paths are made of items alone; false: any token may follow any, as published, with "
-        "`forbid: []`, `min_length: 0`, and `finetune.empty_paths` act or drop"
+        description="Whether paths are made of items alone; false: any token may follow any, as published, "
+        "with `forbid: []`, `min_length: 0`, and `finetune.empty_paths` act or drop"
     )
     forbid: list[Literal["repeats", "history", "target"]] = Field(
         description="What no path may hold; [] is the published protocol"
@@ -29,6 +29,5 @@ class Decoding(Section):
             raise Refused("min_length", self.min_length, f"at most decoding.max_length, {self.max_length}")
         if not self.constrained and (self.forbid or self.min_length):
             key, allowed = ("forbid", "[]") if self.forbid else ("min_length", "0")
-            reason = "since any token may follow any"
-            raise Refused(key, getattr(self, key), f"{allowed} with `constrained: false`, {reason}")
+            raise Refused(key, getattr(self, key), allowed, where="with `constrained: false`")
         return self

@@ -12,7 +12,6 @@ class Evaluate(Section):
 
     section: ClassVar[str] = "evaluate"
 
-    policies: dict[str, str] = Field(description="More policies by name: {name: folder}")
     rollouts: list[Annotated[int, Field(ge=1)]] = Field(
         min_length=1, description="Numbers K of sampled paths of which the best counts"
     )

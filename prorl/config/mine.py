@@ -14,7 +14,7 @@ class Mine(Section):
 
     import_: str | None = Field(
         alias="import",
-        description="Released instances instead: the common start of <start>.train, .val, .test and .datamaps",
+        description="Released instances instead: the start of `<start>.train`, .val, .test and .datamaps",
     )
     history_length: int = Field(ge=1, description="Items of a history")
     min_run: int = Field(ge=2, description="Items of the shortest run that is kept")

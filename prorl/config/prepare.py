@@ -1,14 +1,14 @@
 """Section `prepare`: from raw logs to canonical tables."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prorl.config.section import Section, Settings
+from prorl.config.section import Refused, Section, Settings
 
 
 class Tabular(Settings):
-    """Columns of a user's own tables: canonical name -> name in the file, null where there is no such column."""
+    """Columns of a user's own tables: canonical name -> name in the file, null where there is none."""
 
     interactions: dict[str, str] = Field(description="Columns of the interactions: user, item, timestamp")
     items: dict[str, str | None] = Field(description="Columns of the items: item, title, attributes, others")
@@ -34,3 +34,9 @@ class Prepare(Section):
         "raw_id, text"
     )
     tabular: Tabular = Field(description="Columns of a `tabular` source")
+
+    @model_validator(mode="after")
+    def _every_split_has_a_share(self) -> Self:
+        if len(self.split) != 3:
+            raise Refused("split", self.split, "3 shares: of training, validation and test users")
+        return self

@@ -1,14 +1,14 @@
 """Section `pretrain`: supervised pre-training on mined paths and on paths found by search."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prorl.config.section import Precision, Section, Settings
+from prorl.config.section import Precision, Refused, Section, Settings
 
 
 class SearchWeights(Settings):
-    """What an item's acceptance, and an attribute shared with the item before, weigh beside its gain in interest."""
+    """What counts in the search beside an item's gain in interest, which weighs 1."""
 
     ctr: float = Field(ge=0, description="Weight of the logarithm of an item's acceptance")
     coherence: float = Field(
@@ -41,3 +41,9 @@ class Pretrain(Section):
     weight_decay: float = Field(ge=0, description="Weight decay of the matrices")
     gradient_clip: float = Field(gt=0, description="Largest norm of a gradient")
     precision: Precision = Field(description="Precision of the training")
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup_steps > self.max_steps:
+            raise Refused("warmup_steps", self.warmup_steps, f"at most pretrain.max_steps, {self.max_steps}")
+        return self

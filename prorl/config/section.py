@@ -7,6 +7,7 @@ params.yaml states every value. Pydantic's errors are told in this project's own
 import difflib
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -33,11 +34,11 @@ class ConfigError(ValueError):
 
 
 class Refused(ValueError):
-    """Raised by a section's own check: the setting `key` of the section, what was found, what is allowed."""
+    """Raised by a section's own check: the setting `key`, what was found, what is allowed and `where`."""
 
-    def __init__(self, key: str, found: object, allowed: str):
-        super().__init__(f"{key}: got {found}, allowed: {allowed}")
-        self.key, self.found, self.allowed = key, found, allowed
+    def __init__(self, key: str, found: object, allowed: str, where: str = ""):
+        self.key, self.told = key, f"got {found}, allowed{where and f' {where}'}: {allowed}"
+        super().__init__(f"{key}: {self.told}")
 
 
 class Settings(BaseModel):
@@ -50,11 +51,12 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """The same with other values, checked anew. Raises `ConfigError`."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
+        values |= self.model_extra or {}
         return build(type(self), values | changes, "", type(self).__name__)
 
 
 class Section(Settings):
-    """A section of params.yaml: `section` is its name; `per_data_set`, whether it has entries of data sets."""
+    """A section of params.yaml: its name, and whether it has entries of data sets."""
 
     section: ClassVar[str]
     per_data_set: ClassVar[bool] = True
@@ -64,7 +66,10 @@ S = typing.TypeVar("S", bound=Settings)
 
 
 def build(kind: type[S], values: Any, name: str, source: str) -> S:
-    """`values`, the mapping `name` of the file `source`, as `kind`. Raises `ConfigError` for the first mistake."""
+    """`values`, the mapping `name` of the file `source`, as `kind`.
+
+    Raises `ConfigError` for the first mistake.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -107,8 +112,8 @@ def _told(kind: type[Settings], details: ErrorDetails, name: str) -> str:
         return f"{key}: missing"
     if error == "extra_forbidden":
         return f"{key}: {unknown_key(location[-1], keys_of(_at(kind, location[:-1]).kind))}"
-    if error == "value_error" and isinstance(refused := details["ctx"]["error"], Refused):
-        return f"{_key(key, (refused.key,))}: got {refused.found}, allowed: {refused.allowed}"
+    if error == "value_error" and isinstance(refused := details.get("ctx", {}).get("error"), Refused):
+        return f"{_key(key, (refused.key,))}: {refused.told}"
     at = _at(kind, location)
     if at.kind is float and type(value) is int:
         value = float(value)
@@ -134,35 +139,49 @@ def _key(name: str, location: tuple[int | str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class _Annotation:
-    """A type without `None` and `Annotated`, and what its numbers are bounded by, in words."""
+class Declared:
+    """A type without `None` and `Annotated`, what its numbers are bounded by in words, and whether it may be
+    null.
+    """
 
     kind: Any
     bounds: str | None
+    nullable: bool
 
 
-def _at(kind: Any, location: tuple[int | str, ...]) -> _Annotation:
+def _at(kind: Any, location: tuple[int | str, ...]) -> Declared:
     """The annotation at `location` within the model `kind`."""
-    found = _Annotation(kind, None)
+    found = Declared(kind, None, False)
     for part in location:
         if isinstance(found.kind, type) and issubclass(found.kind, BaseModel):
             fields = found.kind.model_fields
-            field = next(field for name, field in fields.items() if part in (name, field.alias))
-            found = _plain(field.annotation, list(field.metadata))
+            field = next((field for name, field in fields.items() if part in (name, field.alias)), None)
+            if field is None:  # a further key, where a model allows them
+                further = typing.get_type_hints(found.kind, include_extras=True)["__pydantic_extra__"]
+                found = _plain(typing.get_args(further)[-1], [])
+            else:
+                found = _plain(field.annotation, list(field.metadata))
         else:  # a list's entry, or a mapping's value
             found = _plain(typing.get_args(found.kind)[-1], [])
     return found
 
 
-def _plain(kind: Any, metadata: list) -> _Annotation:
+def declared(kind: Any, metadata: Sequence[Any] = ()) -> Declared:
+    """What a field with the annotation `kind` declares, or what the list or mapping of a field holds."""
+    return _plain(kind, list(metadata))
+
+
+def _plain(kind: Any, metadata: list) -> Declared:
+    nullable = False
     while True:
         if typing.get_origin(kind) is Annotated:
             kind, *more = typing.get_args(kind)
             metadata += [part for entry in more for part in (getattr(entry, "metadata", None) or [entry])]
         elif isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+            nullable = nullable or type(None) in typing.get_args(kind)
             kind = next(part for part in typing.get_args(kind) if part is not type(None))
         else:
             break
     bounds = {name: getattr(entry, name) for entry in metadata for name in WORDS if hasattr(entry, name)}
     told = " and ".join(f"{word} {bounds[name]:g}" for name, word in WORDS.items() if name in bounds)
-    return _Annotation(kind, f"a number {told}" if told else None)
+    return Declared(kind, f"a number {told}" if told else None, nullable)

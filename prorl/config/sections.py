@@ -5,6 +5,7 @@ from prorl.config.embed import Embed
 from prorl.config.evaluate import Evaluate
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.guide import Guide
 from prorl.config.logging import Logging
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
@@ -20,6 +21,6 @@ SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
-        *(Simulator, Policy, Pretrain, Finetune, Evaluate, Report),
+        *(Simulator, Policy, Pretrain, Finetune, Guide, Evaluate, Report),
     )
 }

@@ -1,8 +1,9 @@
 """Section `simulator`: training of the sequential recommenders that stand in for users."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from prorl.config.section import Refused, Section, Settings
 
@@ -36,8 +37,30 @@ class GRU4RecSizes(Settings):
     dropout_prob: float = Field(ge=0, lt=1, description="Dropout of item vectors")
 
 
+class OwnClass(Settings):
+    """A simulator of one's own."""
+
+    class_: str = Field(alias="class", description="`module:Class`; prorl/simulators/protocol.py says which")
+    settings: dict[str, Any] = Field(description="Handed to its `fit`; {} where it has none")
+
+
+def _is_a_class(value: Any) -> Any:
+    """Tells a class of one's own from a key that is none: it is a mapping with `class` or `settings`."""
+    if isinstance(value, OwnClass) or (isinstance(value, dict) and {"class", "settings"} & value.keys()):
+        return value
+    raise PydanticKnownError("extra_forbidden")
+
+
 class Simulator(Section):
-    """Training of the sequential recommenders that stand in for users."""
+    """Training of the sequential recommenders that stand in for users.
+
+    A further key names a simulator of one's own: `{class: module:Class, settings: {..}}`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[  # pyright: ignore[reportIncompatibleVariableOverride]
+        str, Annotated[OwnClass, BeforeValidator(_is_a_class)]
+    ] = Field(init=False)
 
     section: ClassVar[str] = "simulator"
 

@@ -1,8 +1,8 @@
-"""Books of the Amazon Review Data (2018): reviews of users and books with at least five, and the books'
-metadata.
+"""Books of the Amazon Review Data (2018), one JSON object per line.
 
-Jianmo Ni, Jiacheng Li and Julian McAuley: Justifying recommendations using distantly-labeled reviews and
-fine-grained aspects, EMNLP 2019. One JSON object per line.
+Reviews of users and books that have at least five reviews each, and the books' metadata. Jianmo Ni,
+Jiacheng Li and Julian McAuley: Justifying recommendations using distantly-labeled reviews and fine-grained
+aspects, EMNLP 2019.
 """
 
 import re
@@ -23,11 +23,11 @@ REVIEWS, BOOKS = "Books_5.json.gz", "meta_Books.json.gz"
 REVIEW = pa.schema([("reviewerID", pa.string()), ("asin", pa.string()), ("unixReviewTime", pa.int64())])
 BLOCK_BYTES = 1 << 24  # the longest line that can be read
 AUTHOR_PAGE = re.compile(r"Visit Amazon's (?P<author>.+) Page")
-ROOT_CATEGORY = "Books"  # of every book, so it tells none from another
+ROOT_CATEGORY = "Books"  # every book has it, so it says nothing
 
 
 def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
-    """Fields: author, categories, description."""
+    """Read the log. Fields of its items: author, categories, description."""
     path = folder / REVIEWS
     try:
         reviews = pyarrow.json.read_json(
@@ -49,7 +49,7 @@ def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
 
 
 def _name_malformed_line(path: Path) -> None:
-    """Read line by line what the columnar reader refused.
+    """Read a file line by line that the columnar reader refused.
 
     Raises `DataError` naming the first line that breaks the format.
     """
@@ -59,7 +59,7 @@ def _name_malformed_line(path: Path) -> None:
 
 
 def _read_books(path: Path, unusable: Counter[str]) -> pd.DataFrame:
-    """One row per book; of several descriptions of one book the first counts."""
+    """One row per book; where a book is described several times, the first counts."""
     books: dict[str, dict] = {}
     for number, book in json_records(path):
         raw_id = required(book, "asin", str, path, number)
@@ -79,7 +79,7 @@ def _read_books(path: Path, unusable: Counter[str]) -> pd.DataFrame:
 
 
 def _title(value: Any) -> str:
-    """The title; some records hold a script of the shop's page there instead."""
+    """The title, empty where a record holds a script of the shop's page instead."""
     return "" if isinstance(value, str) and "getTime()" in value else plain_text(value)
 
 

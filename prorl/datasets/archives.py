@@ -13,10 +13,10 @@ FileNames = tuple[tuple[str, ...], ...]  # for each raw file, the names it may h
 
 
 def find_archive(dataset: str, files: FileNames, folder: Path) -> Path | None:
-    """What `folder` holds of `dataset`: one `<dataset>*.zip`, in it or in its folder `<dataset>`, or else
-    that folder with raw files.
+    """The archive of `dataset` in `folder`, or None if there is none.
 
-    None if it holds nothing of the data set. Raises `DataError` if it holds several zips, or does not exist.
+    It is the one `<dataset>*.zip` in `folder` or in its folder `<dataset>`, or else that folder itself if
+    it holds raw files. Raises `DataError` if there are several zips, or if `folder` does not exist.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; PRORL_ARCHIVES must name one")
@@ -32,10 +32,11 @@ def find_archive(dataset: str, files: FileNames, folder: Path) -> Path | None:
 
 
 def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = MAX_UNPACKED_BYTES) -> None:
-    """Put the raw `files` of a folder or zip into `folder`, whatever folder they have inside the zip.
+    """Put the raw `files` of a folder or zip into `folder`, from whatever folder they have inside the zip.
 
-    Raises `DataError` if one is missing or there twice, or if the zip is damaged or unsafe: a path that is
-    absolute or has `..`, a member that is neither file nor folder, or more than `max_bytes` in all.
+    Raises `DataError` if a file is missing or found twice, and if the zip is damaged or unsafe. Unsafe are
+    a path that is absolute or has `..`, a member that is neither file nor folder, and more than `max_bytes`
+    in all.
     """
     if archive.is_dir():
         present = [path.name for path in archive.iterdir() if path.is_file()]
@@ -51,23 +52,24 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
                 _unpack(zipped, members[names.index(name)], folder / name, archive)
     except FileNotFoundError:
         raise DataError(f"{archive}: no such file or folder") from None
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # damaged, compressed in an unknown way, encrypted
+    # Damaged, compressed in an unknown way, encrypted.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
 
 
 def _chosen(present: list[str], files: FileNames, archive: Path) -> list[str]:
-    """The name under which each of `files` is present. Raises `DataError` unless it is there exactly once."""
+    """The name under which each of `files` is present.
+
+    Raises `DataError` unless each is present exactly once.
+    """
     chosen = []
     for names in files:
         found = [name for name in present if name in names]
         if len(found) != 1:
             wanted = " or ".join(names)
             raise DataError(
-                f"{archive}: {len(found)} files named {wanted}, allowed: exactly one; the archive holds {sorted(present)[:20]}"
+                f"{archive}: {len(found)} files named {wanted}, allowed: exactly one; "
+                f"the archive holds {sorted(present)[:20]}"
             )
         chosen.append(found[0])
     return chosen
@@ -89,13 +91,14 @@ def _refuse_unsafe(members: list[zipfile.ZipInfo], archive: Path, max_bytes: int
 
 
 def _unpack(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, archive: Path) -> None:
-    """Write one member, never more than the size it declares: a zip may lie about that."""
+    """Write one member, but never more bytes than it declares: a zip may lie about its size."""
     left = member.file_size
     with zipped.open(member) as packed, open(path, "wb") as unpacked:
         while block := packed.read(1 << 20):
             left -= len(block)
             if left < 0:
                 raise DataError(
-                    f"{archive}: member {member.filename!r} is longer than the {member.file_size} bytes it declares"
+                    f"{archive}: member {member.filename!r} is longer "
+                    f"than the {member.file_size} bytes it declares"
                 )
             unpacked.write(block)

@@ -1,26 +1,28 @@
-"""Delimited text as columns of text, and text as ids and numbers, with errors that name the line."""
+"""Delimited text as columns of text, and texts as ids and numbers; errors name the line."""
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.csv as csv
 
 from prorl.tables import DataError
 
+pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 BLOCK_BYTES = 1 << 24  # the longest line that can be read
 
 
 def read_delimited(
     path: Path, separator: str, columns: list[str] | None, encoding: str, quoted: bool
 ) -> pa.Table:
-    """The file as text columns named `columns`, or after its first line where that is None.
+    """The file as text columns named `columns`, or as its first line names them where that is None.
 
-    A separator of several characters may stand for a tab. With `quoted`, values may stand in double quotes
-    and then hold separators and line ends. Raises `DataError` naming the line that has too many or too few
-    values.
+    A `separator` of several characters is read as a tab, so that no value may hold one. With `quoted`,
+    values in double quotes may hold separators and line ends. Raises `DataError` naming the line that has
+    too many or too few values.
     """
     malformed: list[csv.InvalidRow] = []
 
@@ -53,7 +55,8 @@ def read_delimited(
             raise DataError(f"{path}: not readable as delimited text: {error}") from error
         row = malformed[0]
         raise DataError(
-            f"{path}: line {row.number}: {row.actual_columns} values, allowed: {row.expected_columns}; found {row.text[:200]!r}"
+            f"{path}: line {row.number}: {row.actual_columns} values, allowed: {row.expected_columns}; "
+            f"found {row.text[:200]!r}"
         ) from error
 
 
@@ -75,9 +78,9 @@ def column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 
 def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> pa.ChunkedArray:
-    """Raw ids as they stand.
+    """Raw ids, unchanged.
 
-    Raises `DataError` for the first that is empty or null; row 0 stands on line `first_line`.
+    Raises `DataError` for the first that is empty or null; `first_line` is the line of row 0.
     """
     present = pc.fill_null(pc.not_equal(values, ""), False)
     if not all_true(present):
@@ -88,7 +91,7 @@ def identifiers(values: pa.ChunkedArray, name: str, path: Path, first_line: int)
 def whole_numbers(values: pa.ChunkedArray, name: str, path: Path, first_line: int) -> np.ndarray:
     """Texts as int64.
 
-    Raises `DataError` for the first that is no whole number; row 0 stands on line `first_line`.
+    Raises `DataError` for the first that is no whole number; `first_line` is the line of row 0.
     """
     whole = are_whole(values)
     if not all_true(whole):
@@ -105,10 +108,10 @@ def are_whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def all_true(mask: pa.ChunkedArray) -> bool:
-    """Whether no row of `mask` is false; so it is where there is no row."""
+    """Whether no row of `mask` is false; true where there is no row."""
     return pc.all(mask, min_count=0).as_py()
 
 
 def first_false(mask: pa.ChunkedArray) -> int:
-    """The first row where `mask` is false."""
+    """The number of the first row where `mask` is false."""
     return pc.index(mask, pa.scalar(False)).as_py()

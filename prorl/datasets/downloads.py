@@ -1,4 +1,4 @@
-"""Downloads that can be broken off and continued."""
+"""Downloads that can be interrupted and continued."""
 
 import http.client
 from collections.abc import Iterator
@@ -14,11 +14,10 @@ TIMEOUT_SECONDS = 60
 
 
 def download(url: str, path: Path, every_seconds: float) -> None:
-    """Download `url` to `path`, continuing `<path>.partial` if an earlier attempt left one that the server
-    can still continue.
+    """Download `url` to `path`, and report progress every `every_seconds`.
 
-    Raises `DataError` if the server refuses or the connection ends early; what has arrived then stays for the
-    next attempt.
+    An earlier attempt's `<path>.partial` is continued if the server still can. Raises `DataError` if the
+    server refuses or the connection ends early; the next attempt then continues from what has arrived.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, version = path.with_name(path.name + ".partial"), path.with_name(path.name + ".version")
@@ -26,7 +25,7 @@ def download(url: str, path: Path, every_seconds: float) -> None:
     request = Request(url, headers={"Accept-Encoding": "identity"})
     if done:
         request.add_header("Range", f"bytes={done}-")
-        if version.exists():  # the server then sends the whole file if it is another one by now
+        if version.exists():  # the server then sends the whole file if it has changed
             request.add_header("If-Range", version.read_text())
     try:
         with urlopen(request, timeout=TIMEOUT_SECONDS) as response:
@@ -35,11 +34,10 @@ def download(url: str, path: Path, every_seconds: float) -> None:
                 _note_version(response, version)
             _receive(response, partial, done, every_seconds)
     except HTTPError as error:
+        out_of_range = error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE
         total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or total != str(
-            done
-        ):  # else the earlier attempt had all of it
-            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if not (out_of_range and total == str(done)):  # else the earlier attempt had the whole file
+            if out_of_range:
                 partial.unlink()
             raise DataError(f"{url}: the server answers {error.code} {error.reason}") from error
     except (URLError, OSError, http.client.HTTPException) as error:
@@ -50,8 +48,9 @@ def download(url: str, path: Path, every_seconds: float) -> None:
 
 
 def _note_version(response: http.client.HTTPResponse, path: Path) -> None:
-    """Keep what identifies the file's version on the server; weak tags do not, and may not be sent with a
-    range.
+    """Write to `path` what identifies the file's version on the server.
+
+    A weak tag does not identify it, and may not be sent with a range.
     """
     tag = response.headers.get("ETag") or ""
     text = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")

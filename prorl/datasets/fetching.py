@@ -1,5 +1,6 @@
-"""Raw files into one folder per data set: from an installed package, a local archive or the publisher, each
-checked.
+"""Raw files into one folder per data set, from an installed package, a local archive or the publisher.
+
+Every file is checked.
 """
 
 import importlib.util
@@ -20,14 +21,15 @@ RECORD = "fetched.json"  # beside the raw files: their source, and where they ca
 
 
 def source_name(dataset: str, source: str | None) -> str:
-    """The source of `dataset`: `source`, or the one named like the data set.
+    """The source of `dataset`: `source`, or where that is None the one named like the data set.
 
-    Raises `ConfigError` if there is none.
+    Raises `ConfigError` if there is no such source.
     """
     name = source or dataset
     if name not in DATASETS:
         raise ConfigError(
-            f"fetch.{dataset}.source: data set {dataset!r} has source {name!r}, allowed: {', '.join(DATASETS)}"
+            f"fetch.{dataset}.source: data set {dataset!r} has source {name!r}, "
+            f"allowed: {', '.join(DATASETS)}"
         )
     return name
 
@@ -42,14 +44,13 @@ def fetch(
     checksums: Path,
     every_seconds: float,
 ) -> None:
-    """Fill `folder` with the raw files of `dataset` and a record of where they came from, wholly or not at
-    all.
+    """Fill `folder` with the raw files of `dataset` and a record of their origin, completely or not at all.
 
-    They come from `settings.archive`; without it from what the folder `archives` holds of the data set;
-    without that from the source's own place. `downloads` keeps what a broken download has brought.
-    `checksums` is a JSON of the checksums of first downloads where the publisher states none; a later
-    download must have the same.
-    Raises `ConfigError` for an unknown source and `DataError` for a missing file or a checksum that differs.
+    They come from `settings.archive`, else from the data set's archive in the folder `archives`, else from
+    the source's own place. `downloads` keeps what an interrupted download has brought. `checksums` is a
+    JSON file with the checksums of first downloads whose publisher states none; a later download must have
+    the same. Raises `ConfigError` for an unknown source, `DataError` for a missing file or a checksum that
+    differs.
     """
     name = source_name(dataset, settings.source)
     source = DATASETS[name]
@@ -73,7 +74,8 @@ def fetch(
             record["downloads"] = _download_all(source, temporary, downloads, checksums, every_seconds)
         else:
             raise ConfigError(
-                f"fetch.{dataset}.archive: got null, allowed for source {name!r}: a folder or zip with its files"
+                f"fetch.{dataset}.archive: got null, "
+                f"allowed for source {name!r}: a folder or zip with its files"
             )
         record["files"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / RECORD, record)
@@ -89,9 +91,10 @@ def fetched_source(folder: Path) -> Source:
 
 def _copy_installed(installed: InstalledFiles, folder: Path) -> None:
     found = importlib.util.find_spec(installed.package)  # without importing it, which can take seconds
-    if found is None:
+    if found is None or not found.submodule_search_locations:
         raise DataError(
-            f"package {installed.package} is not installed; its folder {installed.folder} holds {list(installed.sha256)}"
+            f"package {installed.package} is not installed; "
+            f"its folder {installed.folder} holds {list(installed.sha256)}"
         )
     home = Path(found.submodule_search_locations[0]) / installed.folder
     for name, expected in installed.sha256.items():
@@ -134,5 +137,6 @@ def _download_all(
 def _verify(found: str, expected: str, origin: str, stated: str = "") -> None:
     if found != expected:
         raise DataError(
-            f"{origin}: SHA-256 is {found}, allowed: {expected}{stated}; the file is damaged or has been changed"
+            f"{origin}: SHA-256 is {found}, allowed: {expected}{stated}; "
+            "the file is damaged or has been changed"
         )

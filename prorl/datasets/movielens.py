@@ -1,8 +1,7 @@
 """MovieLens-100K as RecBole ships it, and MovieLens-1M as GroupLens publishes it.
 
-GroupLens publishes the data for research and restricts their redistribution: they are read where the user has
-them and never become part of this project. F. Maxwell Harper and Joseph A. Konstan: The MovieLens Datasets,
-ACM TiiS 5(4), 2015.
+GroupLens publishes the data for research and restricts their redistribution, so they are never part of this
+project. F. Maxwell Harper and Joseph A. Konstan: The MovieLens Datasets, ACM TiiS 5(4), 2015.
 """
 
 import re
@@ -15,8 +14,11 @@ from prorl.config.prepare import Prepare
 from prorl.datasets.delimited import column, identifiers, read_delimited, whole_numbers
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
 
-# in the titles' languages
-ARTICLES = "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una Il Lo Gli I Det Den De Het O Os As Um Uma"
+# In the titles' languages.
+ARTICLES = (
+    "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una "
+    "Il Lo Gli I Det Den De Het O Os As Um Uma"
+)
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
@@ -24,8 +26,9 @@ YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word t
 
 
 def natural_title(title: str) -> str:
-    """The title with its articles in front: "Convent, The" -> "The Convent"; the same for a title in
-    brackets.
+    """The title with its article in front: "Convent, The" -> "The Convent".
+
+    The same for a title in brackets behind it.
     """
     return INVERTED.sub(_uninverted, title)
 
@@ -36,8 +39,14 @@ def _uninverted(match: re.Match) -> str:
     return f"{space}{article}{'' if article.endswith(chr(39)) else ' '}{name.lstrip()}"
 
 
+def _title_and_year(text: str) -> re.Match[str]:
+    match = TITLE_AND_YEAR.fullmatch(text)
+    assert match is not None  # the pattern matches any text
+    return match
+
+
 def _genres(values: pa.ChunkedArray, separator: str) -> list[list[str]]:
-    """Lists of genres; MovieLens writes `unknown` or `(no genres listed)` where there is none."""
+    """Lists of genres, empty where MovieLens writes `unknown` or `(no genres listed)`."""
     nothing = {"", "unknown", "(no genres listed)"}
     return [
         [genre for genre in value.split(separator) if genre not in nothing] for value in values.to_pylist()
@@ -45,9 +54,9 @@ def _genres(values: pa.ChunkedArray, separator: str) -> list[list[str]]:
 
 
 def read_ml_100k(folder: Path, settings: Prepare) -> RawLog:
-    """RecBole's files of MovieLens-100K: a first line of `name:type`, values separated by tabs.
+    """Read RecBole's files of MovieLens-100K: a first line of `name:type`, values separated by tabs.
 
-    Fields: year, genres.
+    Fields of its items: year, genres.
     """
     log, catalogue = folder / "ml-100k.inter", folder / "ml-100k.item"
     table = read_delimited(log, "\t", None, "utf8", quoted=False)
@@ -81,14 +90,14 @@ def read_ml_100k(folder: Path, settings: Prepare) -> RawLog:
 
 
 def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
-    """GroupLens's files of MovieLens-1M: no first line, values separated by `::`, latin-1.
+    """Read GroupLens's files of MovieLens-1M: no line of names, values separated by `::`, latin-1.
 
-    Fields: year, genres.
+    Fields of its items: year, genres.
     """
     log, catalogue = folder / "ratings.dat", folder / "movies.dat"
     table = read_delimited(log, "::", ["user", "item", "rating", "timestamp"], "latin1", quoted=False)
     movies = read_delimited(catalogue, "::", ["item", "title", "genres"], "latin1", quoted=False)
-    titles = [TITLE_AND_YEAR.fullmatch(title) for title in movies["title"].to_pylist()]
+    titles = [_title_and_year(title) for title in movies["title"].to_pylist()]
     items = pd.DataFrame(
         {
             "raw_id": identifiers(movies["item"], "MovieID", catalogue, 1).to_pylist(),
@@ -97,10 +106,8 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
             "genres": _genres(movies["genres"], "|"),
         }
     )
-    users, movie_ids = (
-        identifiers(table["user"], "UserID", log, 1),
-        identifiers(table["item"], "MovieID", log, 1),
-    )
+    users = identifiers(table["user"], "UserID", log, 1)
+    movie_ids = identifiers(table["item"], "MovieID", log, 1)
     return raw_log(users, movie_ids, whole_numbers(table["timestamp"], "Timestamp", log, 1), items, {}, log)
 
 

@@ -13,10 +13,10 @@ from prorl.tables import DataError
 
 
 def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
-    """The attributes of each item: the values of `fields` in that order, each once, without empty ones.
+    """The attributes of each item: the distinct values of `fields`, in that order, without empty ones.
 
-    A field holds lists of texts, or texts, which count as one attribute each. Raises `ConfigError` for a
-    field that `items` lacks.
+    A field holds texts, each one attribute, or lists of texts. Raises `ConfigError` for a field that `items`
+    lacks.
     """
     for name in fields:
         if name not in items.columns:
@@ -29,12 +29,11 @@ def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
 
 
 def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[str]) -> list[str]:
-    """The text of each item: `pieces` with their fields filled in, joined by spaces, without those that have
-    an empty field.
+    """The text of each item: `pieces` with their fields filled in, joined by spaces.
 
-    A field is `{attributes}` or a column of `items`, lists joined by commas; `{description:.500}` cuts to 500
-    characters.
-    Raises `ConfigError` for an unknown field or a piece that is no template.
+    A piece with an empty field is left out. A field is `{attributes}` or a column of `items`; lists are
+    joined by commas, and `{description:.500}` cuts to 500 characters. Raises `ConfigError` for an unknown
+    field or a piece that is no template.
     """
     names = {piece: _names(piece, list(dict.fromkeys([*_fields(items), "attributes"]))) for piece in pieces}
     wanted = sorted({name for used in names.values() for name in used})
@@ -54,10 +53,10 @@ def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[st
 
 
 def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
-    """The texts of the items `raw_ids`, made elsewhere: a JSON of raw item id -> text, or a table with
-    columns `raw_id` and `text`.
+    """The texts of the items `raw_ids` that were made elsewhere.
 
-    Texts of other items are not used. Raises `DataError` if an item has none.
+    The file is a JSON of raw item id -> text, or a table with columns `raw_id` and `text`. Texts of other
+    items are not used. Raises `DataError` if an item has none.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; prepare.profiles names it")
@@ -75,7 +74,8 @@ def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
     missing = [raw_id for raw_id in raw_ids if not texts.get(raw_id)]
     if missing:
         raise DataError(
-            f"{path}: {len(missing)} of {len(raw_ids)} items have no text, the first is {missing[0]!r}; allowed: one for each"
+            f"{path}: {len(missing)} of {len(raw_ids)} items have no text, "
+            f"the first is {missing[0]!r}; allowed: one for each"
         )
     return [texts[raw_id] for raw_id in raw_ids]
 
@@ -91,11 +91,11 @@ def _text(value: str | list[str]) -> str:
 def _names(piece: str, allowed: list[str]) -> list[str]:
     """The fields of one template.
 
-    Only names of `allowed` pass: no attribute or index of a value can be reached.
+    Only names in `allowed` pass, so that no attribute or index of a value can be reached.
     """
     try:
         parsed = [
-            (name, specification)
+            (name, specification or "")
             for _, name, specification, _ in Formatter().parse(piece)
             if name is not None
         ]
@@ -106,7 +106,8 @@ def _names(piece: str, allowed: list[str]) -> list[str]:
             raise ConfigError(f"prepare.profile: {piece!r} has field {name!r}, allowed: {', '.join(allowed)}")
         if "{" in specification:
             raise ConfigError(
-                f"prepare.profile: {piece!r} has a field inside a field, allowed: {{{name}}} or a length as in {{{name}:.500}}"
+                f"prepare.profile: {piece!r} has a field inside a field, "
+                f"allowed: {{{name}}} or a length as in {{{name}:.500}}"
             )
     try:
         piece.format_map(dict.fromkeys(allowed, ""))

@@ -1,4 +1,4 @@
-"""Compressed files of one record per line, as JSON or as Python literals, and the text in them."""
+"""Compressed files of one record per line, JSON or Python literals, and the text in them."""
 
 import ast
 import gzip
@@ -22,9 +22,9 @@ SCRIPT = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
 def gzip_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines without their ends.
+    """Line numbers from 1, and lines without their line ends.
 
-    Raises `DataError` naming the line at which the file is damaged.
+    Raises `DataError` naming the last line before the damage, if the file is damaged.
     """
     number = 0
     try:
@@ -36,7 +36,7 @@ def gzip_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and JSON objects. Raises `DataError` naming the line that is none."""
+    """Line numbers and JSON objects. Raises `DataError` naming a line that is none."""
     for number, line in gzip_lines(path):
         try:
             record = json.loads(line)
@@ -48,8 +48,8 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def literal_records(path: Path, names: set[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers and the values of `names` in dictionaries written as Python literals.
 
-    Nothing is evaluated: a line of the usual form is taken apart by one regular expression, any other by
-    `ast.literal_eval`, which reads literals only. Raises `DataError` naming the line that is no dictionary.
+    Nothing is evaluated. One regular expression splits a line of the usual form; `ast.literal_eval`, which
+    reads literals only, reads any other. Raises `DataError` naming a line that is no dictionary.
     """
     for number, line in gzip_lines(path):
         try:
@@ -75,7 +75,7 @@ def _mapping(record: Any, path: Path, number: int) -> dict[str, Any]:
 
 
 def _usual_pairs(line: str) -> dict[str, str] | None:
-    """Names and unread values of `{'name': value, ...}`, or None for a line of another form."""
+    """Names and values, still as literals, of `{'name': value, ...}`; None for a line of another form."""
     pairs = {}
     position = 1
     while match := PAIR.match(line, position):
@@ -105,7 +105,7 @@ def required(record: dict[str, Any], name: str, kind: type, path: Path, number: 
 
 
 def plain_text(value: Any) -> str:
-    """Text without HTML entities, tags and scripts, its spaces single; empty for anything but text."""
+    """Text without HTML entities, tags, scripts and repeated spaces; empty for anything but text."""
     if not isinstance(value, str):
         return ""
     if "<" in value:
@@ -116,6 +116,6 @@ def plain_text(value: Any) -> str:
 
 
 def plain_texts(value: Any) -> list[str]:
-    """`plain_text` of each entry of a list, or of one text, without empty ones."""
+    """`plain_text` of one text or of each entry of a list, without empty ones."""
     values = value if isinstance(value, list) else [value]
     return [text for text in map(plain_text, values) if text]

@@ -1,4 +1,4 @@
-"""What a source of interaction logs is, and what reading its raw files gives.
+"""The source of an interaction log, and the log that its raw files give.
 
 Shape key: `e` interactions, `u` users, `n` items.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from prorl.config.prepare import Prepare
 from prorl.tables import DataError
@@ -20,9 +19,9 @@ from prorl.tables import DataError
 class RawLog:
     """One data set as its source gives it, before anything is dropped.
 
-    user [e] and item [e] are positions in `user_ids` and `item_ids`, in file order; timestamp [e] grows with
-    time, in any unit. `items` has one row per item: `raw_id`, `title`, and the source's own fields, each of
-    texts or of lists of texts. `unusable` counts the records that the reader left out, by reason.
+    user [e] and item [e] are positions in `user_ids` and `item_ids`, in file order. timestamp [e] grows
+    with time, in any unit. `items` has one row per item: `raw_id`, `title`, and the source's own fields,
+    which hold texts or lists of texts. `unusable` counts the records that the reader left out, by reason.
     """
 
     user: np.ndarray
@@ -54,13 +53,16 @@ def raw_log(
 
 def _coded(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Positions [e] int32 in the distinct values of `ids`, and those values in order of first appearance."""
-    coded = pc.dictionary_encode(ids).combine_chunks()
+    coded = ids.dictionary_encode().combine_chunks()
     return coded.indices.to_numpy(), coded.dictionary
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download, raw or a zip with the raw files, and its SHA-256 where the publisher states one."""
+    """A file to download, and its SHA-256 where the publisher states one.
+
+    It is a raw file, or a zip of the raw files.
+    """
 
     url: str
     sha256: str | None
@@ -81,11 +83,10 @@ class InstalledFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """The raw files of a data set: for each the names it may have, where they come from, and how they are
-    read.
+    """The raw files of a data set: where they come from, and how they are read.
 
-    read: (folder of the raw files, settings) -> `RawLog`. Without `remotes` and `installed` only a local
-    archive can bring the files.
+    files: for each raw file the names it may have. read: (folder of the raw files, settings) -> `RawLog`.
+    Without `remotes` and `installed` the files can only come from a local archive.
     """
 
     files: tuple[tuple[str, ...], ...]

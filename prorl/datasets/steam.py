@@ -1,8 +1,8 @@
 """Steam reviews and games, version 2, as the University of California San Diego publishes them.
 
 Wang-Cheng Kang and Julian McAuley: Self-attentive sequential recommendation, ICDM 2018. One Python literal
-per line. A user is a `username`, the only name every review has; time is the day of the review, so order
-within a day is the file's.
+per line. A user is a `username`, the only name that every review has. Reviews are dated by the day; within a
+day they keep the order of the file.
 """
 
 import re
@@ -24,12 +24,12 @@ YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 
 
 def read_steam(folder: Path, settings: Prepare) -> RawLog:
-    """Fields: year, and genres, tags, publisher, developer, of which `settings.attributes` chooses."""
+    """Read the log. Fields of its items: year, genres, tags, publisher, developer."""
     unusable: Counter[str] = Counter(reviews_without_user=0, games_without_id=0, games_described_again=0)
     items = _read_games(folder / GAMES, unusable)
     path = folder / REVIEWS
     users, games, days = [], [], []
-    day_of: dict[str, int] = {}  # few distinct dates, each parsed once
+    day_of: dict[str, int] = {}  # dates are few, so each is parsed once
     for number, review in literal_records(path, {"username", "product_id", "date"}):
         user = required(review, "username", str, path, number)
         game = required(review, "product_id", str, path, number)
@@ -54,9 +54,9 @@ def _day(text: str, path: Path, number: int) -> int:
 
 
 def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
-    """One row per game.
+    """One row per game; where a game is described several times, the first counts.
 
-    A game without an id cannot be reviewed; of several descriptions of one game the first counts.
+    A game without an id cannot be reviewed, and is left out.
     """
     games: dict[str, dict] = {}
     for _, game in literal_records(

@@ -1,5 +1,6 @@
-"""A user's own interactions and items, as parquet, CSV or TSV; `prepare.<dataset>.tabular` names their
-columns.
+"""A user's own interactions and items, as parquet, CSV or TSV.
+
+`prepare.<dataset>.tabular` names their columns.
 """
 
 from pathlib import Path
@@ -22,15 +23,16 @@ INTERACTIONS, ITEMS = (tuple(f"{stem}.{ending}" for ending in ENDINGS) for stem 
 
 
 def read_tabular(folder: Path, settings: Prepare) -> RawLog:
-    """Fields: those that `settings.tabular.items` names beside the id and the title.
+    """Read the log. Fields of its items: those that `settings.tabular.items` names beside id and title.
 
-    A field that `settings.attributes` lists is a list column, or text cut at `settings.tabular.separator`.
+    A field that `settings.attributes` lists is a list column, or text that is split at
+    `settings.tabular.separator`.
     """
     mapping = settings.tabular
     _check_names("interactions", mapping.interactions, {"user", "item", "timestamp"})
     _check_names("items", mapping.items, {"item"})
     path = _present(folder, INTERACTIONS)
-    # Only a parquet file can leave the columns that are not needed unread.
+    # Other columns of a parquet file stay unread; text files are always read whole.
     table = read_table_of(path, list(mapping.interactions.values()))
     users = identifiers(
         _texts(column(table, mapping.interactions["user"], path)), "user", path, _first_line(path)
@@ -43,9 +45,9 @@ def read_tabular(folder: Path, settings: Prepare) -> RawLog:
 
 
 def read_table_of(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """The table in a parquet, CSV or TSV file, by its ending; of parquet only `columns`, if it has them all.
+    """The table in a parquet, CSV or TSV file, told by its ending.
 
-    Raises `DataError` if it cannot be read.
+    Of a parquet file only `columns` are read, if it has them all. Raises `DataError` if it cannot be read.
     """
     if path.suffix in SEPARATORS:
         return read_delimited(path, SEPARATORS[path.suffix], None, "utf8", quoted=True)
@@ -57,7 +59,7 @@ def read_table_of(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def timestamps(values: pa.ChunkedArray, path: Path) -> np.ndarray:
-    """Whole numbers as they are, dates and ISO dates as microseconds since 1970 in UTC, int64.
+    """Timestamps int64: whole numbers as they are, dates and ISO dates as microseconds since 1970 in UTC.
 
     Raises `DataError` naming the first row that is neither.
     """
@@ -72,7 +74,7 @@ def timestamps(values: pa.ChunkedArray, path: Path) -> np.ndarray:
         return dates.to_numpy(dtype="datetime64[us]").astype(np.int64)
     if pa.types.is_temporal(values.type):
         values = pc.cast(values, pa.timestamp("us"), safe=False)
-    _refuse_rows(pc.is_null(values).to_numpy(), values, path)
+    _refuse_rows(values.is_null().to_numpy(), values, path)
     try:
         return pc.cast(values, pa.int64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -85,7 +87,8 @@ def _refuse_rows(refused: np.ndarray, values: pa.ChunkedArray, path: Path) -> No
     if refused.any():
         row = int(np.argmax(refused))
         raise DataError(
-            f"{path}: line {row + _first_line(path)}: timestamp is {values[row].as_py()!r}, allowed: a whole number or an ISO date"
+            f"{path}: line {row + _first_line(path)}: timestamp is {values[row].as_py()!r}, "
+            "allowed: a whole number or an ISO date"
         )
 
 
@@ -114,7 +117,7 @@ def _read_items(path: Path, settings: Prepare) -> pd.DataFrame:
 
 
 def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids and texts as text, whatever type their column has."""
+    """Ids or texts as text, whatever the type of their column."""
     return values if pa.types.is_string(values.type) else pc.cast(values, pa.string())
 
 
@@ -129,7 +132,7 @@ def _present(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _first_line(path: Path) -> int:
-    """The line of the first row: parquet has no line for the columns' names."""
+    """The line of the first row; text files name their columns on line 1."""
     return 2 if path.suffix in SEPARATORS else 1
 
 

@@ -1,10 +1,10 @@
 """Guides times simulators: every metric with its interval, guides compared on the same prompts, and every
 prompt's result.
 
-Shape key: `p` prompts, `k` samples per prompt, `t` path position, `w` words of attribute bits.
+Shape key: `p` prompts, `k` samples per prompt, `t` path position.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 
 from prorl.config.evaluate import Evaluate
-from prorl.evaluation.prompts import JudgedPrompts, greedy_paths
-from prorl.guide import BeamGuide, Guide
-from prorl.metrics import path_metrics
+from prorl.evaluation.judge import Judge, greedy_paths
+from prorl.guide import BeamGuide, CostedGuide, Guide, SamplingGuide
 from prorl.metrics.intervals import UserBootstrap
-from prorl.metrics.judging import path_shape_metrics, simulated_metrics
+from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
-from prorl.simulators.scoring import Simulator
+from prorl.simulators.protocol import Simulator
+from prorl.tables import DataError
 
 Table = dict[str, dict]
 
@@ -26,10 +26,12 @@ Table = dict[str, dict]
 @dataclass(frozen=True)
 class Evaluation:
     """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside
-    `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile;
-    `comparison`: {"a - b": {simulator: {metric: ..}}}, paired; `per_prompt`: a row for each guide, simulator
+    `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile. A guide
+    that says what its paths cost also has {"states": mean per prompt} beside its simulators.
+
+    `comparison`: {"a - b": {simulator: {metric: ..}}}, paired. `per_prompt`: a row for each guide, simulator
     and prompt, with a column for each metric of the greedy path (`ioi`) and of every other way to decode
-    (`rollout@5/ioi`).
+    (`rollout@5/ioi`), empty where the guide lacks that way.
     """
 
     results: Table
@@ -37,83 +39,22 @@ class Evaluation:
     per_prompt: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Simulators and attributes [n+1, w] that paths are judged by, over prompts."""
-
-    prompts: JudgedPrompts
-    simulators: dict[str, Simulator]
-    attribute_words: np.ndarray
-    max_length: int
-    diversity_pairs: int
-    batch_size: int
-    seed: int
-
-    def metrics(self, items: torch.Tensor) -> dict[str, dict[str, np.ndarray]]:
-        """{simulator: {metric: [p]}} of one path [p, t] per prompt."""
-        shape = path_shape_metrics(
-            self.prompts.history.cpu().numpy(),
-            self.prompts.target.cpu().numpy(),
-            items.cpu().numpy(),
-            self.prompts.user,
-            self.attribute_words,
-            self.diversity_pairs,
-            derived_seed(self.seed, "diversity"),
-        )
-        return {
-            name: {
-                metric: values[:, 0] for metric, values in self._simulated(simulator, items[:, None]).items()
-            }
-            | shape
-            for name, simulator in self.simulators.items()
-        }
-
-    def greedy_means(self, guide: Guide) -> dict[str, dict[str, float]]:
-        """{simulator: {metric: mean}} of the guide's greedy paths."""
-        metrics = self.metrics(greedy_paths(guide, self.prompts, self.max_length, self.batch_size))
-        return {
-            name: {metric: float(np.mean(values)) for metric, values in own.items()}
-            for name, own in metrics.items()
-        }
-
-    def best_of(
-        self, samples: torch.Tensor, counts: dict[str, int]
-    ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """{simulator: {label: {metric: [p]}}}: each metric's best among the first K of `samples` [p, k, t],
-        for the labels of `counts`.
-        """
-        n, k, t = samples.shape
-        target = self.prompts.target.repeat_interleave(k).cpu().numpy()
-        coherence = path_metrics.coherence(
-            samples.reshape(n * k, t).cpu().numpy(), target, self.attribute_words
-        ).reshape(n, k)
-        best = {}
-        for name, simulator in self.simulators.items():
-            metrics = self._simulated(simulator, samples) | {"coherence": coherence}
-            best[name] = {
-                label: {metric: values[:, :count].max(1) for metric, values in metrics.items()}
-                for label, count in counts.items()
-            }
-        return best
-
-    def _simulated(self, simulator: Simulator, items: torch.Tensor) -> dict[str, np.ndarray]:
-        return simulated_metrics(simulator, self.prompts.history, self.prompts.target, items, self.batch_size)
-
-
 def evaluate(
-    guides: dict[str, BeamGuide],
+    guides: Mapping[str, Guide],
     judge: Judge,
     harder: dict[str, torch.Tensor],
     settings: Evaluate,
     every_seconds: float,
 ) -> Evaluation:
-    """Judge all `guides`; each but the first is compared with the first, prompt by prompt.
+    """Judge all `guides`, and compare `compared_pairs` of them prompt by prompt.
 
     `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
+    Raises `DataError` for a guide whose number of items is not that of every simulator.
     """
+    _same_items(guides, judge.simulators)
     prompts = judge.prompts
     bootstrap = UserBootstrap.of_users(
-        prompts.user, settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap")
+        prompts.user.cpu().numpy(), settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap")
     )
     results: Table = {}
     metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
@@ -130,62 +71,70 @@ def evaluate(
             }
             for simulator, own in metrics[name].items()
         }
+        if isinstance(guide, CostedGuide):
+            results[name]["states"] = guide.states(prompts, items).double().mean().item()
         rows += [
             _rows(name, simulator, prompts, items, own, others[simulator])
             for simulator, own in metrics[name].items()
         ]
-    first, *compared = guides
     comparison = {
-        f"{other} - {first}": {
+        f"{name} - {other}": {
             simulator: {
-                metric: bootstrap.mean(values - metrics[first][simulator][metric])
+                metric: bootstrap.mean(values - metrics[other][simulator][metric])
                 for metric, values in own.items()
             }
-            for simulator, own in metrics[other].items()
+            for simulator, own in metrics[name].items()
         }
-        for other in compared
+        for name, other in compared_pairs(list(guides))
     }
     return Evaluation(results, comparison, pd.concat(rows, ignore_index=True))
 
 
+def compared_pairs(guides: list[str]) -> list[tuple[str, str]]:
+    """Which guide is compared with which: every guide with the first, and the second with every further one.
+
+    In the pipeline the first is the policy that fine-tuning starts from, the second the one that it gives.
+    """
+    first, *others = guides
+    return [(other, first) for other in others] + [(others[0], other) for other in others[1:]]
+
+
+def _same_items(guides: Mapping[str, Guide], simulators: Mapping[str, Simulator]) -> None:
+    for name, guide in guides.items():
+        for simulator, users in simulators.items():
+            if guide.n_items != users.n_items:
+                allowed = f"the {users.n_items} of simulator {simulator}"
+                raise DataError(f"guide {name}: got {guide.n_items} items, allowed: {allowed}")
+
+
 def _other_ways(
     name: str,
-    guide: BeamGuide,
+    guide: Guide,
     judge: Judge,
     harder: dict[str, torch.Tensor],
     settings: Evaluate,
     every_seconds: float,
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """{simulator: {label: {metric: [p]}}} of everything but the greedy paths towards the prompts' own
-    targets.
+    """{simulator: {label: {metric: [p]}}} of everything that `guide` can do but the greedy paths towards the
+    prompts' own targets.
     """
     prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
 
-    def in_batches(way: str, n_paths: int, write: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        batches = torch.arange(len(prompts), device=prompts.target.device).split(
-            max(1, judge.batch_size // n_paths)
-        )
-        return torch.cat(
-            [
-                write(rows)
-                for rows in progress(
-                    batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds
-                )
-            ]
-        )
+    def in_batches(way: str, n_paths: int, write: Callable[[Prompts], torch.Tensor]) -> torch.Tensor:
+        size = max(1, judge.batch_size // n_paths)
+        batches = torch.arange(len(prompts), device=prompts.target.device).split(size)
+        shown = progress(batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds)
+        return torch.cat([write(prompts[rows]) for rows in shown])
 
-    n_samples = max(settings.rollouts)
-    samples = in_batches(
-        "sample",
-        n_samples,
-        lambda rows: guide.samples(prompts.history[rows], prompts.target[rows], rows, n_samples, seed),
-    )
-    parts = [judge.best_of(samples, {f"rollout@{count}": count for count in settings.rollouts})]
-    for k in settings.beams:
-        paths = in_batches(
-            f"beam@{k}", k, lambda rows, k=k: guide.beams(prompts.history[rows], prompts.target[rows], k)
-        )
-        parts.append(judge.best_of(paths, {f"beam@{k}": k}))
+    parts = []
+    if isinstance(guide, SamplingGuide):
+        n = max(settings.rollouts)
+        samples = in_batches("sample", n, lambda batch: guide.samples(batch, n, seed))
+        parts.append(judge.best_of(samples, {f"rollout@{count}": count for count in settings.rollouts}))
+    if isinstance(guide, BeamGuide):
+        for k in settings.beams:
+            paths = in_batches(f"beam@{k}", k, lambda batch, k=k: guide.beams(batch, k))
+            parts.append(judge.best_of(paths, {f"beam@{k}": k}))
     for label, target in harder.items():
         towards = replace(judge, prompts=replace(prompts, target=target))
         metrics = towards.metrics(greedy_paths(guide, towards.prompts, judge.max_length, judge.batch_size))
@@ -199,7 +148,7 @@ def _other_ways(
 def _rows(
     guide: str,
     simulator: str,
-    prompts: JudgedPrompts,
+    prompts: Prompts,
     items: torch.Tensor,
     greedy: dict[str, np.ndarray],
     others: dict[str, dict[str, np.ndarray]],
@@ -210,7 +159,7 @@ def _rows(
             "policy": guide,
             "simulator": simulator,
             "prompt": np.arange(len(prompts)),
-            "user": prompts.user,
+            "user": prompts.user.cpu().numpy().astype(np.int32),
             "history": list(prompts.history.cpu().numpy()),
             "target": prompts.target.cpu().numpy(),
             "path": [row[row != 0] for row in paths],

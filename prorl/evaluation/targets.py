@@ -3,29 +3,26 @@
 Shape key: `p` prompts, `h` history, `q` percentiles, `n` items.
 """
 
-import numpy as np
 import torch
 
 from prorl.paths.sequences import Sequences
-from prorl.simulators.scoring import InnerProductSimulator
+from prorl.prompts import Prompts
+from prorl.simulators.protocol import RankingSimulator
 from prorl.tables import DataError
 
 SCORES_AT_ONCE = 2**24  # 64 MiB of float32
 
 
 def percentile_targets(
-    simulator: InnerProductSimulator,
-    history: torch.Tensor,
-    user: np.ndarray,
-    sequences: Sequences,
-    percentiles: list[int],
-) -> torch.Tensor:
-    """For each percentile q and prompt the target [q, p]: of the items that the user never interacted with,
-    ranked by the simulator's score after `history` [p, h], likeliest first, the one at rank ceil(q / 100 *
+    simulator: RankingSimulator, prompts: Prompts, sequences: Sequences, percentiles: list[int]
+) -> dict[str, torch.Tensor]:
+    """For each percentile q the targets `target@q` [p]: of the items that the prompt's user never interacted
+    with, ranked by the simulator's score after the history, likeliest first, the one at rank ceil(q / 100 *
     their number). Equal scores are ranked by item.
 
     Raises `DataError` for a user who interacted with every item.
     """
+    history, user = prompts.history, prompts.user.cpu().numpy()
     n_items, device = simulator.n_items, history.device
     targets = torch.empty(len(percentiles), len(history), dtype=torch.int64, device=device)
     for rows in torch.arange(len(history)).split(max(1, SCORES_AT_ONCE // n_items)):
@@ -41,4 +38,4 @@ def percentile_targets(
         for targets_of, percentile in zip(targets, percentiles, strict=True):
             rank = (n_free.double() * percentile / 100).ceil().long()
             targets_of[rows] = 1 + ranked.gather(1, rank[:, None] - 1)[:, 0]
-    return targets
+    return {f"target@{percentile}": own for percentile, own in zip(percentiles, targets, strict=True)}

@@ -94,7 +94,8 @@ def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Co
         }
         for row, mean in means.items():
             rows[row]["training"][name] = mean / means[figure.relative_to] if figure.relative_to else mean
-    return Comparison(simulators, prompts.user.nunique(), len(prompts), rows)
+    judged = first.of(contents.rows[contents.reference].policy, simulators[0])
+    return Comparison(simulators, judged.user.nunique(), len(judged), rows)
 
 
 def _values(
@@ -107,7 +108,8 @@ def _values(
     for result, table in zip(results.values(), tables, strict=True):
         if not all(np.array_equal(table[column], prompts[column]) for column in PROMPT):
             raise DataError(
-                f"{result.name}: judged on other prompts than row {experiment.contents.reference}: nothing to pair"
+                f"{result.name}: judged on other prompts than row {experiment.contents.reference}: "
+                "nothing to pair"
             )
     there = [metric for metric in experiment.contents.metrics if f"{start}{metric}" in tables[0]]
     if not there:

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from ruamel.yaml import YAML, YAMLError
 
 from prorl.config.section import ConfigError, Refused, Settings, build
+from prorl.params import read_yaml
 
 FOLDER = Path("experiments")
 TRAINED = "prorl"  # the policy that fine-tuning gives, whose training the figures are of
 
 
 class Row(Settings):
-    """A row of the table: whose paths, under which overrides, decoded how, and the figures published for it."""
+    """A row of the table: whose paths, under which overrides, decoded how, and what is published for it."""
 
     label: str
     set: list[str] = Field(default_factory=list)
@@ -56,7 +56,7 @@ class Contents(Settings):
 
     `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`:
     overrides of every row, before the row's own; `reference`: the row that the others are compared with,
-    unless `against` says otherwise; `findings`: what we found, by data set.
+    unless `against` says otherwise.
     """
 
     title: str
@@ -69,7 +69,6 @@ class Contents(Settings):
     metrics: list[str]
     rows: dict[str, Row]
     training: dict[str, TrainingFigure] = Field(default_factory=dict)
-    findings: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,13 +116,7 @@ def read_experiment(root: Path, name: str) -> Experiment:
     if name not in names:
         raise ConfigError(f"no experiment {name!r}; there are: {', '.join(names)}")
     source = f"{FOLDER}/{name}.yaml"
-    try:
-        raw = YAML(typ="safe").load(root / source)
-    except YAMLError as error:
-        raise ConfigError(f"{source}: not readable as YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{source}: expected a mapping, found {type(raw).__name__}")
-    contents = build(Contents, raw, "", source)
+    contents = build(Contents, read_yaml(root / source, source, "keys"), "", source)
     _check(contents, source)
     return Experiment(name, contents, _overrides_of_rows(contents, source))
 
@@ -170,9 +163,8 @@ def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
         own = dict(before) if row.unset else {key_of(text, source): text for text in contents.common}
         for key in row.unset:
             if key not in own:
-                raise ConfigError(
-                    f"{source}: rows.{name}.unset: got {key!r}, allowed: what the row before sets: {', '.join(own)}"
-                )
+                allowed = f"what the row before sets: {', '.join(own)}"
+                raise ConfigError(f"{source}: rows.{name}.unset: got {key!r}, allowed: {allowed}")
             del own[key]
         own |= {key_of(text, source): text for text in row.set}
         overrides[name] = list(own.values())

@@ -10,7 +10,8 @@ import torch
 from prorl.experiments.comparison import RESAMPLES, Comparison
 from prorl.experiments.definition import Experiment
 from prorl.files import atomic_file, write_json
-from prorl.reports.tables import MISSING, Table, decimals_of, label, number, with_interval
+from prorl.metrics.registry import decimals_of, label
+from prorl.reports.tables import MISSING, Table, number, with_interval
 
 PAGES = Path("reports/experiments")
 PUBLISHED_SIMULATOR = "SASRec"
@@ -23,10 +24,19 @@ def write_page(
     """Write `reports/experiments/<dataset>/<name>.md` and `.json`."""
     page = root / PAGES / dataset / f"{experiment.name}.md"
     write_json(page.with_suffix(".json"), document(experiment, comparison, dataset, seeds, commit))
+    text = markdown(root, experiment, comparison, dataset, seeds, commit)
     with atomic_file(page) as temporary:
-        temporary.write_text(
-            markdown(experiment, comparison, dataset, seeds, commit) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+
+
+def findings(root: Path, experiment: Experiment, dataset: str) -> list[str]:
+    """What people found in the table: the paragraphs of `reports/experiments/<dataset>/<name>.findings.md`.
+
+    The file is written by hand; there are none where it is not there.
+    """
+    file = root / PAGES / dataset / f"{experiment.name}.findings.md"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
 def document(
@@ -55,17 +65,17 @@ def document(
 
 
 def markdown(
-    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+    root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
 ) -> str:
-    """The page as Markdown."""
+    """The page as Markdown, with the findings of the repository at `root`."""
     contents = experiment.contents
     parts = [
         f"# {contents.title}: {dataset}",
         f"The paper's claim: {contents.claim.strip()}",
         f"Published figures: {contents.source.strip()}",
     ]
-    if dataset in contents.findings:
-        parts += ["## Findings", contents.findings[dataset].strip()]
+    if found := findings(root, experiment, dataset):
+        parts += ["## Findings", *found]
     for simulator in comparison.simulators:
         parts += [f"## Judged by {simulator}", as_markdown(means(experiment, comparison, simulator))]
         parts += [
@@ -182,10 +192,11 @@ def notes(experiment: Experiment, comparison: Comparison, dataset: str, seeds: l
     options = f"{experiment.name} --dataset {dataset} --seeds {' '.join(map(str, seeds))}{only}"
     return (
         f"Training seeds {', '.join(map(str, seeds))}; data, simulators and prompts are the same for all. "
-        f"{comparison.n_prompts:,} test prompts of {comparison.n_users:,} users; means over seeds, with 95% intervals from "
-        f"{RESAMPLES:,} resamples of users of each prompt's mean over seeds: how these policies do on other users, not how other seeds "
-        f"would do.\n\n"
-        f"    git checkout {commit}\n    prorl experiments run {options}\n    prorl experiments table {options}\n\n{made_with()}."
+        f"{comparison.n_prompts:,} test prompts of {comparison.n_users:,} users; means over seeds, with 95% "
+        f"intervals from {RESAMPLES:,} resamples of users of each prompt's mean over seeds: "
+        "how these policies do on other users, not how other seeds would do.\n\n"
+        f"    git checkout {commit}\n    prorl experiments run {options}\n"
+        f"    prorl experiments table {options}\n\n{made_with()}."
     )
 
 
@@ -204,7 +215,8 @@ def made_with() -> str:
     """Versions and hardware that the page was made with."""
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"Made with Python {platform.python_version()}, {versions}; {processor()}, {os.cpu_count()} cores{gpu}"
+    machine = f"{processor()}, {os.cpu_count()} cores{gpu}"
+    return f"Made with Python {platform.python_version()}, {versions}; {machine}"
 
 
 def processor() -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -37,17 +38,18 @@ class Result:
         files = DVCFileSystem(str(root), rev=commit)
         path = f"data/evaluation/{dataset}/per_prompt.parquet"
         try:
-            content = files.read_bytes(path)
+            content = cast(bytes, files.read_bytes(path))
         except FileNotFoundError as error:
             raise DataError(f"{name}: {path} is not in the DVC cache: {error}") from error
         return cls(name, pd.read_parquet(io.BytesIO(content)), files, f"reports/{dataset}")
 
     def of(self, policy: str, simulator: str) -> pd.DataFrame:
-        """The rows of one policy under one simulator, in the order of prompts.
+        """The rows of one policy under one simulator, in the order of prompts, without the columns of ways to
+        decode that it lacks.
 
         Raises `DataError` naming what there is.
         """
-        rows = self.prompts[(self.prompts.policy == policy) & (self.prompts.simulator == simulator)]
+        rows = self.prompts.loc[(self.prompts.policy == policy) & (self.prompts.simulator == simulator)]
         if rows.empty:
             there = sorted(
                 {f"{a} under {b}" for a, b in zip(self.prompts.policy, self.prompts.simulator, strict=True)}
@@ -55,7 +57,7 @@ class Result:
             raise DataError(
                 f"{self.name}: no results of {policy} under {simulator}; there are: {', '.join(there)}"
             )
-        return rows.sort_values("prompt")
+        return rows.dropna(axis="columns", how="all").sort_values("prompt")
 
     def training(self, figure: TrainingFigure) -> float:
         """The mean of a curve of fine-tuning over the steps that `figure` names.
@@ -64,7 +66,7 @@ class Result:
         """
         path = f"{self.reports}/{CURVES}/{figure.curve}.tsv"
         try:
-            rows = list(csv.DictReader(self.files.read_text(path).splitlines(), delimiter="\t"))
+            rows = list(csv.DictReader(str(self.files.read_text(path)).splitlines(), delimiter="\t"))
         except FileNotFoundError as error:
             raise DataError(f"{self.name}: {path}: no such curve") from error
         steps = np.array([int(row["step"]) for row in rows])

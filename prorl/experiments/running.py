@@ -1,22 +1,19 @@
 """Rows times seeds of an experiment as DVC experiments, one after another, in a git worktree of their own.
 
 `dvc exp run` writes parameters, results and dvc.lock into the workspace it runs in. Here that is
-`.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. A worktree
-rather than DVC's temporary folders, since in it a stage that was interrupted finds its checkpoint again. The
-worktree uses the checkout's DVC cache: a stage that has run before with the same code, parameters and inputs,
-in the checkout or for another row, is taken from the run cache. The experiments are refs of the one
-repository, so `dvc exp show` in the checkout lists them.
+`.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. In it,
+unlike in DVC's temporary folders, an interrupted stage finds its checkpoint again. The worktree uses the
+checkout's DVC cache: a stage that has run before with the same code, parameters and inputs is taken from
+there, whether it ran in the checkout or for another row. The experiments are refs of the one repository, so
+`dvc exp show` in the checkout lists them.
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
 judges on the same prompts, and can be paired prompt by prompt.
 """
 
-import fcntl
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +21,18 @@ from prorl.check import require
 from prorl.config.section import ConfigError
 from prorl.experiments.definition import FOLDER, Experiment
 from prorl.experiments.overrides import applied
-from prorl.files import atomic_file
-from prorl.params import PARAMS_FILE, read_params
-from prorl.presets import preset_file, round_trip_yaml, with_layers
-from prorl.worktrees import WorktreeError, environment, git, refuse_uncommitted_changes
+from prorl.names import REGISTRIES
+from prorl.params import PARAMS_FILE
+from prorl.presets import checkable, preset_file, round_trip_yaml, with_layers, write_params
+from prorl.worktrees import (
+    WorktreeError,
+    alone_in,
+    bring_to,
+    environment,
+    git,
+    head,
+    refuse_uncommitted_changes,
+)
 
 WORKTREES = Path(".experiments")
 
@@ -45,11 +50,6 @@ class Run:
     params: dict
 
 
-def head(root: Path) -> str:
-    """The commit that is checked out."""
-    return git(root, "rev-parse", "HEAD").strip()
-
-
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set;
     None is its first one.
@@ -59,8 +59,10 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PARAMS_FILE
         file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
-        own = dataset is None or dataset in round_trip_yaml().load(file)["datasets"]
-        params = with_layers(file, [] if own else [preset_file(root, dataset)])
+        layers = []
+        if dataset is not None and dataset not in round_trip_yaml().load(file)["datasets"]:
+            layers = [preset_file(root, dataset)]
+        params = with_layers(file, layers)
     if dataset is not None and dataset not in params["datasets"]:
         raise ConfigError(
             f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed"
@@ -92,17 +94,11 @@ def source_of(experiment: Experiment, row: str) -> str:
 
 def check_settings(experiment: Experiment, run: Run) -> None:
     """Raises `ConfigError` for settings of `run` that the checked-out code would refuse."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PARAMS_FILE
-        round_trip_yaml().dump(run.params, file)
-        try:
-            require(read_params(file))
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(str(file), source_of(experiment, run.row))) from None
+    require(checkable(run.params, source_of(experiment, run.row)), REGISTRIES)
 
 
 def finished(root: Path, commit: str, run: Run) -> str | None:
-    """The DVC experiment that `run` left on `commit`, or None where there is none with the same parameters."""
+    """The DVC experiment that `run` left on `commit`; None where there is none with the same parameters."""
     ref = _ref(commit, run.name)
     found = git(root, "for-each-ref", "--format=%(objectname)", ref).strip()
     if not found or round_trip_yaml().load(git(root, "show", f"{found}:{PARAMS_FILE}")) != run.params:
@@ -125,25 +121,18 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
     for run in runs:
         check_settings(experiment, run)
     worktree = root / WORKTREES / dataset
-    with _alone(worktree):
+    with alone_in(worktree):
         for i, run in enumerate(runs, start=1):
             label = f"[{i}/{len(runs)}] {run.name}"
             if finished(root, commit, run):
                 print(f"{label}: there already", flush=True)
                 continue
             print(f"{label}: {' '.join(run.overrides)}", flush=True)
-            _update(root, worktree, commit)
+            _as_committed(root, worktree, commit)
             if round_trip_yaml().load(worktree / PARAMS_FILE) != params:
-                with atomic_file(worktree / PARAMS_FILE) as temporary:
-                    round_trip_yaml().dump(params, temporary)
-            _start(
-                root,
-                worktree,
-                commit,
-                run,
-                [f"{stage}@{dataset}" for stage in experiment.contents.targets],
-                queue,
-            )
+                write_params(params, worktree / PARAMS_FILE)
+            targets = [f"{stage}@{dataset}" for stage in experiment.contents.targets]
+            _start(root, worktree, commit, run, targets, queue)
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
         print(
             f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD dvc queue start",
@@ -157,7 +146,8 @@ def require_identity(root: Path) -> None:
         git(root, "var", "GIT_COMMITTER_IDENT")
     except WorktreeError:
         raise WorktreeError(
-            "git has no identity to commit experiments with; set one by `git config user.name` and `user.email`"
+            "git has no identity to commit experiments with; "
+            "set one by `git config user.name` and `user.email`"
         ) from None
 
 
@@ -169,7 +159,8 @@ def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str]
     status = subprocess.run(command, cwd=worktree, env=environment(worktree), check=False).returncode
     if status:
         raise WorktreeError(
-            f"{run.name}: `dvc exp run` ended with status {status}, see above; the same command goes on from here"
+            f"{run.name}: `dvc exp run` ended with status {status}, see above; "
+            "the same command goes on from here"
         )
     if not queue and not finished(root, commit, run):
         raise WorktreeError(
@@ -177,28 +168,12 @@ def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str]
         )
 
 
-def _update(root: Path, worktree: Path, commit: str) -> None:
-    """Bring `worktree` to `commit` as committed, made if need be; what git ignores stays: data, models,
-    checkpoints.
-    """
-    if not (worktree / ".git").exists():
-        git(root, "worktree", "add", "--quiet", "--force", "--detach", str(worktree), commit)
-    git(worktree, "checkout", "--quiet", "--force", "--detach", commit)
+def _as_committed(root: Path, worktree: Path, commit: str) -> None:
+    """Bring `worktree` to `commit`, without what an interrupted run left, and to the checkout's DVC cache."""
+    bring_to(root, worktree, commit)
     git(worktree, "clean", "--quiet", "--force", "-d")
     cache = _dvc(root, "cache", "dir").strip()
     _dvc(worktree, "config", "--local", "cache.dir", cache)
-
-
-@contextmanager
-def _alone(worktree: Path) -> Iterator[None]:
-    """Hold the lock of `worktree`. Raises `WorktreeError` where another process has it."""
-    worktree.parent.mkdir(exist_ok=True)
-    with open(worktree.with_name(f"{worktree.name}.lock"), "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorktreeError(f"another `prorl experiments run` is at work in {worktree}") from None
-        yield
 
 
 def _ref(commit: str, name: str) -> str:

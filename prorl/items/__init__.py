@@ -1,1 +1,1 @@
-"""Item profile text to vectors."""
+"""From the profile texts of items to vectors."""

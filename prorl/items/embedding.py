@@ -1,5 +1,6 @@
-"""Item profile text to one vector per item, by latent semantic analysis, a language model, or a matrix made
-elsewhere.
+"""From the profile texts of items to one vector per item.
+
+By latent semantic analysis or a language model, or from a matrix made elsewhere.
 
 Shape key: `n` items, `d` components. Row i of every matrix is item i + 1.
 """
@@ -16,21 +17,20 @@ from threadpoolctl import threadpool_limits
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
-from prorl.files import read_json
 from prorl.items.matrices import read_matrix
 from prorl.runtime import derived_seed
-from prorl.tables import DataError
+from prorl.tables import DataError, imported_json, require_items
 
 LSA = "lsa"  # every other model is the name or path of a sentence-transformers model
 
 
 def lsa(texts: Sequence[str], dimension: int, seed: int) -> np.ndarray:
-    """Latent semantic analysis: TF-IDF of the words of `texts`, truncated SVD, L2-normalised rows; float32
-    [n, d].
+    """Vectors of `texts` by latent semantic analysis, float32 [n, d].
 
-    A text without a word is the zero vector. One thread, so that the same texts give the same bits.
-    Raises `ConfigError` if the texts hold too few distinct words for `dimension`.
-    Source: Deerwester et al., Indexing by Latent Semantic Analysis, 1990.
+    TF-IDF of the words, truncated SVD, L2-normalised rows; a text without a word is the zero vector. One
+    thread, so that the same texts give the same bits. Raises `DataError` if no text holds a word,
+    `ConfigError` if the texts hold too few distinct words for `dimension`. Source: Deerwester et al.,
+    Indexing by Latent Semantic Analysis, 1990.
     """
     vectorizer = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, dtype=np.float64)
     try:
@@ -40,40 +40,35 @@ def lsa(texts: Sequence[str], dimension: int, seed: int) -> np.ndarray:
     most = min(weights.shape) - 1
     if dimension > most:
         raise ConfigError(
-            f"embed.dimension: got {dimension}, allowed: at most {most}, one below the lesser of {weights.shape[0]} items"
-            f" and {weights.shape[1]} distinct words"
+            f"embed.dimension: got {dimension}, allowed: at most {most}, "
+            f"one below the lesser of {weights.shape[0]} items and {weights.shape[1]} distinct words"
         )
     with threadpool_limits(1):
         vectors = TruncatedSVD(dimension, n_iter=7, random_state=seed).fit_transform(weights)
-    return normalize(vectors).astype(np.float32)
+    return np.asarray(normalize(vectors), dtype=np.float32)
 
 
 def imported(source: EmbeddingImport, raw_ids: Sequence[str]) -> np.ndarray:
-    """The rows of a matrix made elsewhere for the items of this data set, in item order; float32 [n, d].
+    """Rows of a matrix made elsewhere for the items `raw_ids`, in that order, float32 [n, d].
 
-    Rows of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file of the
-    wrong kind or shape, an item twice, an item without a row, and a number that is not finite.
+    Rows of other items, such as those that the k-core dropped, are left out. Raises `DataError` for a file
+    of the wrong kind or shape, an item listed twice, an item without a row, and a number that is not
+    finite.
     """
-    try:
-        listed = read_json(Path(source.items))
-    except (OSError, ValueError) as error:
-        raise DataError(f"embed.import: {error}") from error
+    listed = imported_json(Path(source.items), "embed.import")
     if not isinstance(listed, list) or not all(isinstance(raw_id, str) for raw_id in listed):
         raise DataError(f"{source.items}: allowed: a JSON list of raw item ids, as text")
     vectors = read_matrix(Path(source.vectors))
     if len(listed) != len(vectors):
         raise DataError(
-            f"{source.vectors} has {len(vectors)} rows, {source.items} {len(listed)} item ids; they must be as many"
+            f"{source.vectors} has {len(vectors)} rows, {source.items} {len(listed)} item ids; "
+            "they must be as many"
         )
     row_of = {raw_id: row for row, raw_id in enumerate(listed)}
     if len(row_of) < len(listed):
         repeated = next(raw_id for row, raw_id in enumerate(listed) if row_of[raw_id] != row)
         raise DataError(f"{source.items}: item {repeated!r} stands more than once")
-    missing = [raw_id for raw_id in raw_ids if raw_id not in row_of]
-    if missing:
-        raise DataError(
-            f"{source.items}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}"
-        )
+    require_items(Path(source.items), raw_ids, row_of)
     return np.asarray(vectors[[row_of[raw_id] for raw_id in raw_ids]], dtype=np.float32)
 
 
@@ -85,17 +80,15 @@ def embed(
     checkpoints: Path,
     every_seconds: float,
 ) -> np.ndarray | None:
-    """One vector per item, float32 [n, d], of the profile `texts` of the items `raw_ids`, by the model that
-    `settings` name.
+    """One vector per item, float32 [n, d], by the model that `settings` name.
 
-    Where accelerate started several processes, the first alone gets the vectors; only a language model gives
-    the others work. It keeps what it has done in the folder `checkpoints`, and says how far it is every
-    `every_seconds`.
+    texts: profiles of the items `raw_ids`. Where accelerate started several processes, only the first gets
+    the vectors, and the others get None. A language model uses all processes, keeps what it has done in the
+    folder `checkpoints`, and reports progress every `every_seconds`.
     """
     if settings.import_ is None and settings.model != LSA:
-        from prorl.items.language_model import (
-            encode,  # PyTorch and transformers take seconds to import, for LSA in vain
-        )
+        # Here, because LSA does without PyTorch and transformers, whose import takes seconds.
+        from prorl.items.language_model import encode
 
         return encode(texts, settings, checkpoints, every_seconds)
     if int(os.environ.get("RANK", 0)) != 0:

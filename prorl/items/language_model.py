@@ -1,14 +1,12 @@
-"""Item profile text to vectors by a sentence-transformers model, over as many processes as accelerate
-started.
+"""Profile texts to vectors by a sentence-transformers model, in all processes that accelerate started.
 
-Texts are sorted by length and cut into batches once, for all processes together, and whole batches are dealt
-to shards. What a batch holds, and so how far it is padded, hangs neither on the number of processes nor on
-where an interrupted run stopped: the matrix is the same, bit for bit in float32 where every process has the
-same threads.
+Texts are sorted by length and cut into batches once, for all processes together; whole batches are dealt to
+shards. A batch therefore holds the same texts, with the same padding, for any number of processes and after
+any interruption. In float32 the matrix is the same bit for bit where every process has the same number of
+threads.
 
-Shards are files in a folder that all processes see. A run that was killed goes on with the shards that are
-missing; processes exchange nothing else, and wait for each other once, before process 0 puts the matrix
-together.
+Shards are files in a folder that all processes see. A run that was killed continues with the missing shards.
+Processes exchange nothing else. They wait for each other once, before process 0 joins the shards.
 """
 
 import hashlib
@@ -25,23 +23,21 @@ from prorl.config.embed import Embed
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.runtime import progress
 
-BATCHES_PER_SHARD = 8  # what a killed run loses at most, per process; few, so that every process gets some
+BATCHES_PER_SHARD = 8  # the most that a killed process loses; few, so that every process gets some shards
 
 
 def encode(
     texts: Sequence[str], settings: Embed, checkpoints: Path, every_seconds: float
 ) -> np.ndarray | None:
-    """L2-normalised vectors of `texts`, float32 [n, d], in the order of `texts`; None in every process but
-    the first.
+    """L2-normalised vectors of `texts`, float32 [n, d], in their order; None in all processes but the first.
 
-    Pooling is the model's own: the last token's state for Qwen3-Embedding. Shards are kept in `checkpoints`,
-    under a key of the texts, the model and the settings; the caller removes that folder once the vectors are
-    safe.
+    Pooling is the model's own, for Qwen3-Embedding the last token's state. Shards are kept in `checkpoints`,
+    under a key of the texts, the model and the settings. The caller removes that folder once the vectors are
+    written.
     """
     on_cpu = not torch.cuda.is_available()
-    state = PartialState(
-        cpu=on_cpu, timeout=timedelta(days=7)
-    )  # a process may wait long for the others' last shards
+    # A process may wait long for the last shards of the others.
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
     model = SentenceTransformer(
         settings.model,
         device=str(state.device),
@@ -59,30 +55,27 @@ def encode(
     for shard, batch in progress(
         steps, description="embed", unit="batch", every_seconds=every_seconds, total=total
     ):
-        vectors.append(encode_batch(model, [texts[row] for row in batch]))
+        vectors.append(encode_batch(model, [texts[int(row)] for row in batch]))
         if len(vectors) == len(shards[shard]):
             write_matrix(files[shard], np.concatenate(vectors))
             vectors = []
     state.wait_for_everyone()
     if not state.is_main_process:
         return None
-    rows, vectors = (
-        np.concatenate([row for shard in shards for row in shard]),
-        np.concatenate([read_matrix(file) for file in files]),
-    )
-    return vectors[np.argsort(rows)]
+    rows = np.concatenate([row for shard in shards for row in shard])
+    return np.concatenate([read_matrix(file) for file in files])[np.argsort(rows)]
 
 
 def encode_batch(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
-    """Vectors of `texts` in one forward pass, float32, normalised in float32 whatever the model's precision."""
+    """Vectors of `texts` in one forward pass; float32, and normalised in float32 in any precision."""
     vectors = model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
 
 
 def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
-    """Rows of `texts`, in batches of about equal length, in shards of about equal work.
+    """Shards of about equal work; each holds batches, and each batch rows of `texts` of about equal length.
 
-    Batches run from the longest texts to the shortest, so that one too large for memory fails at once, and
+    Batches go from the longest texts to the shortest, so that one too large for memory fails at once. They
     are dealt to the shards in turn.
     """
     order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -92,8 +85,9 @@ def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
 
 
 def fingerprint(texts: Sequence[str], settings: Embed) -> str:
-    """A key of everything the vectors hang on; a model in a folder counts with its files' sizes and times of
-    change.
+    """A key of everything the vectors depend on.
+
+    A model in a folder counts by the sizes and modification times of its files.
     """
     files = (
         sorted(path for path in Path(settings.model).rglob("*") if path.is_file())

@@ -17,7 +17,8 @@ def read_matrix(path: Path) -> np.ndarray:
         raise DataError(f"{path}: not readable as .npy: {error}") from error
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
         raise DataError(
-            f"{path}: a {matrix.dtype} array of shape {matrix.shape}; allowed: a matrix of floating-point numbers"
+            f"{path}: a {matrix.dtype} array of shape {matrix.shape}; "
+            "allowed: a matrix of floating-point numbers"
         )
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):
@@ -26,7 +27,7 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def write_matrix(path: Path, matrix: np.ndarray) -> None:
-    """Write `matrix` as a float32 `.npy` file, whole or not at all."""
+    """Write `matrix` as a float32 `.npy` file, completely or not at all."""
     with atomic_file(path) as temporary, open(temporary, "wb") as stream:
         np.save(stream, np.ascontiguousarray(matrix, dtype=np.float32))
         stream.flush()

@@ -18,8 +18,9 @@ CHUNK = 16384  # rows converted to float64 at a time
 
 @dataclass(frozen=True)
 class PCA:
-    """A fitted projection: mean [e], components [d, e] of unit length, variances [d] of the fitted vectors
-    along them.
+    """A fitted projection.
+
+    mean [e]; components [d, e], each of unit length; variances [d] of the fitted vectors along them.
     """
 
     mean: np.ndarray
@@ -28,8 +29,9 @@ class PCA:
     whiten: bool
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
-        """`(vectors - mean) components^T`, over the standard deviations where whitened; [n, e] -> float32 [n,
-        d].
+        """`(vectors - mean) components^T` of `vectors` [n, e], float32 [n, d].
+
+        Whitening divides by the standard deviations.
         """
         scale = 1 / np.sqrt(self.variances) if self.whiten else np.ones_like(self.variances)
         projection = self.components.T * scale
@@ -40,11 +42,11 @@ class PCA:
 
 
 def fit_pca(vectors: np.ndarray, dimension: int, whiten: bool) -> PCA:
-    """The `dimension` directions of largest variance of `vectors` [n, e], by the eigenvectors of their
-    covariance in float64.
+    """The `dimension` directions in which `vectors` [n, e] vary most.
 
-    The sign of a component makes its largest entry positive, so that the result does not hang on the solver.
-    Raises `ConfigError` if the vectors vary in fewer than `dimension` directions.
+    They are eigenvectors of the covariance in float64. The sign of a component makes its largest entry
+    positive, so that it does not depend on the solver. Raises `ConfigError` if the vectors vary in fewer
+    directions.
     """
     n, width = vectors.shape
     mean = vectors.mean(axis=0, dtype=np.float64)
@@ -59,7 +61,8 @@ def fit_pca(vectors: np.ndarray, dimension: int, whiten: bool) -> PCA:
     rank = int((variances > 1e-10 * variances[0]).sum()) if variances[0] > 0 else 0
     if rank < dimension:
         raise ConfigError(
-            f"reduce.dimension: got {dimension}, allowed: at most {rank}, in so many directions do the {n} embeddings vary"
+            f"reduce.dimension: got {dimension}, allowed: at most {rank}, "
+            f"in so many directions do the {n} embeddings vary"
         )
     largest = components[np.arange(dimension), np.abs(components).argmax(axis=1)]
     return PCA(mean, components * np.sign(largest)[:, None], variances.copy(), whiten)

@@ -1,56 +1,90 @@
-"""All metrics of paths under one simulator, a value per prompt.
+"""Judges paths: entries of `METRICS` under every simulator, a value per path.
 
-Shape key: `p` prompts, `h` history, `t` path position, `n` items, `w` words of attribute bits.
+Shape key: `p` prompts, `m` paths per prompt, `t` path position, `n` items, `w` words of attribute bits.
 """
+
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
 
-from prorl.metrics import path_metrics
-from prorl.simulators.scoring import Simulator
-
-SIMULATED = ("ioi", "ior", "ctr")  # the metrics that depend on the simulator
-
-
-def simulated_metrics(
-    simulator: Simulator, history: torch.Tensor, target: torch.Tensor, items: torch.Tensor, batch_size: int
-) -> dict[str, np.ndarray]:
-    """ioi, ior and ctr, each [p, m], of paths `items` [p, m, t] after `history` [p, h] towards `target` [p];
-    non-items are skipped.
-    """
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in SIMULATED}
-    for h, g, path in zip(
-        history.split(batch_size), target.split(batch_size), items.split(batch_size), strict=True
-    ):
-        scores = simulator.score(h, path, g, ends=True)
-        b, m, t = path.shape
-        log_prob, rank = (x.cpu().numpy().reshape(b * m, 2) for x in (scores.log_prob.double(), scores.rank))
-        acceptance, rows = (x.cpu().numpy().reshape(b * m, t) for x in (scores.acceptance.double(), path))
-        parts["ioi"].append(path_metrics.increment_of_interest(log_prob).reshape(b, m))
-        parts["ior"].append(path_metrics.increment_of_rank(rank).reshape(b, m).astype(np.float64))
-        parts["ctr"].append(path_metrics.feasibility(acceptance, rows).reshape(b, m))
-    return {name: np.concatenate(part) for name, part in parts.items()}
+from prorl.metrics.registry import METRICS, JudgedPaths
+from prorl.prompts import Prompts
+from prorl.simulators.protocol import Simulator
 
 
-def path_shape_metrics(
-    history: np.ndarray,
-    target: np.ndarray,
-    items: np.ndarray,
-    user: np.ndarray,
-    words: np.ndarray,
+def judged_metrics(
+    names: Collection[str],
+    simulators: Mapping[str, Simulator],
+    prompts: Prompts,
+    items: torch.Tensor,
+    attribute_words: np.ndarray,
+    *,
     n_pairs: int,
     seed: int,
-) -> dict[str, np.ndarray]:
-    """The metrics that need no simulator, each [p], of paths `items` [p, t]; `words` [n+1, w] are the items'
-    attributes as bits.
+    batch_size: int,
+) -> dict[str, dict[str, np.ndarray]]:
+    """{simulator: {metric: [p, m]}} for the metrics `names`, of paths `items` [p, m, t] of `prompts`.
+
+    attribute_words [n+1, w] are the items' attributes as bits; `n_pairs` and `seed` are those of diversity.
+    Simulators read `batch_size` prompts at once.
     """
-    return {
-        "coherence": path_metrics.coherence(items, target, words),
-        "error": path_metrics.error(items),
-        "length": (items != 0).sum(1).astype(np.float64),
-        "distinct": path_metrics.distinct(items),
-        "diversity": path_metrics.diversity(items, user, n_pairs, seed),
-        "repeats": path_metrics.repeats(items),
-        "target_in_path": path_metrics.target_in_path(items, target),
-        "history_in_path": path_metrics.history_in_path(items, history),
-    }
+    shape = items.shape[:2]
+    found: dict[str, dict[str, np.ndarray]] = {}
+    shared: dict[str, np.ndarray] = {}
+    for simulator, users in simulators.items():
+        paths = judged_paths(users, prompts, items, attribute_words, n_pairs, seed, batch_size)
+        own = {}
+        for name in names:
+            metric = METRICS[name]
+            if name in shared:
+                own[name] = shared[name]
+                continue
+            own[name] = metric.function(paths).reshape(shape)
+            if not metric.simulated:
+                shared[name] = own[name]
+        found[simulator] = own
+    return found
+
+
+def judged_paths(
+    simulator: Simulator,
+    prompts: Prompts,
+    items: torch.Tensor,
+    attribute_words: np.ndarray,
+    n_pairs: int,
+    seed: int,
+    batch_size: int,
+) -> JudgedPaths:
+    """Paths `items` [p, m, t] as rows [p * m, t], those of a prompt in a row, with the simulator's scores."""
+    scores = [
+        simulator.score(history, path, target, ends=True)
+        for history, target, path in zip(
+            prompts.history.split(batch_size),
+            prompts.target.split(batch_size),
+            items.split(batch_size),
+            strict=True,
+        )
+    ]
+    m = items.shape[1]
+    history, user, target = (
+        part.repeat_interleave(m, dim=0).cpu().numpy()
+        for part in (prompts.history, prompts.user, prompts.target)
+    )
+    return JudgedPaths(
+        items=items.flatten(0, 1).cpu().numpy(),
+        history=history,
+        user=user,
+        target=target,
+        attribute_words=attribute_words,
+        log_prob=np.concatenate([_rows(part.log_prob).astype(np.float64) for part in scores]),
+        rank=np.concatenate([_rows(part.rank) for part in scores]),
+        acceptance=np.concatenate([_rows(part.acceptance).astype(np.float64) for part in scores]),
+        n_pairs=n_pairs,
+        seed=seed,
+    )
+
+
+def _rows(part: torch.Tensor) -> np.ndarray:
+    """`part` [b, m, ..] with a row per path."""
+    return part.flatten(0, 1).cpu().numpy()

@@ -56,6 +56,11 @@ def error(items: np.ndarray) -> np.ndarray:
     return (items == NON_ITEM).sum(1) / np.maximum((items != 0).sum(1), 1)
 
 
+def length(items: np.ndarray) -> np.ndarray:
+    """Items and non-items of the path, [p]."""
+    return (items != 0).sum(1).astype(np.float64)
+
+
 def repeats(items: np.ndarray) -> np.ndarray:
     """Share [p] of the path's items that it held before; 0 for an empty path."""
     same = np.tril(items[:, :, None] == items[:, None, :], k=-1).any(-1) & (items > 0)

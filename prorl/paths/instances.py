@@ -1,4 +1,4 @@
-"""The instances of every split: mined, with random targets where a policy is validated or tested."""
+"""The instances of every split, mined or imported, with random targets for validation and test."""
 
 from typing import Any
 
@@ -24,9 +24,8 @@ def mine(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was mined and dropped.
 
-    With `settings.import_` they are the released ones.
-    seed: as `derived_seed` takes it; each split's targets have their own. Raises `DataError` if a split has
-    no instance.
+    With `settings.import_` the instances are the released ones. seed: as `derived_seed` takes it; each split
+    draws its random targets from a seed of its own. Raises `DataError` if a split has no instance.
     """
     sequences = user_sequences(interactions)
     if settings.import_:
@@ -39,7 +38,8 @@ def mine(
     statistics = {**runs.statistics, "instances": {name: int((split == name).sum()) for name in SPLITS}}
     if not all(statistics["instances"].values()):
         raise DataError(
-            f"instances mined per split: {statistics['instances']}, allowed: at least one in each; found {statistics}"
+            f"instances mined per split: {statistics['instances']}, allowed: at least one in each; "
+            f"found {statistics}"
         )
     tables = {}
     for name in SPLITS:

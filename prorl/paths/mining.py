@@ -1,8 +1,8 @@
 """From users' sequences to instances: feasible transitions, mined runs, random targets.
 
-A run is a stretch of feasible transitions; an instance is a run of kept length with the `h` items right
-before it. The target is the run's last item, the path is the rest. Source: the ProRL paper, section on path
-mining, with the released instances' conventions.
+A run is a series of items joined by feasible transitions. An instance is a run of an allowed length, and the
+history of `h` items right before it. The run's last item is the target, its other items are the path. Source:
+the ProRL paper, section on path mining, with the released instances' conventions.
 
 Shape key: `e` interactions, `n` items, `i` instances, `h` items of history, `p` later positions,
 `w` words of 64 attributes.
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from prorl.paths.sequences import Sequences
+from prorl.paths.sequences import Sequences, within_groups
 from prorl.tables import DataError
 
 WORD_BITS = 64
 
 
 def attribute_words(attributes: pa.ChunkedArray | pa.Array, ignored: list[str]) -> np.ndarray:
-    """Attribute sets as bits, [n + 1, w] uint64; row 0 is padding. Attributes in `ignored` are left out.
+    """Attribute sets as bits, [n + 1, w] uint64; row 0 is padding.
 
-    attributes: lists of texts [n], item 1 first. Frequent attributes stand in the first words.
+    Attributes in `ignored` are left out; frequent ones are in the first words. attributes: lists of texts
+    [n], item 1 first. Plainly: one set of texts per item; two sets overlap where their words share a bit.
     """
     lists = attributes.combine_chunks() if isinstance(attributes, pa.ChunkedArray) else attributes
     coded = lists.flatten().dictionary_encode()
@@ -40,16 +41,18 @@ def attribute_words(attributes: pa.ChunkedArray | pa.Array, ignored: list[str]) 
 
 
 def later_positions(sequences: Sequences, history_length: int) -> np.ndarray:
-    """Positions [p] of the items that can follow another in a run: those with more than `history_length`
-    items of their user before.
+    """Positions [p] of the items that can follow another item in a run.
+
+    More than `history_length` items of the same user come before each of them.
     """
-    within = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-    return np.flatnonzero(within > history_length)
+    return np.flatnonzero(within_groups(sequences.lengths) > history_length)
 
 
 def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Whether the item at each of `positions` [p] shares an attribute with the one before it in `items` [e],
-    [p] bool.
+    """Whether the item at each of `positions` [p] shares an attribute with the item before it, [p] bool.
+
+    items: [e]; words: `attribute_words`. Plainly: `(words[items[positions]] & words[items[positions -
+    1]]).any(1)`. Word by word, so that later words are read only for pairs that share nothing so far.
     """
     feasible = np.zeros(len(positions), dtype=bool)
     undecided = np.arange(len(positions))
@@ -63,10 +66,10 @@ def feasible_transitions(items: np.ndarray, words: np.ndarray, positions: np.nda
 
 @dataclass(frozen=True)
 class Runs:
-    """Mined runs as stretches of the sequences, user after user.
+    """Mined runs as slices of the sequences, user after user.
 
-    user [i] int32, counted from 1; start [i] and length [i] int64, positions in `Sequences.items`;
-    statistics: counts of what was found and dropped.
+    user [i] int32, counted from 1; start [i] int64, position in `Sequences.items`; length [i] int64, in
+    items; statistics: counts of what was found and dropped.
     """
 
     user: np.ndarray
@@ -83,12 +86,12 @@ def mine_runs(
     min_run: int,
     max_run: int,
 ) -> Runs:
-    """Runs of `min_run` to `max_run` items, each with at least `history_length` items of the same user before
-    it.
+    """Runs of `min_run` to `max_run` items, each after at least `history_length` items of the same user.
 
-    later [p]: `later_positions`; feasible [p]: whether the transition into each is feasible. Per user a run
-    starts after the first `history_length` items and at every transition that is not feasible. The run that
-    is open at the end of the sequence is dropped, and so are longer runs, which are not cut.
+    later [p]: `later_positions`; feasible [p]: whether the transition into each is feasible. Plainly: walk
+    through each user's items from the one after the first `history_length`, end a run at every transition
+    that is not feasible, and start the next. The run that is open at the end of the sequence is dropped.
+    Longer runs are dropped too, not cut.
     """
     offsets, lengths = sequences.offsets, sequences.lengths
     long_enough = lengths > history_length
@@ -116,35 +119,34 @@ def mine_runs(
 
 
 def instance_table(sequences: Sequences, runs: Runs, chosen: np.ndarray, history_length: int) -> pa.Table:
-    """The instances `chosen` [i], a mask over `runs`, as a table of user, history, run."""
+    """The instances of the runs in the mask `chosen` [i], as a table of user, history and run."""
     start, length = runs.start[chosen], runs.length[chosen]
     n = len(start)
     history = sequences.items[(start[:, None] + np.arange(-history_length, 0)).ravel()]
-    ends = np.cumsum(length)
-    within = np.arange(ends[-1] if n else 0) - np.repeat(ends - length, length)
-    run = sequences.items[np.repeat(start, length) + within]
+    run = sequences.items[np.repeat(start, length) + within_groups(length)]
+    offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int32)
     return pa.table(
         {
             "user": runs.user[chosen],
             "history": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * history_length, history),
-            "run": pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), run),
+            "run": pa.ListArray.from_arrays(offsets, run),
         }
     )
 
 
 def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: int) -> np.ndarray:
-    """For each prompt of `user` [i] an item drawn uniformly from those the user never interacted with, [i]
-    int32.
+    """Items drawn uniformly for `user` [i], each from those the user never interacted with, [i] int32.
 
-    Raises `DataError` for a user who interacted with every item.
+    Plainly: `free[user[i]][drawn[i]]`, where `free[u]` are the items that user u never interacted with, in
+    order, and `drawn[i]` is uniform below their number. Here no free item is listed. Raises `DataError` for a
+    user who interacted with every item.
     """
     asked, prompt = np.unique(user, return_inverse=True)
     lengths = sequences.lengths[asked - 1]
-    # Each asked user's distinct items in increasing order, as one sorted array of keys: position of the user,
-    # then item.
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    items = sequences.items[np.repeat(sequences.offsets[asked - 1], lengths) + within].astype(np.int64)
+    # The distinct items of each of these users in increasing order, as one sorted array of keys: the user's
+    # number among them, then the item.
+    position = np.repeat(sequences.offsets[asked - 1], lengths) + within_groups(lengths)
+    items = sequences.items[position].astype(np.int64)
     stride = n_items + 1
     key = np.unique(np.repeat(np.arange(len(asked)), lengths) * stride + items)
     owner, item = np.divmod(key, stride)
@@ -155,8 +157,8 @@ def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: i
             f"user {asked[np.argmin(n_free)]} interacted with all {n_items} items: no random target is left"
         )
     drawn = np.random.default_rng(seed).integers(0, n_free[prompt])
-    # The drawn-th free item is the drawn-th item moved up by one for each of the user's items that comes
-    # before it: those with at most `drawn` free items below them.
+    # Free item number `drawn` is item number `drawn`, moved up by one for each of the user's items that come
+    # before it. Those are the items with at most `drawn` free items below them.
     free_below = item - 1 - (np.arange(len(item)) - first[owner])
     before = (
         np.searchsorted(owner * stride + free_below, prompt * stride + drawn, side="right") - first[prompt]

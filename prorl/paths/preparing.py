@@ -1,4 +1,4 @@
-"""From a raw log to the canonical tables: filters, chronological order, indices, the split of users."""
+"""From a raw log to the canonical tables: filters, chronological order, numbers, the split of users."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from prorl.config.prepare import Prepare
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
@@ -16,10 +16,12 @@ from prorl.datasets.sources import RawLog
 from prorl.paths.sequences import Core, Removed, chronological, distinct, k_core, split_users
 from prorl.tables import SPLITS, DataError
 
+pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """The canonical tables of one data set, and what was dropped on the way and why."""
+    """The canonical tables of one data set, and counts of what each filter dropped."""
 
     interactions: pa.Table
     items: pa.Table
@@ -28,18 +30,17 @@ class Prepared:
 
 
 def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
-    """Drop interactions with items that the source does not describe, take the k-core, sort, number users and
-    items, split users.
+    """The canonical tables of `log`.
 
-    Users are numbered in order of first appearance in the log, items in the order of the source's list of
-    items.
-    Raises `DataError` if nothing is left or an item is described twice, `ConfigError` for unknown fields.
+    Drop interactions with items that the source does not describe, take the k-core, sort by user and time,
+    split the users. Users are numbered in order of first appearance in the log, items in the order in which
+    the source lists them. Raises `DataError` if nothing is left or an item is described twice,
+    `ConfigError` for unknown fields.
     """
     described = pa.array(log.items["raw_id"], pa.string())
     _refuse_twice(described)
-    row = (
-        pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]
-    )  # [e], in the list of items
+    # For each interaction [e] the row of its item in the source's list, -1 without one.
+    row = pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]
     kept = np.flatnonzero(row >= 0)
     core = k_core(log.user[kept], row[kept], settings.min_user_interactions, settings.min_item_interactions)
     kept = kept[core.kept]
@@ -83,7 +84,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
 
 
 def _numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct `codes` [e] in increasing order, and the place of each code among them, [e] int32 from 1."""
+    """The distinct `codes` [e] in increasing order, and each code's place among them, [e] int32 from 1."""
     present = np.flatnonzero(np.bincount(codes))
     number = np.zeros(present[-1] + 1, dtype=np.int32)
     number[present] = np.arange(1, len(present) + 1)
@@ -95,12 +96,13 @@ def _refuse_twice(raw_ids: pa.Array) -> None:
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise DataError(
-            f"{len(twice)} items are described more than once, the first is {twice[0].as_py()!r}; allowed: once"
+            f"{len(twice)} items are described more than once, the first is {twice[0].as_py()!r}; "
+            "allowed: once"
         )
 
 
 def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
-    """What each filter took, by the filter's name."""
+    """What each filter removed, by the filter's name."""
     described = row >= 0
     undescribed = Removed(
         interactions=int((~described).sum()),
@@ -115,10 +117,11 @@ def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
 
 
 def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Prepare) -> str:
+    min_user, min_item = settings.min_user_interactions, settings.min_item_interactions
     told = {
         "items_without_description": "interactions with items that the source does not describe",
-        "users_below_minimum": f"users with fewer than prepare.min_user_interactions = {settings.min_user_interactions}",
-        "items_below_minimum": f"items with fewer than prepare.min_item_interactions = {settings.min_item_interactions}",
+        "users_below_minimum": f"users with fewer than prepare.min_user_interactions = {min_user}",
+        "items_below_minimum": f"items with fewer than prepare.min_item_interactions = {min_item}",
     }
     parts = [
         f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items"

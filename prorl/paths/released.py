@@ -1,8 +1,8 @@
-"""Instances as the method's authors release them, in our tables.
+"""The instances that the method's authors release, as our tables.
 
 `<start>.train`, `.val` and `.test` are JSON lists of `{"user", "inters": history, "proc_path": run}` in raw
-ids. In `.test` the last id of `proc_path` is the random target, which `target` repeats, and there is no
-`user`. `<start>.datamaps` is a JSON of titles and attributes.
+ids. In `.test` there is no `user`, and the last id of `proc_path` is the random target, which `target`
+repeats. `<start>.datamaps` is a JSON of titles and attributes.
 """
 
 from pathlib import Path
@@ -32,9 +32,9 @@ def import_released(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was read.
 
-    Validation prompts get our random targets, test prompts keep theirs. Test instances name no user, so each
-    counts as a user of its own, numbered after ours. Raises `DataError` naming file and entry for an unknown
-    item or user and for a history or run of another length than `settings` allows.
+    Validation prompts get random targets of ours, test prompts keep the released ones. Test instances name
+    no user, so each counts as a user of its own, numbered after ours. Raises `DataError` naming file and
+    entry for an unknown item or user, and for a history or run whose length `settings` do not allow.
     """
     start = settings.import_
     item_of = {raw_id: item for item, raw_id in enumerate(items["raw_id"].to_pylist(), start=1)}
@@ -67,7 +67,7 @@ def import_released(
         tables[split] = pa.table(columns)
         statistics["instances"][split] = len(instances)
         ours = splits["split"].to_numpy()[np.unique(named).astype(np.int64) - 1]
-        # Users that our split has elsewhere: simulators are trained on our training users.
+        # Simulators are trained on our training users, some of which the released split puts elsewhere.
         statistics["users_by_prepared_split"][split] = {name: int((ours == name).sum()) for name in SPLITS}
     return tables, statistics
 
@@ -83,7 +83,8 @@ def _instance(
     def known(raw_id: Any, indices: dict[str, int], kind: str) -> int:
         if str(raw_id) not in indices:
             raise DataError(
-                f"{where}: {kind} {raw_id!r} is unknown, allowed: one of the {len(indices)} in the prepared tables"
+                f"{where}: {kind} {raw_id!r} is unknown, "
+                f"allowed: one of the {len(indices)} in the prepared tables"
             )
         return indices[str(raw_id)]
 
@@ -93,20 +94,22 @@ def _instance(
     longest = settings.max_run + (split == "test")  # a random target may follow a whole run
     if len(history) != settings.history_length:
         raise DataError(
-            f"{where}: inters has {len(history)} items, allowed: mine.history_length = {settings.history_length}"
+            f"{where}: inters has {len(history)} items, "
+            f"allowed: mine.history_length = {settings.history_length}"
         )
     if not settings.min_run <= len(run) <= longest:
         raise DataError(f"{where}: proc_path has {len(run)} items, allowed: {settings.min_run} to {longest}")
     if split == "test" and known(entry["target"], item_of, "item") != run[-1]:
         raise DataError(
-            f"{where}: target is {entry['target']!r}, allowed: the last of proc_path, {entry['proc_path'][-1]!r}"
+            f"{where}: target is {entry['target']!r}, "
+            f"allowed: the last of proc_path, {entry['proc_path'][-1]!r}"
         )
     user = known(entry["user"], user_of, "user") if "user" in entry else None
     return {"user": user, "history": history, "run": run}
 
 
 def _numbered(users: list[int | None], n_users: int) -> np.ndarray:
-    """User numbers int32; those unnamed get numbers of their own after `n_users`."""
+    """User numbers int32; each unnamed user gets a number of its own after `n_users`."""
     unnamed = np.array([user is None for user in users], dtype=bool)
     return np.where(unnamed, n_users + np.cumsum(unnamed), [user or 0 for user in users]).astype(np.int32)
 
@@ -130,7 +133,7 @@ def _json(path: Path) -> Any:
 
 
 def _attribute_agreement(path: Path, items: pa.Table) -> dict[str, int]:
-    """How many of our items have the same attributes in the released maps, others, or are not in them."""
+    """How many of our items have the same attributes in the released maps, other ones, or none at all."""
     maps = _json(path)
     missing = [name for name in MAPS if not isinstance(maps, dict) or name not in maps]
     if missing:

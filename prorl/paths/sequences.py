@@ -16,7 +16,7 @@ from prorl.tables import SPLITS, DataError
 
 @dataclass(frozen=True)
 class Sequences:
-    """Every user's items in order, one after another.
+    """The items of all users in chronological order, user after user.
 
     items [e] int32; offsets [u + 1] int64: user `u` of 1..U has `items[offsets[u - 1] : offsets[u]]`.
     """
@@ -43,8 +43,14 @@ class Sequences:
         return np.repeat(np.arange(1, len(self) + 1, dtype=np.int32), self.lengths)
 
 
+def within_groups(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, .. within each of the consecutive groups of `lengths` [g] members, [lengths.sum()]."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
 def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
-    """The sequences in a table of interactions sorted by user, then time, as `prepare` writes it.
+    """The sequences in a table of interactions that is sorted by user, then time, as `prepare` writes it.
 
     To train on some users only, take theirs: `sequences.of(user) for user in users`. Raises `DataError` if
     the table is not sorted by user.
@@ -58,11 +64,10 @@ def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
 
 
 def chronological(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
-    """Positions [e] that sort interactions by user, then time, both whole numbers; equal times keep their
-    order.
+    """Positions [e] that sort interactions by user, then time; equal times keep their order.
 
-    A radix sort, in time linear in e: one stable pass per 16 bits, the least significant first. NumPy counts
-    where numbers have 16 bits.
+    Plainly: `np.lexsort((timestamp, user))`. Here by radix sort, in time linear in e: one stable pass per 16
+    bits, the least significant first, since NumPy sorts numbers of 16 bits by counting.
     """
     order = np.arange(len(user))
     for values in (timestamp, user):
@@ -72,7 +77,7 @@ def chronological(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:
 
 
 def _digits(values: np.ndarray) -> Iterator[np.ndarray]:
-    """The 16-bit digits of `values` [e] less their smallest, least significant first."""
+    """The 16-bit digits of `values` [e] less their minimum, least significant first."""
     smallest = int(values.min()) if len(values) else 0
     rest = values.astype(np.uint64) - np.uint64(smallest % 2**64)
     while rest.any():
@@ -82,7 +87,7 @@ def _digits(values: np.ndarray) -> Iterator[np.ndarray]:
 
 @dataclass
 class Removed:
-    """What one filter took away."""
+    """What one filter removed."""
 
     interactions: int = 0
     users: int = 0
@@ -91,7 +96,7 @@ class Removed:
 
 @dataclass
 class Core:
-    """The k-core of a log: positions [kept] of the interactions that stay, and what each filter took."""
+    """The k-core of a log: positions `kept` of the interactions that stay, and what each filter removed."""
 
     kept: np.ndarray
     users: Removed = field(default_factory=Removed)
@@ -102,8 +107,8 @@ class Core:
 def k_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> Core:
     """The largest part of the log in which every user has `min_user` interactions and every item `min_item`.
 
-    user [e] and item [e] are codes from 0. Users, then items, are filtered in turn until nothing changes; the
-    result does not depend on the order. It may be empty.
+    user [e] and item [e] are codes from 0. Plainly: drop what is below its minimum until nothing changes.
+    Here users and items are filtered in turn, which gives the same result. It may be empty.
     """
     core = Core(kept=np.arange(len(user)))
     settled = 0  # filters in a row that removed nothing
@@ -125,12 +130,15 @@ def k_core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> 
 
 
 def distinct(codes: np.ndarray) -> int:
-    """The number of distinct codes, counted from 0, in time linear in their number."""
+    """The number of distinct codes in time linear in their number; codes count from 0.
+
+    Plainly: `len(np.unique(codes))`.
+    """
     return int(np.count_nonzero(np.bincount(codes)))
 
 
 def split_users(n_users: int, shares: list[float], seed: int) -> np.ndarray:
-    """For each user [u] the position in `SPLITS` of the split drawn for it, in the proportions `shares`.
+    """The split drawn for each user in the proportions `shares`, as its position in `SPLITS`, [u].
 
     Raises `ConfigError` unless there is one share per split, and `DataError` if a split would have no user.
     """
@@ -142,7 +150,8 @@ def split_users(n_users: int, shares: list[float], seed: int) -> np.ndarray:
     counts = np.diff(cuts, prepend=0)
     if not counts.all():
         raise DataError(
-            f"{n_users} users split {shares}: {dict(zip(SPLITS, counts.tolist(), strict=True))}, allowed: at least one in each"
+            f"{n_users} users split {shares}: {dict(zip(SPLITS, counts.tolist(), strict=True))}, "
+            "allowed: at least one in each"
         )
     split = np.empty(n_users, dtype=np.int8)
     split[np.random.default_rng(seed).permutation(n_users)] = np.repeat(np.arange(len(SPLITS)), counts)

@@ -47,7 +47,8 @@ def beams(
         rows = (torch.arange(b, device=device)[:, None] * n_beams + best // n_choices).flatten()
         choice = (best % n_choices).flatten()
         decoder.select(rows)
-        states, ended, items, tokens, log_prob = (x[rows] for x in (states, ended, items, tokens, log_prob))
+        states = states[rows]
+        ended, items, tokens, log_prob = (x[rows] for x in (ended, items, tokens, log_prob))
         log_prob[:, t] += log_probs[rows, choice]
         token = level_ids[level][choice].masked_fill(ended, NO_TOKEN)
         tokens[:, position] = token

@@ -55,6 +55,12 @@ class Catalogue:
         """Tokens of the longest path."""
         return self.decoding.max_length * self.n_levels
 
+    @property
+    def n_ids(self) -> int:
+        """Token ids that a policy has, those of the target's codes included where they are separate."""
+        separate = self.target_tokens == "separate"
+        return self.vocabulary.size_with_target_tokens if separate else self.vocabulary.size
+
     def to(self, device: torch.device) -> "Catalogue":
         """The same on `device`."""
         return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)
@@ -75,7 +81,7 @@ class Catalogue:
     def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0.
 
-        Raises `DataError` where the catalogue is so small that a path may come to have nothing to go on with.
+        Raises `DataError` where the catalogue is so small that a path may run out of allowed items.
         """
         parts = [torch.zeros_like(target)[:, None]]  # so that there is a column where nothing is forbidden
         if "history" in self.decoding.forbid:
@@ -86,7 +92,8 @@ class Catalogue:
         needed = forbidden.shape[1] - 1 + self.decoding.max_length
         if self.trie.n_items < needed:
             raise DataError(
-                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; {needed} are enough"
+                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; "
+                f"{needed} are enough"
             )
         return named_once(forbidden)
 

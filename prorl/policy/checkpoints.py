@@ -1,16 +1,19 @@
 """A policy on disk: an ordinary Transformers T5 (`config.json`, `model.safetensors`) with the semantic IDs it
 speaks in.
 
-`T5ForConditionalGeneration.from_pretrained(folder)` opens it. `prorl.json` says how items become tokens.
+`T5ForConditionalGeneration.from_pretrained(folder)` opens it. `prorl.json` says how items become
+tokens, and under which rules of decoding the policy was saved.
 """
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from safetensors.torch import load_file, save_file
 
 from prorl.config.decoding import Decoding
+from prorl.config.section import build
 from prorl.files import atomic_folder, read_json, write_json
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
@@ -30,7 +33,9 @@ FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
 }
 
 
-def load_catalogue(semantic_ids: Path, decoding: Decoding, target_tokens: str) -> Catalogue:
+def load_catalogue(
+    semantic_ids: Path, decoding: Decoding, target_tokens: Literal["shared", "separate"]
+) -> Catalogue:
     """The catalogue of the items in the table `semantic_ids`.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
@@ -84,10 +89,10 @@ def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Pa
         shutil.copyfile(semantic_ids, temporary / IDS_FILE)
 
 
-def load_policy(folder: Path, decoding: Decoding) -> tuple[T5, Catalogue]:
-    """The policy in `folder` and its catalogue, under the rules of `decoding`.
+def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Catalogue]:
+    """The policy in `folder` and its catalogue, under the rules of `decoding`; None: those it was saved with.
 
-    Raises `DataError` for files that do not fit together.
+    Raises `DataError` for files that do not fit together, `ConfigError` for saved rules that are none.
     """
     folder = Path(folder)
     try:
@@ -113,11 +118,12 @@ def load_policy(folder: Path, decoding: Decoding) -> tuple[T5, Catalogue]:
         policy.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
+    if decoding is None:
+        decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
     catalogue = load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"])
-    vocabulary = catalogue.vocabulary
-    n_ids = vocabulary.size_with_target_tokens if catalogue.target_tokens == "separate" else vocabulary.size
-    if sizes.vocabulary != n_ids:
+    if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
-            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make {n_ids} ids"
+            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make "
+            f"{catalogue.n_ids} ids"
         )
     return policy, catalogue

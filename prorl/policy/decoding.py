@@ -6,10 +6,10 @@ among them, as Transformers' `generate` does it: EOS ends a path wherever it sta
 is read in groups of one item's tokens. A group that is no item is a non-item; a partial group before EOS is
 dropped.
 
-The encoder runs once per prompt for its m paths; what the decoder has read is kept; finished paths leave the
-batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads them
-with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and position,
-so that a rollout does not depend on the batch or the process it is drawn in.
+The encoder runs once per prompt for its m paths, and the decoder reads each token once. Finished paths leave
+the batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads
+them with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and
+position, so that a rollout does not depend on the batch or the process it is drawn in.
 
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c`
 choices.
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import torch
 
-from prorl.policy.beam import beams
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
 from prorl.t5.incremental import IncrementalDecoder
@@ -62,7 +61,7 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
     )
     decoder = IncrementalDecoder(policy, catalogue.prompt_tokens(history, target), m, catalogue.n_tokens)
     running = Unfinished.at_start(catalogue, history, target, m)
-    chosen = _Chosen(policy, catalogue, uniforms, temperature)
+    sampler = _Sampler(policy, catalogue, uniforms, temperature)
     for position in range(catalogue.n_tokens):
         t, level = divmod(position, n_levels)
         token = running.only_token(catalogue, level)
@@ -70,10 +69,10 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
         undecided = (token == 0).nonzero()[:, 0]
         if len(undecided) > ALL_AT_ONCE * len(token):
             states, running = decoder.step(running.unread), running.read()
-            token, log_prob = chosen.after(states, running, position)
+            token, log_prob = sampler.next_tokens(states, running, position)
         elif len(undecided):
             part = running[undecided]
-            token[undecided], log_prob[undecided] = chosen.after(
+            token[undecided], log_prob[undecided] = sampler.next_tokens(
                 decoder.peek(part.unread, undecided), part, position
             )
         paths.tokens[running.prompt, running.rollout, position] = token
@@ -93,15 +92,17 @@ def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Pat
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """What paths go on with: drawn with `uniforms` [b, m, t * k], or the likeliest where that is None."""
+class _Sampler:
+    """Takes the next token of each path: drawn with `uniforms` [b, m, t * k], or the likeliest where that is
+    None.
+    """
 
     policy: T5
     catalogue: Catalogue
     uniforms: torch.Tensor | None
     temperature: float
 
-    def after(
+    def next_tokens(
         self, states: torch.Tensor, part: Unfinished, position: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Token [r] and its log-probability [r] at `position` of the paths `part`, from decoder states [r,
@@ -163,35 +164,3 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
-
-
-@dataclass(frozen=True)
-class PolicyGuide:
-    """A policy as a guide: greedy paths, samples at temperature 1, and the paths of a beam search, in float32
-    or by bf16 autocast.
-    """
-
-    policy: T5
-    catalogue: Catalogue
-    precision: str = "float32"
-
-    def paths(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """See `Guide.paths`."""
-        with self._autocast(history.device):
-            return greedy(self.policy, self.catalogue, history, target).items[:, 0]
-
-    def samples(
-        self, history: torch.Tensor, target: torch.Tensor, prompt: torch.Tensor, n_samples: int, seed: int
-    ) -> torch.Tensor:
-        """See `SamplingGuide.samples`."""
-        uniforms = keyed_uniforms(seed, prompt, n_samples, self.catalogue.n_tokens)
-        with self._autocast(history.device):
-            return rollouts(self.policy, self.catalogue, history, target, uniforms).items
-
-    def beams(self, history: torch.Tensor, target: torch.Tensor, n_beams: int) -> torch.Tensor:
-        """See `BeamGuide.beams`."""
-        with self._autocast(history.device):
-            return beams(self.policy, self.catalogue, history, target, n_beams).items
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

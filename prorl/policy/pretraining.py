@@ -1,35 +1,74 @@
-"""Supervised pre-training of the policy: cross-entropy on the tokens of demonstrated paths and their stop.
+"""Pre-trains the policy: cross-entropy on the tokens of demonstrated paths and their stops.
 
-The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by search on the
+The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by a search on the
 simulator. Training stops when the validation loss has flattened. AdamW, linear warm-up and then a learning
 rate falling as the cosine over `max_steps`. Token embeddings have a learning rate of their own: T5's entries
-are ten times as large as those of its matrices and each is seen in few batches, so that at one rate for all
-they hardly move, and the policy learns what is popular long before it sees the target.
+are ten times as large as those of its matrices, and each is seen in few batches. At one rate for all they
+hardly move, and the policy learns what is popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 """
 
 import math
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 
+from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
+from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import Catalogue
-from prorl.policy.demonstrations import Demonstrations
-from prorl.runtime import derived_seed, progress
+from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
+from prorl.runtime import derived_seed
 from prorl.t5.model import T5
-from prorl.training import (
-    Checkpoint,
-    Curves,
-    accelerator,
-    adamw,
-    cannot_go_on,
-    pack,
-    scale_learning_rate,
-    unpack,
-)
+from prorl.tables import Instances
+from prorl.training import Session, accelerator, adamw, scale_learning_rate, summed
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Demonstrations by source, and the share of every batch that comes from each: {name: share}."""
+
+    train: dict[str, Demonstrations]
+    validation: dict[str, Demonstrations]
+    shares: dict[str, float]
+
+    def to(self, device: torch.device) -> "Mixture":
+        """The same on `device`."""
+        train, validation = (
+            {name: part.to(device) for name, part in parts.items()} for parts in (self.train, self.validation)
+        )
+        return Mixture(train, validation, self.shares)
+
+
+def mixture(
+    train: Instances,
+    validation: Instances,
+    sequences: Sequences,
+    n_items: int,
+    max_length: int,
+    settings: Pretrain,
+    seed: int,
+    search: Callable[[Prompts], Demonstrations],
+) -> Mixture:
+    """Mined paths, and where `settings` ask for them, paths that `search` finds towards random targets.
+
+    Of these there are `search_paths` to train on, and a tenth as many to validate on.
+    """
+    instances = {"train": train, "validation": validation}
+    parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
+    if not settings.search_paths:
+        return Mixture(parts["train"], parts["validation"], {"mined": 1.0})
+    n_paths = {"train": settings.search_paths, "validation": -(-settings.search_paths // 10)}
+    for split, part in instances.items():
+        search_seed = derived_seed(seed, "search", split)
+        prompts = random_prompts(part, sequences, n_items, n_paths[split], search_seed)
+        parts[split]["search"] = search(prompts)
+    shares = {"mined": 1 - settings.search_share, "search": settings.search_share}
+    return Mixture(parts["train"], parts["validation"], shares)
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
@@ -42,10 +81,9 @@ def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
 
 
 def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
-    """Cross-entropy over the whole vocabulary, summed over every token of the paths and their stops; padding
-    has none.
+    """Cross-entropy over the ids that may be emitted, summed over the tokens of the paths and their stops.
 
-    A path of the longest length has no stop.
+    A path of the longest length has no stop; padding has no loss.
     """
     vocabulary, n_levels = catalogue.vocabulary, catalogue.n_levels
     width = int(batch.lengths.max())
@@ -58,7 +96,7 @@ def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrat
     states = policy(
         catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True)
     )[:, 0]
-    module = getattr(policy, "module", policy)
+    module = cast(T5, getattr(policy, "module", policy))  # of what `accelerate` may have wrapped
     return module.summed_cross_entropy(states[real], labels[real], slice(0, vocabulary.size))
 
 
@@ -68,103 +106,58 @@ def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
 
 
 def pretrain(
-    policy: T5,
-    catalogue: Catalogue,
-    train: dict[str, Demonstrations],
-    validation: dict[str, Demonstrations],
-    shares: dict[str, float],
-    settings: Pretrain,
-    seed: int,
-    checkpoint: Checkpoint,
-    curves_folder: Path,
-    every_seconds: float,
-    tensorboard: Path | None = None,
+    policy: T5, catalogue: Catalogue, demonstrations: Mixture, settings: Pretrain, seed: int, session: Session
 ) -> dict:
-    """Train `policy` in place to its best validation loss; `shares` of every batch come from each source of
-    `train`.
+    """Train `policy` in place to its best validation loss.
 
-    The validation loss is the sources' mean token losses weighted by `shares`. Gives `{"steps", "best_step",
-    "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises `TrainingError` naming
-    step, cause and last good checkpoint where a loss is not finite.
+    The validation loss is the sources' mean token losses, weighted by their shares. Gives `{"steps",
+    "best_step", "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises
+    `TrainingError` naming step, cause and last good checkpoint where a loss is not finite.
     """
     run = accelerator(settings.precision)
     if settings.batch_size < run.num_processes:
         raise ConfigError(
-            f"pretrain.batch_size: got {settings.batch_size}, allowed: at least one for each of {run.num_processes} processes"
+            f"params.yaml: pretrain.batch_size: got {settings.batch_size}, "
+            f"allowed: at least one for each of {run.num_processes} processes"
         )
-    catalogue = catalogue.to(run.device)
-    train, validation = (
-        {name: part.to(run.device) for name, part in parts.items()} for parts in (train, validation)
-    )
+    catalogue, demonstrations = catalogue.to(run.device), demonstrations.to(run.device)
     policy.to(run.device)
     own_rates = {policy.shared.weight: settings.embedding_learning_rate}
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
     model, optimizer = run.prepare(policy, optimizer)
-    best, state = (
-        pack("best", policy),
-        {"step": 0, "best_step": 0, "best_loss": math.inf, "rows": [], "stopped": "max_steps"},
-    )
-    if (stored := checkpoint.load()) is not None:
-        tensors, state = stored
-        unpack("model", policy, tensors)
-        unpack("optimizer", optimizer, tensors)
-        best = {name: tensor for name, tensor in tensors.items() if name.startswith("best/")}
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
-    steps = range(state["step"] + 1, settings.max_steps + 1)
-    bar = progress(
-        steps,
-        description="pretrain",
-        unit="step",
-        every_seconds=every_seconds,
-        total=settings.max_steps,
-        initial=state["step"],
-    )
+    training = session.begin(run, policy, Modules({"model": policy, "optimizer": optimizer}))
     losses = []
-    for step in bar:
-        if state["stopped"] == "flattened":
-            break
+    for step in training.steps(settings.max_steps):
         scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
         step_seed = derived_seed(seed, "pretrain", step)
-        batch = drawn(train, shares, settings.batch_size, step_seed)
+        batch = drawn(demonstrations.train, demonstrations.shares, settings.batch_size, step_seed)
         model.train()
         torch.manual_seed(step_seed)  # of dropout
         losses.append(train_step(run, model, optimizer, catalogue, batch, settings.gradient_clip))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue
-        row = {
-            f"validation/loss_{name}": _mean_loss(run, model, catalogue, part)
-            for name, part in validation.items()
-            if shares[name] > 0
-        }
-        loss = sum(row[f"validation/loss_{name}"] * share for name, share in shares.items() if share > 0)
-        for at, value in [
-            *zip(range(step - len(losses) + 1, step + 1), torch.stack(losses).tolist(), strict=True),
-            (step, loss),
-        ]:
+        validation = _validation_losses(run, model, catalogue, demonstrations)
+        loss, train_losses = validation["validation/loss"], torch.stack(losses)
+        for at, value in [*enumerate(train_losses.tolist(), step - len(losses) + 1), (step, loss)]:
             if not math.isfinite(value):
-                raise cannot_go_on(f"the loss is {value}", f"step {at}", checkpoint)
-        state["step"] = step
-        if loss < state["best_loss"] - settings.min_improvement:
-            state.update(best_loss=loss, best_step=step)
-            best = pack("best", policy)
-        elif step - state["best_step"] >= settings.patience * settings.evaluate_every:
-            state["stopped"] = "flattened"
-        train_loss = torch.stack(losses).mean().item()
+                raise training.error(f"the loss is {value}", at)
+        training.keep_best(step, -loss, by=settings.min_improvement)
+        if step - training.best_step >= settings.patience * settings.evaluate_every:
+            training.stopped = "flattened"
+        train_loss = train_losses.mean().item()
+        training.log(
+            step,
+            {"train/loss": train_loss, **validation},
+            shown=f"loss {train_loss:.3f}, validation {loss:.3f}",
+        )
+        training.save()
         losses.clear()
-        curves.log(step, {"train/loss": train_loss, "validation/loss": loss, **row})
-        bar.set_postfix_str(f"loss {train_loss:.3f}, validation {loss:.3f}", refresh=False)
-        if run.is_main_process:
-            checkpoint.save(
-                {**pack("model", policy), **pack("optimizer", optimizer), **best},
-                {**state, "rows": curves.rows},
-            )
-    curves.close()
-    unpack("best", policy, best)
+    training.finish()
     return {
-        "steps": state["step"],
-        "best_step": state["best_step"],
-        "stopped": state["stopped"],
-        "validation_loss": state["best_loss"],
+        "steps": training.step,
+        "best_step": training.best_step,
+        "stopped": training.stopped or "max_steps",
+        "validation_loss": -training.best_score,
     }
 
 
@@ -190,30 +183,40 @@ def train_step(
     batch: Demonstrations,
     gradient_clip: float,
 ) -> torch.Tensor:
-    """One optimiser step on `batch`, each process taking a share; the mean loss per token over all processes."""
+    """One optimiser step on `batch`, each process taking a share; gives the mean loss per token of all."""
     total = n_tokens(batch, catalogue)
-    own = batch.lengths.argsort(stable=True)[
-        run.process_index :: run.num_processes
-    ]  # of all lengths for each process
+    order = batch.lengths.argsort(stable=True)
+    own = order[run.process_index :: run.num_processes]  # each process has paths of all lengths
     with run.autocast():
         loss = summed_loss(model, catalogue, batch[own]) / total
     run.backward(loss * run.num_processes)
     run.clip_grad_norm_(model.parameters(), gradient_clip)
     optimizer.step()
     optimizer.zero_grad()
-    return run.reduce(loss.detach(), reduction="sum")
+    return summed(run, loss.detach())
 
 
-def concatenated(parts: list[Demonstrations]) -> Demonstrations:
-    """All demonstrations of `parts`, one after another."""
-    return Demonstrations(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("history", "target", "path"))
-    )
+def _validation_losses(
+    run: Accelerator, model: torch.nn.Module, catalogue: Catalogue, demonstrations: Mixture
+) -> dict[str, float]:
+    """Curve values: the mean token loss of all sources, weighted by their shares, and that of each."""
+    shares = {name: share for name, share in demonstrations.shares.items() if share > 0}
+    losses = {
+        name: _mean_loss(run, model, catalogue, part)
+        for name, part in demonstrations.validation.items()
+        if name in shares
+    }
+    of_sources = {f"validation/loss_{name}": loss for name, loss in losses.items()}
+    return {"validation/loss": sum(losses[name] * share for name, share in shares.items()), **of_sources}
 
 
 @torch.no_grad()
 def _mean_loss(
-    run, model, catalogue: Catalogue, demonstrations: Demonstrations, batch_size: int = 256
+    run: Accelerator,
+    model: torch.nn.Module,
+    catalogue: Catalogue,
+    demonstrations: Demonstrations,
+    batch_size: int = 256,
 ) -> float:
     """Mean token loss over `demonstrations`, each process taking a share."""
     model.eval()
@@ -222,4 +225,4 @@ def _mean_loss(
     for rows in order.split(batch_size)[run.process_index :: run.num_processes]:
         with run.autocast():
             total += summed_loss(model, catalogue, demonstrations[rows])
-    return (run.reduce(total, reduction="sum") / n_tokens(demonstrations, catalogue)).item()
+    return (summed(run, total) / n_tokens(demonstrations, catalogue)).item()

@@ -1,5 +1,5 @@
-"""Policies that the method's authors released: a PyTorch file whose entry `model` holds the weights of a
-Transformers T5 under `t5.`.
+"""Reads policies that the method's authors released: PyTorch files whose entry `model` holds the weights of a
+T5 of Transformers under `t5.`.
 
 Such a file states neither its items nor the width of its heads: items come from a table of semantic IDs,
 sizes from settings.
@@ -13,16 +13,26 @@ import torch
 from prorl.config.decoding import Decoding
 from prorl.config.policy import Policy as PolicySettings
 from prorl.policy.catalogue import Catalogue
-from prorl.policy.checkpoints import load_catalogue
+from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import DataError
 
 PREFIX = "t5."
-TIED = (
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "lm_head.weight",
-)  # copies of `shared.weight`
+# copies of `shared.weight`
+TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+
+
+def load_start(
+    start: Path, sizes: PolicySettings, semantic_ids: Path, decoding: Decoding
+) -> tuple[T5, Catalogue, Path]:
+    """The policy at `start`, its catalogue under the rules of `decoding`, and the table of its semantic IDs.
+
+    A folder, as the stages write it, brings its own table. A released `.pth` file is of `sizes`, over the
+    items of the table `semantic_ids`. Raises `DataError` as `load_policy` and `load_released` do.
+    """
+    if start.suffix == ".pth":
+        return *load_released(start, sizes, semantic_ids, decoding), semantic_ids
+    return *load_policy(start, decoding), start / IDS_FILE
 
 
 def load_released(
@@ -36,7 +46,8 @@ def load_released(
     """
     if sizes.target_tokens != "shared":
         raise DataError(
-            f"{path}: a released policy has no token ids for targets alone; policy.target_tokens must be shared"
+            f"{path}: a released policy has no token ids for targets alone; "
+            "policy.target_tokens must be shared"
         )
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     weights = _untied(path, _stored_weights(path))
@@ -57,12 +68,14 @@ def load_released(
             raise DataError(f"{path}: weight {PREFIX + name!r} is missing")
         if name not in own:
             raise DataError(
-                f"{path}: weight {PREFIX + name!r} belongs to no part of a policy with the sizes of `policy` in params.yaml"
+                f"{path}: weight {PREFIX + name!r} belongs to no part of a policy "
+                "with the sizes of `policy` in params.yaml"
             )
         if weights[name].shape != own[name].shape:
             raise DataError(
                 f"{path}: weight {PREFIX + name!r} has shape {list(weights[name].shape)}; "
-                f"the sizes of `policy` in params.yaml and the codes in {semantic_ids} make it {list(own[name].shape)}"
+                f"the sizes of `policy` in params.yaml and the codes in {semantic_ids} "
+                f"make it {list(own[name].shape)}"
             )
     policy.load_state_dict(weights)
     return policy, catalogue
@@ -82,7 +95,8 @@ def _stored_weights(path: Path) -> dict[str, torch.Tensor]:
     for name, weight in model.items():
         if not (isinstance(name, str) and name.startswith(PREFIX) and isinstance(weight, torch.Tensor)):
             raise DataError(
-                f"{path}: model: found {name!r} ({type(weight).__name__}), allowed: tensors with names that start with {PREFIX!r}"
+                f"{path}: model: found {name!r} ({type(weight).__name__}), "
+                f"allowed: tensors with names that start with {PREFIX!r}"
             )
     return {name.removeprefix(PREFIX): weight.float() for name, weight in model.items()}
 
@@ -96,6 +110,7 @@ def _untied(path: Path, weights: dict[str, torch.Tensor]) -> dict[str, torch.Ten
             and not torch.equal(weights[name], weights["shared.weight"])
         ):
             raise DataError(
-                f"{path}: weight {PREFIX + name!r} differs from {PREFIX + 'shared.weight'!r}; a policy has one table of embeddings"
+                f"{path}: weight {PREFIX + name!r} differs from {PREFIX + 'shared.weight'!r}; "
+                "a policy has one table of embeddings"
             )
     return {name: weight for name, weight in weights.items() if name not in TIED}

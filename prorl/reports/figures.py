@@ -6,7 +6,8 @@ colours are readable on both.
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -36,7 +37,7 @@ SETTINGS = {
     "figure.constrained_layout.use": True,
 }
 
-Series = dict[str, tuple[Sequence[float], Sequence[float]]]
+Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def line_plot(title: str, x_label: str, series: Series) -> Markup:
@@ -61,7 +62,7 @@ def line_plot(title: str, x_label: str, series: Series) -> Markup:
 
 
 def interval_plot(
-    title: str, groups: Sequence[str], series: dict[str, Sequence[tuple[float, float, float]]]
+    title: str, groups: Sequence[str], series: Mapping[str, Sequence[tuple[float, float, float]]]
 ) -> Markup:
     """For each named series and each of `groups` a (mean, low, high): a point and its interval, groups side
     by side.
@@ -93,7 +94,7 @@ def interval_plot(
 
 
 def bar_plot(
-    title: str, x_label: str, positions: Sequence[int], series: dict[str, Sequence[float]]
+    title: str, x_label: str, positions: Sequence[int], series: Mapping[str, Sequence[float]]
 ) -> Markup:
     """For each named series a bar at each of `positions`, side by side."""
 
@@ -118,7 +119,7 @@ def _colours(n: int) -> list[str]:
     return [SERIES_COLOURS[index % len(SERIES_COLOURS)] for index in range(n)]
 
 
-def _legend(axes: Axes, series: dict) -> None:
+def _legend(axes: Axes, series: Mapping) -> None:
     if len(series) > 1:
         axes.legend()
 
@@ -128,7 +129,8 @@ def _svg(title: str, draw: Callable[[Axes], None]) -> Markup:
 
     Its title seeds the ids, which must differ between the plots of a page.
     """
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "svg.hashsalt": title}):
+    settings: Any = {**matplotlib.rcParamsDefault, **SETTINGS, "svg.hashsalt": title}
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=(4.4, 2.7))
         axes = figure.add_subplot()
         draw(axes)
@@ -158,7 +160,6 @@ def _for_page(svg: str, title: str) -> str:
     )
     rest = re.sub(r"<metadata>.*?</metadata>\s*", "", rest, flags=re.DOTALL)
     rest = re.sub(r"font-family: [^;\"]*;? ?", "", rest)
-    rest = re.sub(
-        r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest
-    )  # a hundredth of a point is invisible
+    # A hundredth of a point is invisible.
+    rest = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest)
     return f"{opening}>{rest}".replace(PAGE_COLOUR, "currentColor").strip()

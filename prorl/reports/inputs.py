@@ -11,20 +11,27 @@ import pandas as pd
 import pyarrow as pa
 
 from prorl.files import read_json
+from prorl.metrics.registry import METRICS, headline
 from prorl.tables import ITEMS, DataError, read_frame
 
-GREEDY_PATHS = pa.schema(
-    [
-        ("policy", pa.string()),
-        ("simulator", pa.string()),
-        ("prompt", pa.int64()),
-        ("target", pa.int32()),
-        ("path", pa.list_(pa.int32())),
-        ("ioi", pa.float64()),
-        ("ior", pa.float64()),
-        ("ctr", pa.float64()),
-    ]
-)
+
+def example_metrics() -> list[str]:
+    """The metrics that stand beside an example: headline ones, under the simulator at hand."""
+    return [name for name in headline() if METRICS[name].simulated]
+
+
+def greedy_paths_schema() -> pa.Schema:
+    """What is read of every prompt's result."""
+    return pa.schema(
+        [
+            ("policy", pa.string()),
+            ("simulator", pa.string()),
+            ("prompt", pa.int64()),
+            ("target", pa.int32()),
+            ("path", pa.list_(pa.int32())),
+            *((name, pa.float64()) for name in example_metrics()),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class ReportInputs:
     simulators: dict[str, dict[str, Any]]
     pretrain: dict[str, Any]
     finetune: dict[str, Any]
-    evaluation: dict[str, dict[str, dict[str, Any]]]
+    evaluation: dict[str, dict[str, Any]]
     comparison: dict[str, dict[str, dict[str, Any]]]
     curves: list[Curve]
     greedy: pd.DataFrame
@@ -72,7 +79,7 @@ def read_inputs(dataset: str, reports: Path, greedy: Path, items: Path) -> Repor
         **{stage: read_json(reports / f"{stage}.json") for stage in stages},
         simulators={path.stem: read_json(path) for path in sorted((reports / "simulator").glob("*.json"))},
         curves=read_curves(reports / "curves"),
-        greedy=read_frame(greedy, GREEDY_PATHS),
+        greedy=read_frame(greedy, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
     )
 

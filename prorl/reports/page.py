@@ -3,7 +3,9 @@ nothing from elsewhere.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,20 +13,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prorl.config.report import Report
+from prorl.metrics.registry import headline
 from prorl.reports import tables
-from prorl.reports.figures import Series, bar_plot, interval_plot, line_plot
-from prorl.reports.inputs import ReportInputs
+from prorl.reports.figures import bar_plot, interval_plot, line_plot
+from prorl.reports.inputs import ReportInputs, example_metrics
 from prorl.reports.published import DIFFERENCES, NEAREST
 
 STAGES = ("simulator", "pretrain", "finetune")  # those with training curves, in the order of the data's flow
-HEADLINE = ("ioi", "ior", "ctr", "coherence")
 
 
 @dataclass(frozen=True)
 class ExamplePath:
-    """A greedy path of one policy: titles of its items, and its metrics as text."""
+    """A greedy path of one guide: titles of its items, and its metrics as text."""
 
-    policy: str
+    guide: str
     titles: list[str]
     metrics: str
 
@@ -72,19 +74,21 @@ def render(inputs: ReportInputs, settings: Report) -> str:
 
 
 def notes(inputs: ReportInputs) -> list[str]:
-    """What a reader must know before the figures: how items were embedded, and what pre-training was shown."""
+    """What to know before the figures: how items were embedded, and what pre-training was shown."""
     embedding = inputs.quantize["embedding_model"]
     search = inputs.pretrain["search"]
     found = [
-        "Item vectors are lsa: TF-IDF and truncated SVD of the items' profile text, not the vectors of a language model."
+        "Item vectors are lsa: TF-IDF and truncated SVD of the items' profile text, not the vectors of a "
+        "language model."
         if embedding == "lsa"
         else f"Item vectors: {embedding}."
     ]
     if search and search["paths"]:
         found.append(
-            f"Pre-training was shown {search['paths']:,} paths found by search on a simulator, beside mined paths; the published recipe "
-            f"has none. The search's own paths have a mean IoI of {search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR {search['ctr']:.3f} "
-            f"and {search['length']:.2f} items."
+            f"Pre-training was shown {search['paths']:,} paths found by search on a simulator, beside mined "
+            f"paths; the published recipe has none. The search's own paths have a mean IoI of "
+            f"{search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR {search['ctr']:.3f} and "
+            f"{search['length']:.2f} items."
         )
     else:
         found.append("Pre-training was shown mined paths alone, as in the published recipe.")
@@ -94,46 +98,53 @@ def notes(inputs: ReportInputs) -> list[str]:
     }
     pretrain, finetune = inputs.pretrain, inputs.finetune
     found.append(
-        f"Pre-training stopped after {pretrain['steps']:,} steps {stopped[pretrain['stopped']]}; the checkpoint of step "
-        f"{pretrain['best_step']:,} is used. Of {finetune['steps']:,} steps of fine-tuning, step {finetune['best_step']:,} is used."
+        f"Pre-training stopped after {pretrain['steps']:,} steps {stopped[pretrain['stopped']]}; the "
+        f"checkpoint of step {pretrain['best_step']:,} is used. Of {finetune['steps']:,} steps of "
+        f"fine-tuning, step {finetune['best_step']:,} is used."
     )
     return found
 
 
 def _simulator_notes(inputs: ReportInputs) -> list[str]:
     return [
-        f"{name}: {values['epochs']} epochs, the best on validation users was epoch {values['best_epoch']}; "
+        f"{name}: {_epochs(values)}; "
         f"{values['untouched_items']:,} of {values['n_items']:,} items touched by no training user."
         for name, values in inputs.simulators.items()
     ]
 
 
+def _epochs(values: dict[str, Any]) -> str:
+    """How long a simulator was trained, where it says so."""
+    if "epochs" not in values:
+        return "fitted by a class of one's own"
+    return f"{values['epochs']} epochs, the best on validation users was epoch {values['best_epoch']}"
+
+
 def examples(inputs: ReportInputs, n: int) -> list[Example]:
-    """The greedy paths of all policies for `n` prompts at equal distances among the test prompts, metrics
+    """The greedy paths of all guides for `n` prompts at equal distances among the test prompts, metrics
     under the first simulator.
     """
-    judged = inputs.greedy[inputs.greedy.simulator == inputs.greedy.simulator.min()].sort_values(
-        ["prompt", "policy"]
-    )
+    first = inputs.greedy.simulator == inputs.greedy.simulator.min()
+    judged = pd.DataFrame(inputs.greedy[first]).sort_values(by=["prompt", "policy"])
     prompts = judged.prompt.unique()
     chosen = (
         prompts[np.linspace(0, len(prompts) - 1, min(n, len(prompts))).astype(int)] if len(prompts) else []
     )
     found = []
     for prompt in chosen:
-        rows = judged[judged.prompt == prompt]
+        rows = pd.DataFrame(judged[judged.prompt == prompt]).to_dict(orient="records")
         paths = [
             ExamplePath(
-                row.policy,
-                [_title(inputs, item) for item in row.path],
+                row["policy"],
+                [_title(inputs, item) for item in row["path"]],
                 ", ".join(
-                    f"{tables.label(name).split(',')[0]} {getattr(row, name):.{tables.decimals_of(name)}f}"
-                    for name in HEADLINE[:3]
+                    f"{tables.label(name).split(',')[0]} {row[name]:.{tables.decimals_of(name)}f}"
+                    for name in example_metrics()
                 ),
             )
-            for row in rows.itertuples()
+            for row in rows
         ]
-        found.append(Example(int(prompt), _title(inputs, rows.target.iloc[0]), paths))
+        found.append(Example(int(prompt), _title(inputs, rows[0]["target"]), paths))
     return found
 
 
@@ -142,25 +153,32 @@ def _title(inputs: ReportInputs, item: int) -> str:
 
 
 def result_plots(inputs: ReportInputs) -> list[Markup]:
-    """The headline metrics of every policy under every simulator, and the best IoI of K paths."""
-    policies, judges = list(inputs.evaluation), tables.judges(inputs)
+    """The headline metrics of every guide under every simulator, and the best IoI of K paths of those
+    that sample.
+    """
+    guides, judges = list(inputs.evaluation), tables.judges(inputs)
     plots = []
-    for metric in HEADLINE:
+    for metric in headline():
         values = {
-            policy: [inputs.evaluation[policy][judge][metric] for judge in judges] for policy in policies
+            guide: [inputs.evaluation[guide][judge][metric] for judge in judges]
+            for guide in guides
+            if all(metric in inputs.evaluation[guide][judge] for judge in judges)
         }
         series = {
-            policy: [(value["mean"], value["low"], value["high"]) for value in row]
-            for policy, row in values.items()
+            guide: [(value["mean"], value["low"], value["high"]) for value in row]
+            for guide, row in values.items()
         }
-        plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
+        if series:
+            plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
     for judge in judges:
-        best = {policy: tables.numbered(inputs.evaluation[policy][judge], "rollout") for policy in policies}
+        best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {
-            policy: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
-            for policy, values in best.items()
+            guide: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
+            for guide, values in best.items()
+            if values
         }
-        plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
+        if series:
+            plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
     return plots
 
 
@@ -169,11 +187,10 @@ def length_plot(greedy: pd.DataFrame) -> Markup:
     counted.
     """
     judged = greedy[greedy.simulator == greedy.simulator.min()]
-    lengths = {policy: Counter(map(len, rows.path)) for policy, rows in judged.groupby("policy")}
+    lengths = {str(guide): Counter(map(len, rows.path)) for guide, rows in judged.groupby("policy")}
     positions = range(max(max(counts) for counts in lengths.values()) + 1)
     shares = {
-        policy: [counts[length] / counts.total() for length in positions]
-        for policy, counts in lengths.items()
+        guide: [counts[length] / counts.total() for length in positions] for guide, counts in lengths.items()
     }
     return bar_plot("Length of greedy paths", "items", positions, shares)
 
@@ -182,7 +199,7 @@ def curve_plots(inputs: ReportInputs) -> list[Markup]:
     """One plot for each quantity of each stage: training and validation, and all simulators, in the same
     plot.
     """
-    plots: dict[tuple[str, str], Series] = {}
+    plots: dict[tuple[str, str], dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
     for curve in inputs.curves:
         stage, _, simulator = curve.stage.partition("/")
         part, _, quantity = curve.name.rpartition("/")

@@ -72,7 +72,9 @@ DIFFERENCES = [
     "Other users, items and simulators; a rank moves further where there are more items.",
     "Item embeddings of a large language model (Qwen3-Embedding-8B) behind the semantic IDs.",
     "Pre-training on mined paths alone, for 200 epochs, without paths found by search.",
-    "Decoding without constraints: a path may repeat items, show items of the history, and give the target away.",
-    "Checkpoints chosen by their score on the test users; here validation users choose, and the test users are read once.",
+    "Decoding without constraints: a path may repeat items, show items of the history, and give the target "
+    "away.",
+    "Checkpoints chosen by their score on the test users; here validation users choose, and the test users "
+    "are read once.",
     "MovieLens timestamps ordered as text, so that some histories start with their last items.",
 ]

@@ -1,27 +1,14 @@
 """The report's tables: rows of text from the stages' metrics."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from prorl.metrics.registry import decimals_of, in_order, label
 from prorl.reports.inputs import ReportInputs
 from prorl.reports.published import PUBLISHED
 
-# Metric -> what a reader sees, and decimals.
-METRICS = {
-    "ioi": ("IoI, increment of interest", 3),
-    "ior": ("IoR, increment of rank", 1),
-    "ctr": ("CTR, feasibility", 3),
-    "coherence": ("Coherence", 3),
-    "error": ("Error", 3),
-    "length": ("Length", 2),
-    "distinct": ("Distinct paths / prompts", 3),
-    "diversity": ("Diversity", 3),
-    "repeats": ("Paths with a repeat", 3),
-    "target_in_path": ("Paths with the target", 3),
-    "history_in_path": ("Paths with an item of the history", 3),
-}
 MISSING = "-"
+STATES = "states"  # beside a guide's results under each simulator: what its paths cost
 
 
 @dataclass(frozen=True)
@@ -46,30 +33,13 @@ def with_interval(value: dict[str, float | None], decimals: int = 3) -> str:
     """`mean [low, high]`, or the mean alone where there is no interval."""
     if value["low"] is None or value["high"] is None:
         return number(value["mean"], decimals)
-    return f"{number(value['mean'], decimals)} [{number(value['low'], decimals)}, {number(value['high'], decimals)}]"
-
-
-def label(metric: str) -> str:
-    """What a reader sees for `metric`."""
-    return METRICS[metric][0] if metric in METRICS else metric
-
-
-def decimals_of(metric: str) -> int:
-    """Decimals that a value of `metric` is shown with."""
-    return METRICS[metric][1] if metric in METRICS else 3
-
-
-def in_order(metrics: Iterable[str]) -> list[str]:
-    """`metrics` in the order of `METRICS`, then any others by name."""
-    return sorted(
-        metrics,
-        key=lambda metric: (list(METRICS).index(metric) if metric in METRICS else len(METRICS), metric),
-    )
+    mean, low, high = (number(value[key], decimals) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def judges(inputs: ReportInputs) -> list[str]:
-    """The simulators that judged every policy."""
-    return list(next(iter(inputs.evaluation.values())))
+    """The simulators that judged every guide."""
+    return [name for name in next(iter(inputs.evaluation.values())) if name != STATES]
 
 
 def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]]]:
@@ -82,20 +52,22 @@ def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]
 
 
 def results(inputs: ReportInputs) -> list[Table]:
-    """For each simulator: every greedy metric of every policy with its interval, and the paired differences."""
+    """For each simulator: every greedy metric of every guide with its interval, and the paired differences;
+    then what the paths cost, where a guide says so.
+    """
     tables = []
-    policies = list(inputs.evaluation)
+    guides = list(inputs.evaluation)
     for simulator in judges(inputs):
-        values = {policy: _greedy(inputs.evaluation[policy][simulator]) for policy in policies}
+        values = {guide: _greedy(inputs.evaluation[guide][simulator]) for guide in guides}
         differences = {name: pair[simulator] for name, pair in inputs.comparison.items()}
-        table = Table(f"Greedy paths, judged by {simulator}", ["", *policies, *differences])
-        for metric in in_order(values[policies[0]]):
-            cells = [with_interval(values[policy][metric], decimals_of(metric)) for policy in policies]
-            paired = [
-                with_interval(pair[metric], decimals_of(metric)) if metric in pair else MISSING
-                for pair in differences.values()
-            ]
-            table.rows.append([label(metric), *cells, *paired])
+        table = Table(f"Greedy paths, judged by {simulator}", ["", *guides, *differences])
+        for metric in in_order({metric for own in values.values() for metric in own}):
+            own = [*values.values(), *differences.values()]
+            table.rows.append([label(metric), *_cells(own, metric)])
+        costs = [inputs.evaluation[guide].get(STATES) for guide in guides]
+        if any(cost is not None for cost in costs):
+            cells = [number(cost, 1) for cost in costs]
+            table.rows.append(["Simulator states computed per prompt", *cells, *[MISSING] * len(differences)])
         tables.append(table)
     return tables
 
@@ -109,7 +81,7 @@ WAYS = {  # a way to decode -> what its table shows, and what its number is
 
 def other_ways(inputs: ReportInputs) -> list[Table]:
     """For each way but greedy paths towards random targets, where there is any, and each simulator: the
-    metrics of every policy.
+    metrics of every guide that has the way.
 
     Of K paths the best counts, for each metric by itself.
     """
@@ -128,17 +100,17 @@ def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:
 def _numbered_table(inputs: ReportInputs, way: str, simulator: str) -> Table:
     caption, counted = WAYS[way]
     rows = {
-        (policy, k): values
-        for policy, judged in inputs.evaluation.items()
+        (guide, k): values
+        for guide, judged in inputs.evaluation.items()
         for k, values in numbered(judged[simulator], way)
     }
     metrics = in_order({metric for values in rows.values() for metric in values})
     table = Table(f"{caption}, judged by {simulator}", ["", *(label(metric) for metric in metrics)])
-    for (policy, k), values in rows.items():
+    for (guide, k), values in rows.items():
         table.rows.append(
             [
-                f"{policy}, {counted} = {k}",
-                *(with_interval(values[metric], decimals_of(metric)) for metric in metrics),
+                f"{guide}, {counted} = {k}",
+                *(cell for metric in metrics for cell in _cells([values], metric)),
             ]
         )
     return table
@@ -221,6 +193,13 @@ def published(name: str) -> Table:
             [row.method, number(row.ioi), f"{row.ior:,}", number(row.ctr), number(row.coherence)]
         )
     return table
+
+
+def _cells(rows: list[dict[str, Any]], metric: str) -> list[str]:
+    """`metric` of each of `rows` with its interval, where it has it."""
+    return [
+        with_interval(values[metric], decimals_of(metric)) if metric in values else MISSING for values in rows
+    ]
 
 
 def _greedy(judged: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,11 @@
-"""Advantages of actions, with stopping as an action: the estimators that ProRL (arXiv 2605.28293) compares,
-ProRL's own among them.
+"""Advantages of actions, with stopping as an action, as far as they follow from rewards alone.
 
-An estimator takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives
-the advantages [b, m, t+1], 0 where a rollout does not act. A rollout's own reward is part of its baseline, as
-in the paper, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one. The
-estimator with a critic is `prorl.rl.critic`.
+Source: ProRL (arXiv 2605.28293), which compares them; `prorl.rl.estimators` gives them their names. Each
+takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the
+advantages [b, m, t+1], 0 where a rollout does not act. A rollout's own reward is part of its baseline, as in
+the paper, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
-
-from collections.abc import Callable
 
 import torch
 
@@ -40,7 +37,7 @@ def reinforce(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
 
 
 def without_baseline(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-    """A[t] = G[t], [b, m, t+1]: what an action cannot have caused does not count for it (Sutton et al. 1999)."""
+    """A[t] = G[t], [b, m, t+1]: rewards before an action do not count for it (Sutton et al. 1999)."""
     return to_go * acts
 
 
@@ -64,11 +61,3 @@ def position_specific(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     count = acts.sum(1, keepdim=True)
     baseline = (to_go * acts).sum(1, keepdim=True) / count.clamp(min=1)
     return (to_go - baseline) * (acts & (count > 1))
-
-
-ESTIMATORS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "reinforce": reinforce,
-    "reward_to_go": without_baseline,
-    "grpo": group_relative,
-    "position_specific": position_specific,
-}

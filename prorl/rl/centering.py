@@ -1,21 +1,21 @@
-"""Stepwise reward centering (SRC): step rewards as deviations from their mean over a warm-up, so that one
-more step is worth 0 on average.
+"""Stepwise reward centering (SRC): takes from step rewards their mean over a warm-up, so that one more step
+is worth 0 on average.
 
 Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumulated online (Welford 1962, in
 the batch form of Chan, Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without
-centering (`none`, `fixed_offset`) the rewards are still divided by their standard deviation: an IoR counts
-ranks, and would drown the other two.
+centering (`none`, `fixed_offset`) rewards are still divided by their standard deviation: an IoR counts ranks,
+and would drown the others.
 Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 
-from prorl.rl.rewards import StepRewards
+from prorl.rl.rewards import REWARDS, StepRewards
 
 MIN_STD = 0.1
-REWARDS = ("ctr", "ioi", "ior")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Moments:
 def collected(rewards: StepRewards) -> dict[str, Moments]:
     """Moments of each step reward over real items that are no repeats."""
     counted = rewards.real & ~rewards.repeated
-    return {name: Moments.of(getattr(rewards, name)[counted]) for name in REWARDS}
+    return {name: Moments.of(values[counted]) for name, values in rewards.values.items()}
 
 
 def scaled(values: torch.Tensor, moments: Moments) -> torch.Tensor:
@@ -68,10 +68,10 @@ def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
 def centered(
     rewards: StepRewards, moments: dict[str, Moments], weights: dict[str, float], max_length: int
 ) -> torch.Tensor:
-    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]), [b, m, t]; 0 behind the end of a
-    path.
+    """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]) and so on over the rewards there
+    are, [b, m, t]; 0 behind the end of a path.
     """
-    z = {name: standardised(getattr(rewards, name), moments[name]) for name in REWARDS}
+    z = {name: standardised(values, moments[name]) for name, values in rewards.values.items()}
     return weighted(z, weights, max_length) * rewards.real
 
 
@@ -86,14 +86,17 @@ def uncentered(
 
     The paper's alternative to SRC: one constant, found by trial, in place of the mean.
     """
-    x = {name: scaled(getattr(rewards, name), moments[name]) for name in REWARDS}
+    x = {name: scaled(values, moments[name]) for name, values in rewards.values.items()}
     return (weighted(x, weights, max_length) - offset) * rewards.real
 
 
 def weighted(values: dict[str, torch.Tensor], weights: dict[str, float], max_length: int) -> torch.Tensor:
-    """w_ctr / L_max ctr + w_ioi ioi + w_ior ior of `values`, each [b, m, t]."""
-    return (
-        weights["ctr"] / max_length * values["ctr"]
-        + weights["ioi"] * values["ioi"]
-        + weights["ior"] * values["ior"]
-    )
+    """The sum of w x over rewards x [b, m, t] by name, in their order, w being 0 where none is given.
+
+    The weight of a reward that is averaged over a path is divided by L_max.
+    """
+    terms = []
+    for name, x in values.items():
+        weight = weights.get(name, 0.0)
+        terms.append((weight / max_length if REWARDS[name].per_step else weight) * x)
+    return functools.reduce(torch.add, terms)

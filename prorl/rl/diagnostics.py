@@ -1,25 +1,18 @@
-"""What the curves say of a step's rollouts and gradients.
+"""Measures a step's rollouts and gradients for the curves. What is measured changes nothing.
 
 Shape key: `b` prompts, `m` rollouts, `t` path position, `w` all weights.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn.utils import parameters_to_vector
 
-from prorl.rl.rewards import StepRewards, repeats
-
-ROLLOUT_SUMS = (
-    "ioi",
-    "ior",
-    "ctr",
-    "length",
-    "length_square",
-    "stopped",
-    "steps",
-    "repeats",
-    "non_items",
-    "distance",
-    "pairs",
-)
+from prorl.rl.passes import Pass
+from prorl.rl.rewards import REWARDS, StepRewards, repeats
+from prorl.training import summed
 
 
 def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
@@ -37,33 +30,37 @@ def pairwise_distance(items: torch.Tensor) -> torch.Tensor:
 
 
 def rollout_sums(items: torch.Tensor, length: torch.Tensor, rewards: StepRewards) -> dict[str, torch.Tensor]:
-    """`ROLLOUT_SUMS` of paths `items` [b, m, t] of `length` [b, m] and their raw rewards, which add up over
-    processes.
+    """What the curves are made of, summed over paths `items` [b, m, t] of `length` [b, m] with their raw
+    rewards; processes add theirs up.
+
+    The rewards that are summed over a path come first, then those that are averaged over its items.
     """
     lengths, n_items = length.double(), (items > 0).double().sum(-1)
-    sums = (
-        rewards.ioi.double().sum(),
-        rewards.ior.double().sum(),
-        (rewards.ctr.double().sum(-1) / n_items.clamp(min=1)).sum(),
-        lengths.sum(),
-        (lengths**2).sum(),
-        (length < items.shape[-1]).double().sum(),
-        n_items.sum(),
-        rewards.repeated.double().sum(),
-        (items < 0).double().sum(),
-        pairwise_distance(items).double().sum(),
-        torch.tensor(float(len(items)), dtype=torch.float64, device=items.device),
-    )
-    return dict(zip(ROLLOUT_SUMS, sums, strict=True))
+    summed, averaged = {}, {}
+    for name, values in rewards.values.items():
+        if REWARDS[name].per_step:
+            averaged[name] = (values.double().sum(-1) / n_items.clamp(min=1)).sum()
+        else:
+            summed[name] = values.double().sum()
+    return {
+        **summed,
+        **averaged,
+        "length": lengths.sum(),
+        "length_square": (lengths**2).sum(),
+        "stopped": (length < items.shape[-1]).double().sum(),
+        "steps": n_items.sum(),
+        "repeats": rewards.repeated.double().sum(),
+        "non_items": (items < 0).double().sum(),
+        "distance": pairwise_distance(items).double().sum(),
+        "pairs": torch.tensor(float(len(items)), dtype=torch.float64, device=items.device),
+    }
 
 
 def rollout_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
     """Curve values from the `rollout_sums` of all processes."""
     mean_length = sums["length"] / n_paths
     return {
-        "train/ioi": sums["ioi"] / n_paths,
-        "train/ior": sums["ior"] / n_paths,
-        "train/ctr": sums["ctr"] / n_paths,
+        **{f"train/{name}": total / n_paths for name, total in sums.items() if name in REWARDS},
         "train/length": mean_length,
         "train/length_std": max(0.0, sums["length_square"] / n_paths - mean_length**2) ** 0.5,
         "train/stopped": sums["stopped"] / n_paths,
@@ -71,6 +68,48 @@ def rollout_curves(sums: dict[str, float], n_paths: int) -> dict[str, float]:
         "train/error": sums["non_items"] / max(1.0, sums["steps"] + sums["non_items"]),
         "train/diversity": sums["distance"] / sums["pairs"],
     }
+
+
+class GradientVariance:
+    """Watches the gradient of `model` grow, and measures its variance from its parts by the two halves of a
+    step's prompts.
+
+    first_half [b]: which of this process's prompts are in the first half.
+    """
+
+    def __init__(self, model: nn.Module, n_prompts: int, run: Accelerator):
+        self._model, self._run = model, run
+        own = torch.arange(n_prompts, device=run.device)[run.process_index :: run.num_processes]
+        self.first_half = own < n_prompts // 2
+        self._share = (n_prompts // 2) / n_prompts
+        self._first: torch.Tensor
+
+    def watch(self, passes: Iterable[Pass]) -> Iterator[Pass]:
+        """The same passes, those of the first half first.
+
+        Each is to be back-propagated before the next is asked for.
+        """
+        first = None
+        for part in passes:
+            if first is None and not part.first_half:
+                first = self._gradient()
+            yield part
+        self._first = self._gradient() if first is None else first
+
+    def value(self) -> float:
+        """The variance of the gradient, once it is summed over all processes; 0 for one prompt, which has no
+        halves.
+        """
+        first = summed(self._run, self._first)
+        second = self._gradient() - first
+        return gradient_variance(first, second, self._share) if self._share > 0 else 0.0
+
+    def _gradient(self) -> torch.Tensor:
+        """The gradient so far as one vector, a copy."""
+        return parameters_to_vector(
+            torch.zeros_like(weight) if weight.grad is None else weight.grad
+            for weight in self._model.parameters()
+        )
 
 
 def gradient_variance(first: torch.Tensor, second: torch.Tensor, share: float) -> float:

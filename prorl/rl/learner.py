@@ -1,4 +1,4 @@
-"""What a training step changes, and what it learns from; all of it that changes is in the checkpoint."""
+"""Holds what a training step changes, and what it learns from. All that changes is in the checkpoint."""
 
 import copy
 from dataclasses import dataclass
@@ -6,23 +6,24 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
+from torch import nn
 
+from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
-from prorl.rl.centering import REWARDS, Moments, collected
-from prorl.rl.critic import CriticLearner
-from prorl.rl.rewards import StepRewards
-from prorl.runtime import derived_seed
+from prorl.rl.centering import Moments, collected
+from prorl.rl.estimators import Estimator, new_estimator
+from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
 from prorl.simulators.scoring import Simulator
 from prorl.t5.model import T5
-from prorl.training import adamw, pack, unpack
+from prorl.training import adamw
 
 MOMENT_PARTS = ("count", "mean", "squares")
 
 
 @dataclass
 class Learner:
-    """A policy in training; `critic` is None where the estimator has none."""
+    """A policy in training, as `Resumable`; `moments` are those of the rewards that take part."""
 
     run: Accelerator
     policy: T5
@@ -33,7 +34,7 @@ class Learner:
     settings: Finetune
     moments: dict[str, Moments]
     kl_coefficient: float
-    critic: CriticLearner | None
+    estimator: Estimator
 
     @classmethod
     def of(
@@ -45,16 +46,21 @@ class Learner:
         settings: Finetune,
         seed: int,
     ) -> "Learner":
-        """A learner at its first step, with `policy` as its own reference."""
+        """A learner at its first step, with `policy` as its own reference.
+
+        Raises `ConfigError` where `settings` name an estimator or a reward that there is not.
+        """
+        require_rewards(settings.weights)
         policy.to(run.device).eval()
         reference = copy.deepcopy(policy).requires_grad_(False)
         own_rates = {policy.shared.weight: settings.embedding_learning_rate}
         optimizer = run.prepare(adamw(policy, settings.learning_rate, settings.weight_decay, own_rates))
         none = Moments.of(torch.zeros(0, device=run.device))
-        critic = CriticLearner.of(settings, policy.sizes.d_model, derived_seed(seed, "critic"), run.device)
+        moments = dict.fromkeys(rewards_with(settings.weights), none)
+        estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, settings,
-            dict.fromkeys(REWARDS, none), settings.kl.coefficient, critic,
+            moments, settings.kl.coefficient, estimator,
         )  # fmt: skip
 
     def collect(self, rewards: StepRewards) -> None:
@@ -69,33 +75,30 @@ class Learner:
         self.reference.load_state_dict(self.policy.state_dict())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All that changes, by name; the KL coefficient apart, which is a number."""
-        tensors = {**pack("model", self.policy), **pack("optimizer", self.optimizer)}
-        tensors |= {
+        """All that changes, by name."""
+        moments = {
             f"moments/{name}/{part}": getattr(m, part)
             for name, m in self.moments.items()
             for part in MOMENT_PARTS
         }
-        if self.critic is not None:
-            tensors |= {
-                **pack("critic", self.critic.critic),
-                **pack("critic_optimizer", self.critic.optimizer),
-            }
-        if self.settings.reference_reset is not None:
-            tensors |= pack("reference", self.reference)
-        return tensors
+        coefficient = torch.tensor(self.kl_coefficient, dtype=torch.float64)
+        own = self._modules.tensors() | self.estimator.tensors()
+        return {**own, **moments, "kl_coefficient": coefficient}
 
-    def restore(self, tensors: dict[str, torch.Tensor], kl_coefficient: float) -> None:
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what `tensors` gave."""
-        unpack("model", self.policy, tensors)
-        unpack("optimizer", self.optimizer, tensors)
+        self._modules.restore(tensors)
+        self.estimator.restore(tensors)
         self.moments = {
             name: Moments(*(tensors[f"moments/{name}/{part}"].to(self.run.device) for part in MOMENT_PARTS))
-            for name in REWARDS
+            for name in self.moments
         }
-        self.kl_coefficient = kl_coefficient
-        if self.critic is not None:
-            unpack("critic", self.critic.critic, tensors)
-            unpack("critic_optimizer", self.critic.optimizer, tensors)
+        self.kl_coefficient = tensors["kl_coefficient"].item()
+
+    @property
+    def _modules(self) -> Modules:
+        modules: dict[str, nn.Module | torch.optim.Optimizer]
+        modules = {"model": self.policy, "optimizer": self.optimizer}
         if self.settings.reference_reset is not None:
-            unpack("reference", self.reference, tensors)
+            modules["reference"] = self.reference
+        return Modules(modules)

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from prorl.policy.actions import Actions, masked_log_softmax
-from prorl.policy.catalogue import Paths
-from prorl.rl.advantages import ESTIMATORS
-from prorl.rl.critic import value_loss
+from prorl.policy.catalogue import Catalogue, Paths
+from prorl.prompts import Prompts
 from prorl.rl.kl import SAMPLED, exact_kl
 from prorl.rl.learner import Learner
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
-from prorl.rl.rollouts import Prompts
 
 TOKENS_PER_PASS = 8192  # about; prompts whose paths are alike in total length share a pass
 LOSS_SUMS = (
@@ -28,117 +26,127 @@ LOSS_SUMS = (
     "actions",
     "advantage",
     "advantage_square",
-    "value_error",
+    "estimator_loss",
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pass:
-    """The rollouts of some prompts. `advantages` and `old_log_prob` [p] are those of the first update; None
-    before it.
+    """The rollouts of some prompts: their actions, and for each its reward-to-go, whether it is made, and its
+    advantage as far as rewards tell, all [p].
 
-    `to_go` and `acts` are [p] too. The advantages of a critic depend on the decoder's states, the others are
-    given.
+    first_half: whether the prompts are of the step's first half, which counts in `GradientVariance` alone.
     """
 
     prompts: Prompts
     actions: Actions
     to_go: torch.Tensor
     acts: torch.Tensor
-    advantages: torch.Tensor | None
-    old_log_prob: torch.Tensor | None = None
+    advantages: torch.Tensor
+    first_half: bool
 
 
-def passes_of_halves(
-    learner: Learner,
+@dataclass(frozen=True)
+class BeforeUpdates:
+    """Advantages and log-probabilities [p] of a pass under the policy that drew it."""
+
+    advantages: torch.Tensor
+    log_prob: torch.Tensor
+
+
+@dataclass(frozen=True)
+class PassLoss:
+    """The loss of a pass as its share of all paths, its `LOSS_SUMS`, and what further updates on it need."""
+
+    loss: torch.Tensor
+    sums: torch.Tensor
+    before: BeforeUpdates
+
+
+def in_passes(
+    catalogue: Catalogue,
     prompts: Prompts,
     paths: Paths,
     to_go: torch.Tensor,
     acts: torch.Tensor,
-    first: torch.Tensor,
-) -> tuple[list[Pass], list[Pass]]:
-    """The passes of the rollouts of the `first` [b] prompts, and of those of the others."""
-    estimator = learner.settings.estimator
-    advantages = None if estimator == "a2c" else ESTIMATORS[estimator](to_go, acts)
-    halves = []
-    for half in (first, ~first):
-        passes = []
-        for rows in _of_a_pass(half.nonzero()[:, 0], paths.length, learner.catalogue.n_levels):
+    advantages: torch.Tensor,
+    first_half: torch.Tensor,
+) -> list[Pass]:
+    """Passes over all rollouts, from `to_go`, `acts` and `advantages` [b, m, t+1].
+
+    Those of the prompts in the `first_half` [b] come first, then those of the others.
+    """
+    passes = []
+    for half, is_first in ((first_half, True), (~first_half, False)):
+        for rows in rows_of_passes(half.nonzero()[:, 0], paths.length, catalogue.n_levels):
             own = prompts[rows]
-            passes.append(
-                Pass(
-                    own,
-                    Actions.of_paths(learner.catalogue, own.history, own.target, paths[rows]),
-                    to_go[rows].flatten(),
-                    acts[rows].flatten(),
-                    None if advantages is None else advantages[rows].flatten(),
-                )
-            )
-        halves.append(passes)
-    return halves[0], halves[1]
+            actions = Actions.of_paths(catalogue, own.history, own.target, paths[rows])
+            flat = to_go[rows].flatten(), acts[rows].flatten(), advantages[rows].flatten()
+            passes.append(Pass(own, actions, *flat, is_first))
+    return passes
 
 
-def _of_a_pass(rows: torch.Tensor, length: torch.Tensor, n_levels: int) -> list[torch.Tensor]:
+def rows_of_passes(rows: torch.Tensor, length: torch.Tensor, n_levels: int) -> list[torch.Tensor]:
     """The prompts `rows` [r], those of short paths first, cut where `TOKENS_PER_PASS` are reached; from
     `length` [b, m] in items.
     """
+    if not len(rows):
+        return []
     n_tokens = (length * n_levels + 1).sum(dim=1)[rows]
     order = n_tokens.argsort(stable=True)
     number = (n_tokens[order].cumsum(0) - 1) // TOKENS_PER_PASS
-    return (
-        list(rows[order].split(torch.unique_consecutive(number, return_counts=True)[1].tolist()))
-        if len(rows)
-        else []
-    )
+    return list(rows[order].split(torch.unique_consecutive(number, return_counts=True)[1].tolist()))
 
 
 def pass_loss(
-    learner: Learner, part: Pass, n_paths: int, *, critic_alone: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of a pass as its share of all `n_paths`, and its `LOSS_SUMS`; where `critic_alone`, the policy
-    takes no gradient.
+    learner: Learner,
+    part: Pass,
+    n_paths: int,
+    before: BeforeUpdates | None = None,
+    *,
+    warming_up: bool = False,
+) -> PassLoss:
+    """The loss of a pass, a share of that of all `n_paths`.
+
+    `before` is what the first update on the pass has given; from then on the policy gradient is clipped.
+    While `warming_up`, the loss is the estimator's own, and the policy takes no gradient.
     """
-    settings = learner.settings
+    settings, estimator = learner.settings, learner.estimator
     with learner.run.autocast():
         tokens = learner.catalogue.prompt_tokens(part.prompts.history, part.prompts.target)
-        with torch.set_grad_enabled(not critic_alone):
+        with torch.set_grad_enabled(not warming_up):
             states = learner.policy(tokens, part.actions.decoder_tokens, part.actions.n_read)
         with torch.no_grad():
             reference_states = learner.reference(tokens, part.actions.decoder_tokens, part.actions.n_read)
-    value_error = torch.zeros((), device=states.device)
-    if learner.critic is not None:
-        acts, values = part.acts, _values(learner, part, states)
-        value_error = value_loss(part.to_go[acts], values, 1)
-        if part.advantages is None:
-            part.advantages = torch.zeros_like(part.to_go)
-            part.advantages[acts] = part.to_go[acts] - values.detach()
+    boundaries = states[:, :, :: learner.catalogue.n_levels]
+    baseline, estimator_loss = estimator.read(boundaries, part.to_go, part.acts)
     terms = _terms(learner, part, states.flatten(0, 2), reference_states.flatten(0, 2))
-    advantages, log_prob = part.advantages, terms.log_prob
     clipped = torch.zeros((), device=states.device)
-    if part.old_log_prob is None:
-        part.old_log_prob = log_prob.detach()
-        loss = policy_gradient(advantages, log_prob, n_paths)
+    if before is None:
+        before = BeforeUpdates(part.advantages - baseline, terms.log_prob.detach())
+        loss = policy_gradient(before.advantages, terms.log_prob, n_paths)
     else:
-        loss = clipped_policy_gradient(advantages, log_prob, part.old_log_prob, settings.clip, n_paths)
-        clipped = is_clipped(advantages, log_prob.detach(), part.old_log_prob, settings.clip).sum()
+        old, log_prob = before.log_prob, terms.log_prob
+        loss = clipped_policy_gradient(before.advantages, log_prob, old, settings.clip, n_paths)
+        clipped = is_clipped(before.advantages, log_prob.detach(), old, settings.clip).sum()
     anchor = terms.kl if settings.kl.estimator == "exact" else terms.sampled_kl
     loss = loss + learner.kl_coefficient * anchor / n_paths
     if settings.entropy_bonus:
         loss = loss - settings.entropy_bonus * terms.entropy / n_paths
-    if learner.critic is not None:
-        value_part = settings.a2c.coefficient * value_error / n_paths
-        loss = value_part if critic_alone else loss + value_part
+    own_loss = estimator.coefficient * estimator_loss / n_paths
+    loss = own_loss if warming_up else loss + own_loss
+    advantages = before.advantages.double()
     sums = (
         *(loss, terms.kl, terms.entropy, terms.n_tokens, clipped),
-        *(part.acts.sum(), advantages.double().sum(), (advantages.double() ** 2).sum(), value_error),
+        *(part.acts.sum(), advantages.sum(), (advantages**2).sum(), estimator_loss),
     )
-    return loss, torch.stack([x.detach().double() for x in sums])
+    return PassLoss(loss, torch.stack([x.detach().double() for x in sums]), before)
 
 
 @dataclass(frozen=True)
 class _Terms:
-    """log_prob [p] of the actions; sums over the tokens of those that count: exact KL, entropy, their number;
-    and over them: sampled KL.
+    """log_prob [p] of the actions; exact KL and entropy, summed over the tokens of those that are made, and
+    the number of these tokens; sampled KL, summed over the actions that are made.
     """
 
     log_prob: torch.Tensor
@@ -149,9 +157,7 @@ class _Terms:
 
 
 def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states: torch.Tensor) -> _Terms:
-    """The log-probabilities of a pass, and what they say of policy and reference, from their decoder states
-    [b * m * s, d].
-    """
+    """The terms of a pass, from the decoder states [b * m * s, d] of policy and reference."""
     settings, device = learner.settings, states.device
     log_prob, reference_log_prob = (torch.zeros(part.to_go.numel(), device=device) for _ in range(2))
     kl, nats = torch.zeros((), device=device), torch.zeros((), device=device)
@@ -180,12 +186,3 @@ def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states:
     if settings.kl.estimator != "exact":
         sampled_kl = SAMPLED[settings.kl.estimator](log_prob[part.acts], reference_log_prob[part.acts]).sum()
     return _Terms(log_prob, kl, sampled_kl, nats, n_tokens.sum())
-
-
-def _values(learner: Learner, part: Pass, states: torch.Tensor) -> torch.Tensor:
-    """The critic's values of the actions that are made, from decoder states [b, m, s, d] at the item
-    boundaries.
-    """
-    b, m = states.shape[:2]
-    prompt, rollout, position = part.acts.view(b, m, -1).nonzero(as_tuple=True)
-    return learner.critic.critic(states[prompt, rollout, position * learner.catalogue.n_levels])

@@ -1,7 +1,7 @@
-"""The quantisers by the name that `quantize.method` gives them, and the way from vectors to semantic IDs.
+"""The quantisers by their name in `quantize.method`, and the way from vectors to semantic IDs.
 
-To add a quantiser, write a module with a function of this form and an entry here:
-(vectors [n, d], settings of `quantize`, seed) -> `Quantised`.
+To add a quantiser, write a module with one function, and an entry here. The function takes vectors [n, d],
+the settings of `quantize` and a seed, and returns a `Quantised`.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,10 @@ QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {
 def semantic_ids(
     vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int
 ) -> tuple[np.ndarray, Quantised | None]:
-    """Codes [n, k] of the items `raw_ids` with `vectors` [n, d], no two alike, and what the quantiser made
-    (None for imported codes).
+    """Unique codes [n, k] of the items `raw_ids` with `vectors` [n, d], and the quantiser's result.
 
-    k is `n_codebooks`, and one more with `expand_final`. Raises `DataError` where codes are not, or cannot be
-    made, unique.
+    The result is None for imported codes. k is `n_codebooks`, and one more with `expand_final`. Raises
+    `DataError` where codes are not unique and cannot be made so.
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
@@ -47,8 +46,9 @@ def semantic_ids(
 
 
 def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:
-    """What the semantic IDs come from, for people: the embedding model, and the quantiser; of imports the
-    file's name.
+    """The embedding model and the quantiser that made the semantic IDs, for people to read.
+
+    Of an import it is the name of the file.
     """
     if quantize.import_ is not None:
         file = Path(quantize.import_).name

@@ -1,10 +1,10 @@
-"""Residual quantisation: each level's code is the nearest vector of its codebook to what the levels before
-left over.
+"""Residual quantisation: each level quantises what the levels before it left over.
 
     r[0] = x,   code[l] = argmin_c |r[l] - codebook[l][c]|^2,   r[l + 1] = r[l] - codebook[l][code[l]]
 
-A codebook is [c, d]; levels may differ in c, since a level cannot use more codes than it has distinct
-residuals.
+The code of a level is the nearest vector of its codebook [c, d]. Levels may differ in c, since a level cannot
+use more codes than it has distinct residuals.
+
 Shape key: `n` items, `l` levels, `c` codes of a level, `d` components of a vector.
 """
 
@@ -19,8 +19,9 @@ CHUNK = 16384  # vectors compared with a codebook at a time
 
 @dataclass(frozen=True)
 class Quantised:
-    """What a quantiser makes of vectors [n, d]: codes [n, l], their reconstruction [n, d], and the tensors
-    worth keeping by name.
+    """What a quantiser makes of vectors [n, d].
+
+    codes [n, l]; reconstruction [n, d] of the vectors from the codes; tensors to keep, by name.
     """
 
     codes: np.ndarray
@@ -29,12 +30,15 @@ class Quantised:
 
 
 def squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances [n, c], less the square of each vector, which is the same for all codes."""
+    """Squared Euclidean distances [n, c] to `codebook`, without the vectors' own squares.
+
+    Those are the same for all codes.
+    """
     return (codebook**2).sum(axis=1) - 2 * vectors @ codebook.T
 
 
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """The code [n] of the nearest vector of `codebook`, the lowest of equals."""
+    """The code [n] of the nearest vector of `codebook`; among equals the lowest."""
     starts = range(0, len(vectors), CHUNK)
     return np.concatenate(
         [squared_distances(vectors[start : start + CHUNK], codebook).argmin(axis=1) for start in starts]
@@ -42,24 +46,22 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 
 
 def residual_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray], balanced: bool) -> np.ndarray:
-    """Codes [n, l] of `vectors`; with `balanced`, the last level by `told_apart` instead of by nearness
-    alone.
-    """
+    """Codes [n, l] of `vectors`; with `balanced`, the codes of the last level are `distinct_last_codes`."""
     residuals, levels = np.asarray(vectors, dtype=np.float32), []
     for codebook in codebooks:
         levels.append(nearest(residuals, codebook))
         if balanced and len(levels) == len(codebooks):
-            levels[-1] = told_apart(residuals, codebook, np.stack(levels, axis=1))
+            levels[-1] = distinct_last_codes(residuals, codebook, np.stack(levels, axis=1))
         residuals = residuals - codebook[levels[-1]]
     return np.stack(levels, axis=1)
 
 
-def told_apart(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Last codes [n] that tell apart items with the same leading codes, at the least total squared distance.
+def distinct_last_codes(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Last codes [n] that differ among items with the same leading codes, at the least squared distance.
 
-    Only groups in which the nearest codes `codes` [n, l] collide change. In a group of m items, more than
-    there are codes, no code is used more than ceil(m / c) times. Source: the uniform semantic mapping of
-    LC-Rec (Zheng et al., 2024), solved exactly per group.
+    codes [n, l]: the nearest ones. Only groups of items in which they collide change. In a group of more
+    items than codes, of m items, each code is used at most ceil(m / c) times. Source: the uniform semantic
+    mapping of LC-Rec (Zheng et al., 2024), solved exactly per group.
     """
     last = codes[:, -1].copy()
     _, group = np.unique(codes[:, :-1], axis=0, return_inverse=True)
@@ -75,5 +77,5 @@ def told_apart(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -
 
 
 def reconstruct(codes: np.ndarray, codebooks: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum of the codes' vectors, [n, d]; what is left of `vectors` minus this is the last residual."""
-    return sum(codebook[codes[:, level]] for level, codebook in enumerate(codebooks))
+    """The sum of the codes' vectors, [n, d]; the vectors less this sum are the last residuals."""
+    return np.asarray(sum(codebook[codes[:, level]] for level, codebook in enumerate(codebooks)))

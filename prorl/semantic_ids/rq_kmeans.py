@@ -1,4 +1,4 @@
-"""Residual k-means: the codebook of each level is a k-means of what the levels before it left over.
+"""Residual k-means: the codebook of each level is a k-means of the residuals of the levels before it.
 
 Shape key: `n` items, `c` codes of a level, `d` components of a vector.
 """
@@ -13,19 +13,20 @@ from prorl.semantic_ids.residual import Quantised, nearest, reconstruct, residua
 
 
 def fit_codebooks(vectors: np.ndarray, settings: Quantize, seed: int) -> list[np.ndarray]:
-    """Codebooks [c, d] fitted to `vectors` [n, d] level after level, each the best of `settings.n_restarts`
-    k-means++ starts.
+    """Codebooks [c, d] fitted to `vectors` [n, d], level after level.
 
-    A level with fewer distinct residuals than `settings.codebook_size` has a codebook of that many codes. One
-    thread: k-means adds up in the order in which threads finish, so that more would change the last bits from
-    run to run.
+    Each is the best of `settings.n_restarts` k-means++ starts. A level with fewer distinct residuals than
+    `settings.codebook_size` gets as many codes as residuals. It runs in one thread: k-means adds up in the
+    order in which threads finish, so more threads would change the last bits from run to run.
     """
     residuals, codebooks = np.asarray(vectors, dtype=np.float32), []
     with threadpool_limits(1):
         for level in range(settings.n_codebooks):
             n_codes = min(settings.codebook_size, len(np.unique(residuals, axis=0)))
             kmeans = KMeans(
-                n_codes, n_init=settings.n_restarts, random_state=derived_seed(seed, "rq_kmeans", level)
+                n_codes,
+                n_init=settings.n_restarts,  # pyright: ignore[reportArgumentType]  # inferred from "auto"
+                random_state=derived_seed(seed, "rq_kmeans", level),
             )
             codebooks.append(kmeans.fit(residuals).cluster_centers_)
             residuals = residuals - codebooks[-1][nearest(residuals, codebooks[-1])]

@@ -3,10 +3,10 @@
     z = encoder(x),   q = the sum over levels of e[l],
     loss = |x - decoder(q)|^2 + sum over levels of |sg(r[l]) - e[l]|^2 + commitment |r[l] - sg(e[l])|^2
 
-r[l] is the residual of z at level l, e[l] its nearest vector, sg stops the gradient; the decoder's gradient
-passes q straight to z. Codebooks start from a residual k-means of the untrained latents, and codes that no
-vector used for a while start anew from random residuals. Inputs are scaled to a standard deviation of 1. It
-runs on the CPU, whose results repeat bit for bit.
+r[l] is the residual of z at level l, e[l] its nearest vector, and sg stops the gradient. The decoder's
+gradient passes straight through q to z. Codebooks start from a residual k-means of the untrained latents.
+Codes that no vector has used for a while restart from random residuals. Inputs are scaled to a standard
+deviation of 1. It runs on the CPU, whose results repeat bit for bit.
 
 Source: RQ-VAE (Lee et al., 2022) as TIGER (Rajput et al., 2023) uses it for semantic IDs; dead codes after
 SoundStream (2021).
@@ -26,7 +26,7 @@ from prorl.runtime import TrainingError, derived_seed
 from prorl.semantic_ids.residual import Quantised, reconstruct, residual_codes
 from prorl.semantic_ids.rq_kmeans import fit_codebooks
 
-RESEED_EVERY = 100  # steps, or a pass over the vectors where that takes more
+RESEED_EVERY = 100  # steps; a whole pass over the vectors where that takes more
 
 
 def mlp(sizes: list[int]) -> nn.Sequential:
@@ -36,7 +36,7 @@ def mlp(sizes: list[int]) -> nn.Sequential:
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder, mirror images of each other, and codebooks [c, d], one per level."""
+    """An encoder, a decoder that mirrors it, and codebooks [c, d], one per level."""
 
     def __init__(self, sizes: list[int], codebooks: list[torch.Tensor]):
         super().__init__()
@@ -46,9 +46,7 @@ class Autoencoder(nn.Module):
     def forward(
         self, x: torch.Tensor, commitment: float
     ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """The loss of `x` [b, e], and of each level the residuals [b, d] it met and the codes [b] it gave
-        them.
-        """
+        """The loss of `x` [b, e], and per level the residuals [b, d] before it and their codes [b]."""
         z = self.encoder(x)
         residual, loss, residuals, codes = z, x.new_zeros(()), [], []
         for codebook in self.codebooks:
@@ -65,8 +63,9 @@ class Autoencoder(nn.Module):
 
 
 def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
-    """Codes of `vectors` [n, e] by an RQ-VAE trained on them for `settings.rq_vae.steps` steps, the learning
-    rate falling to 0.
+    """Codes of `vectors` [n, e] by an RQ-VAE trained on them.
+
+    It trains for `settings.rq_vae.steps` steps, over which the learning rate falls to 0.
     """
     sizes = settings.rq_vae
     scale = float(np.std(vectors, dtype=np.float64)) or 1.0
@@ -91,7 +90,7 @@ def rq_vae(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
 
 
 def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generator: torch.Generator) -> None:
-    """Train `model` on `inputs` [n, e]; passes are shuffled, and dead codes re-seeded, by `generator`.
+    """Train `model` on `inputs` [n, e]; `generator` shuffles the passes and restarts dead codes.
 
     Raises `TrainingError` at the first step whose loss is not finite.
     """
@@ -110,7 +109,8 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
         loss, residuals, codes = model(inputs[batch], sizes.commitment)
         if not loss.isfinite():
             raise TrainingError(
-                f"the RQ-VAE's loss is {loss.item()}, at step {step}; quantize.rq_vae.learning_rate is {sizes.learning_rate}"
+                f"the RQ-VAE's loss is {loss.item()}, at step {step}; "
+                f"quantize.rq_vae.learning_rate is {sizes.learning_rate}"
             )
         optimizer.zero_grad()
         loss.backward()
@@ -128,8 +128,6 @@ def train(model: Autoencoder, inputs: torch.Tensor, settings: Quantize, generato
 def reseed_dead_codes(
     codebook: torch.Tensor, residuals: torch.Tensor, alive: torch.Tensor, generator: torch.Generator
 ) -> None:
-    """Put random rows of `residuals` [b, d] in place of the vectors of `codebook` [c, d] that are not `alive`
-    [c].
-    """
+    """Overwrite the codes of `codebook` [c, d] that are not `alive` [c] with random `residuals` [b, d]."""
     dead = (~alive).nonzero()[:, 0]
     codebook[dead] = residuals[torch.randint(len(residuals), (len(dead),), generator=generator)]

@@ -1,5 +1,4 @@
-"""How good a codebook is: collisions, even use of codes, reconstruction error, and whether codes mean
-something.
+"""How good semantic IDs are: collisions, even use of codes, reconstruction error, and meaning of codes.
 
 Shape key: `n` items, `l` levels, `d` components of a vector.
 """
@@ -18,15 +17,16 @@ N_PAIRS = 200_000  # sampled for an attribute overlap
 
 
 def perplexity(codes: np.ndarray) -> float:
-    """exp of the entropy of `codes` [n]: how many codes used evenly would be as uneven as these."""
+    """The exponential of the entropy of `codes` [n]: that many codes, used evenly, have the same entropy."""
     _, counts = np.unique(codes, return_counts=True)
     shares = counts / counts.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def code_statistics(codes: np.ndarray) -> dict[str, Any]:
-    """Collisions among quantiser codes [n, l] (final code left out), and per level the codes used and their
-    perplexity.
+    """Collisions among quantiser codes [n, l], and per level the number of used codes and their perplexity.
+
+    The codes come without the final code.
     """
     _, sizes = np.unique(codes, axis=0, return_counts=True)
     levels = {
@@ -45,8 +45,9 @@ def code_statistics(codes: np.ndarray) -> dict[str, Any]:
 
 
 def reconstruction_error(vectors: np.ndarray, reconstruction: np.ndarray) -> float:
-    """Squared distance of `reconstruction` [n, d] from `vectors` [n, d] over that of their mean: the share of
-    variance lost.
+    """The share of the variance of `vectors` [n, d] that `reconstruction` [n, d] loses.
+
+    It is the squared distance of the reconstruction from the vectors over that of their mean.
     """
     lost = ((vectors - reconstruction) ** 2).sum(dtype=np.float64)
     return float(lost / ((vectors - vectors.mean(axis=0)) ** 2).sum(dtype=np.float64))
@@ -55,10 +56,11 @@ def reconstruction_error(vectors: np.ndarray, reconstruction: np.ndarray) -> flo
 def attribute_overlap(
     attributes: Sequence[Sequence[str]], groups: np.ndarray, rng: np.random.Generator
 ) -> float | None:
-    """Mean Jaccard overlap of the attributes of two different items of the same group, over `N_PAIRS` random
-    pairs.
+    """Mean Jaccard overlap of the attributes of two different items of the same group.
 
-    Two items without attributes overlap by 0. None if no two items share a group.
+    groups: [n]. Plainly: the mean of `len(a & b) / len(a | b)` over all pairs of attribute sets a, b in a
+    group; here over `N_PAIRS` pairs drawn at random. Two items without attributes overlap by 0. None if no
+    two items share a group.
     """
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=groups.min(initial=0) - 1))
@@ -83,8 +85,9 @@ def semantic_id_statistics(
     quantised: Quantised | None,
     seed: int,
 ) -> dict[str, Any]:
-    """All of the above for quantiser codes [n, l] of `vectors` [n, d]; imported codes, without codebooks,
-    have no error (None).
+    """All statistics above for quantiser codes [n, l] of `vectors` [n, d].
+
+    Imported codes have no codebooks, so their reconstruction error is None.
     """
     rng = np.random.default_rng(derived_seed(seed, "attribute_overlap"))
     return {

@@ -1,4 +1,4 @@
-"""The trie of all items' codes, as tables on the device, and which next code a path may take.
+"""The trie of all items' codes as tables on the device, and the codes that a path may take next.
 
 Shape key: `n` items, `k` level, `c` code within a level, `r` rows, `f` forbidden items.
 """
@@ -15,11 +15,11 @@ DEAD, ROOT = 0, 1
 class Trie:
     """Codes of items as a prefix tree.
 
-    next_node [inner nodes, c] int32: the node behind a code, `DEAD` where no item goes on so; the leaves,
-    numbered last, have no row. only_code [inner nodes] int64: the code that leads on from a node where there
-    is no other, else -1. n_items_below [nodes] int32: items under a node; 0 under `DEAD`. leaf_item [nodes]
-    int64: the item a full code ends at, else 0. item_codes [n+1, k] int64 and item_parents [n+1, k] int32:
-    each item's codes, and the node before each of them (-1 for item 0).
+    next_node [inner nodes, c] int32: the node that a code leads to, `DEAD` where no item has that code;
+    leaves are numbered last and have no row. only_code [inner nodes] int64: the code of a node's only
+    child, -1 where a node has none or several. n_items_below [nodes] int32: items under a node, 0 under
+    `DEAD`. leaf_item [nodes] int64: the item of a leaf, 0 for other nodes. item_codes [n + 1, k] int64:
+    each item's codes. item_parents [n + 1, k] int32: the node before each of these codes, -1 for item 0.
     """
 
     next_node: torch.Tensor
@@ -66,7 +66,8 @@ class Trie:
             first = order[np.flatnonzero(np.diff(node[order]) == 0)[0]]
             twin = order[np.flatnonzero(np.diff(node[order]) == 0)[0] + 1]
             raise ValueError(
-                f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; every item needs its own"
+                f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; "
+                "every item needs its own"
             )
         next_node = np.zeros((n_nodes - n, codebook_size), dtype=np.int32)  # 1 KiB for each node of 256 codes
         edge = np.concatenate(edges)
@@ -92,10 +93,11 @@ class Trie:
         return Trie(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def allowed_codes(self, node: torch.Tensor, level: int, forbidden: torch.Tensor) -> torch.Tensor:
-        """Codes [r, c] that lead from `node` [r] at `level` to at least one item that is not among
-        `forbidden` [r, f].
+        """Mask [r, c] of the codes that lead from `node` [r] at `level` to an item not in `forbidden` [r, f].
 
-        Each row of `forbidden` names an item at most once; 0 is ignored.
+        Plainly: code c is allowed if `item_codes[i, level] == c` for some item i below the node that is not
+        forbidden. Here forbidden items are subtracted from the number of items below each child. A row of
+        `forbidden` names an item at most once; 0 is ignored.
         """
         n_left = self.n_items_below[self.next_node[node]]
         passes_here = self.item_parents[forbidden, level] == node[:, None]
@@ -104,7 +106,7 @@ class Trie:
 
 
 def named_once(items: torch.Tensor) -> torch.Tensor:
-    """`items` [r, f] with every repeated entry of a row replaced by 0; the order within a row changes."""
+    """`items` [r, f] with repeated entries of a row replaced by 0; the order within a row changes."""
     items = items.sort(dim=1).values
     repeated = torch.zeros_like(items, dtype=torch.bool)
     repeated[:, 1:] = items[:, 1:] == items[:, :-1]

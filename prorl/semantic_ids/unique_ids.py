@@ -1,4 +1,4 @@
-"""Semantic IDs: one tuple of codes per item, told apart, checked, and on disk.
+"""Semantic IDs, one unique tuple of codes per item: made unique, checked, written and read.
 
 Shape key: `n` items, `l` levels of a quantiser, `k` codes of an item (`l`, and one more with a final code).
 Row i of every array is item i + 1.
@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from prorl.files import read_json
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import SEMANTIC_IDS, DataError, read_table, write_table
+from prorl.tables import SEMANTIC_IDS, DataError, imported_json, read_table, require_items, write_table
 
 
 def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
-    """Codes [n, l + 1]: the last one counts the items with the same `codes` [n, l], from 1, in item order.
+    """Codes [n, l + 1], whose last code numbers the items with the same `codes` [n, l] from 1, in item order.
 
     Raises `DataError` naming the codes that more than `codebook_size - 1` items share.
     """
@@ -27,7 +26,8 @@ def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
     if sizes.max(initial=0) > codebook_size - 1:
         shared = codes[order[starts[sizes.argmax()]]].tolist()
         raise DataError(
-            f"{sizes.max()} items share the codes {shared}; allowed: at most {codebook_size - 1}, as many as the final code tells apart"
+            f"{sizes.max()} items share the codes {shared}; allowed: at most {codebook_size - 1}, "
+            "as many as the final code tells apart"
         )
     final = np.empty(len(codes), dtype=codes.dtype)
     final[order] = np.arange(len(codes)) - np.repeat(starts, sizes) + 1
@@ -35,11 +35,11 @@ def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
 
 
 def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> None:
-    """Raise `DataError` naming two items with the same codes [n, k], if there are any, and `remedy`."""
+    """Raise `DataError` if two items have the same codes [n, k]; it names both, and the `remedy`."""
     _, first, group = np.unique(codes, axis=0, return_index=True, return_inverse=True)
     repeated = np.flatnonzero(first[group] != np.arange(len(codes)))
     if len(repeated):
-        one, other = raw_ids[first[group[repeated[0]]]], raw_ids[repeated[0]]
+        one, other = raw_ids[int(first[group[repeated[0]]])], raw_ids[int(repeated[0])]
         raise DataError(
             f"items {one!r} and {other!r} have the same codes {codes[repeated[0]].tolist()}; {remedy}"
         )
@@ -48,23 +48,16 @@ def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> No
 def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int) -> np.ndarray:
     """Codes [n, k] made elsewhere, from a JSON object of raw item id -> list of `n_levels` codes.
 
-    Entries of other items, such as those the k-core dropped, are left out. Raises `DataError` for a file that
-    is no such object, a missing item, a list of another length, a code that is no whole number or outside
-    0..`codebook_size` - 1, and two items with the same codes.
+    Entries of other items, such as those that the k-core dropped, are left out. Raises `DataError` for a file
+    that is no such object, a missing item, a list of another length, a code that is no whole number or lies
+    outside 0..`codebook_size` - 1, and two items with the same codes.
     """
-    try:
-        codes_of = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"quantize.import: {error}") from error
+    codes_of = imported_json(path, "quantize.import")
     if not isinstance(codes_of, dict):
         raise DataError(
             f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
         )
-    missing = [raw_id for raw_id in raw_ids if raw_id not in codes_of]
-    if missing:
-        raise DataError(
-            f"{path}: {len(missing)} of the data set's {len(raw_ids)} items are missing, the first is {missing[0]!r}"
-        )
+    require_items(path, raw_ids, codes_of)
     for raw_id in raw_ids:
         codes = codes_of[raw_id]
         if (
@@ -93,9 +86,9 @@ def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) ->
 
 
 def read_semantic_ids(path: Path) -> np.ndarray:
-    """Codes [n, k], row i of item i + 1.
+    """Codes [n, k]; row i belongs to item i + 1.
 
-    Raises `DataError` for items that are not 1..n in order, or that differ in k.
+    Raises `DataError` if the items are not 1..n in order, or differ in their number of codes.
     """
     table = read_table(path, SEMANTIC_IDS)
     if not np.array_equal(table["item"], np.arange(1, table.num_rows + 1)):

@@ -1,9 +1,9 @@
 """Token ids of semantic IDs: item <-> codes <-> tokens.
 
-An item has K codes, one per level. Id 0 is padding and decoder start; code c of level l is `1 + codebook_size
-* l + c`; then one reserved id and EOS. With 4 levels of 256 codes: 1025 reserved, EOS 1026, 1,027 ids in all,
-as in the released code of ProRL. With `separate` target tokens, code ids of the *target* in the encoder's
-input are moved past EOS: token t becomes `eos + t`.
+An item has k codes, one per level. Id 0 is padding and the decoder's start. Code c of level l has id `1 +
+codebook_size * l + c`. One reserved id and EOS follow. With 4 levels of 256 codes, 1025 is reserved, EOS is
+1026, and there are 1,027 ids in all, as in the released code of ProRL. With `separate` target tokens, token
+t of the *target* in the encoder's input becomes `eos + t`.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Vocabulary:
 
     @property
     def size_with_target_tokens(self) -> int:
-        """Ids when the target's codes have ids of their own."""
+        """Ids where the target's codes have ids of their own."""
         return self.size + self.n_codes
 
     def tokens(self, codes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Next-item metrics from the rank of the true item, as in RecBole's evaluation with one true item per user."""
+"""Next-item metrics from the rank of the true item, as RecBole has them for one true item per user."""
 
 import torch
 

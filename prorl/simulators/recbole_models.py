@@ -14,17 +14,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from prorl.config.simulator import GRU4RecSizes, SASRecSizes
+from prorl.simulators.protocol import Memory
 
 _anomaly_detection = torch.is_anomaly_enabled()
 from recbole.model.sequential_recommender.gru4rec import GRU4Rec  # noqa: E402
 from recbole.model.sequential_recommender.sasrec import SASRec  # noqa: E402
 
 torch.autograd.set_detect_anomaly(_anomaly_detection)
-
-Memory = Any  # what a model keeps of the items it has read; each model's own
 
 
 class ItemCount:
@@ -59,11 +57,14 @@ class CausalSASRec(SASRec):
 
     def __init__(self, sizes: SASRecSizes, n_items: int, max_length: int):
         super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
-        if sizes.hidden_act == "gelu":
-            for layer in self.trm_encoder.layer:
-                layer.feed_forward.intermediate_act_fn = (
-                    F.gelu
-                )  # the same function as RecBole's five operations, in one
+        if sizes.hidden_act == "gelu":  # RecBole computes the same function in five operations
+            for layer in self._layers:
+                layer.feed_forward.intermediate_act_fn = F.gelu
+
+    @property
+    def _layers(self) -> Any:
+        """RecBole's layers, whose parts have no types."""
+        return self.trm_encoder.layer
 
     def extend(self, items: torch.Tensor, memory: Memory = None) -> tuple[torch.Tensor, Memory]:
         """States [b, s, d] after each of `items` [b, s], which follow those in `memory`; and the memory of
@@ -93,7 +94,7 @@ class CausalSASRec(SASRec):
 
     @staticmethod
     def follow(memory: Memory, branches: Memory, rows: torch.Tensor, choice: torch.Tensor) -> Memory:
-        """The memory of the sequences `rows` [r] with item `choice` [r] of those that branched from `memory`."""
+        """The memory of the sequences `rows` [r], each followed by item `choice` [r] of its branches."""
         past = memory[0][0].shape[2]
 
         def followed(part: torch.Tensor) -> torch.Tensor:
@@ -114,7 +115,7 @@ class CausalSASRec(SASRec):
         x = self.item_embedding(items) + self.position_embedding(positions)
         x = self.dropout(self.LayerNorm(x))
         extended = []
-        for i, layer in enumerate(self.trm_encoder.layer):
+        for i, layer in enumerate(self._layers):
             attention = layer.multi_head_attention
             query, key, value = (
                 projection(x).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
@@ -161,14 +162,10 @@ class CausalGRU4Rec(GRU4Rec):
 
     @staticmethod
     def follow(memory: Memory, branches: Memory, rows: torch.Tensor, choice: torch.Tensor) -> Memory:
-        """The memory of the sequences `rows` [r] with item `choice` [r] of those that branched from `memory`."""
+        """The memory of the sequences `rows` [r], each followed by item `choice` [r] of its branches."""
         return branches[:, rows, choice].contiguous()
 
     @staticmethod
     def select(memory: Memory, rows: torch.Tensor) -> Memory:
         """The memory of the sequences `rows`."""
         return memory[:, rows]
-
-
-SIMULATORS: dict[str, type[nn.Module]] = {"SASRec": CausalSASRec, "GRU4Rec": CausalGRU4Rec}
-SIZES = {"SASRec": SASRecSizes, "GRU4Rec": GRU4RecSizes}

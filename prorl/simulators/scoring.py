@@ -1,65 +1,37 @@
 """What a simulator says of a path: log P(target), rank(target) and acceptance, at every prefix, in one causal
-pass.
+pass; and how simulators are stored.
 
-Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d` simulator state, `n` items.
+`InnerProductSimulator` makes a `Simulator` of any causal model whose score of an item is an inner product of
+state and item vector. It also shows its states and branches from them, which a search for paths needs.
 
-`Simulator` is the protocol that rewards and evaluation need; a recommender of your own takes RecBole's place
-by having `score`. `InnerProductSimulator` implements it for any causal model whose score of an item is an
-inner product of state and item vector, and also ranks candidates for the next step, which the search for
-paths needs.
+Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d` simulator state, `n` items,
+`r` rows: paths, or states.
 """
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from prorl.files import atomic_folder, read_json, write_json
-from prorl.simulators.recbole_models import SIMULATORS, SIZES, Memory
+from prorl.simulators.protocol import Memory, OwnSimulator, Scores, Simulator
+from prorl.simulators.registry import SIMULATORS, Own, found_class
 from prorl.tables import DataError
 
 # States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
 # caches hold; else as few calls as memory allows.
-SCORES_AT_ONCE = {"cpu": (512, 1024), "cuda": (2**14, 2**13)}
-READ_AT_ONCE = {"cpu": 1280, "cuda": 2**17}
+SCORES_AT_ONCE = {"cpu": (512, 1024), "accelerator": (2**14, 2**13)}
+READ_AT_ONCE = {"cpu": 1280, "accelerator": 2**17}
+OWN_FOLDER = "own"  # in a simulator's folder, beside our config.json: all that a user's own class saves
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What a simulator says of paths.
-
-    log_prob [b, m, t+1] and rank [b, m, t+1] of the target after 0..t items of the path, from softmax over
-    all items, padding excluded; natural log; rank 1 is best. acceptance [b, m, t], the probability that the
-    user takes each item. Beyond the end of a path log_prob and rank keep their last value and acceptance is
-    0. Where the ends alone were asked for, log_prob and rank are [b, m, 2], before the path and after it.
-    """
-
-    log_prob: torch.Tensor
-    rank: torch.Tensor
-    acceptance: torch.Tensor
-
-
-class Simulator(Protocol):
-    """Stands in for users."""
-
-    n_items: int
-
-    def score(
-        self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False
-    ) -> Scores:
-        """Scores of `path` [b, m, t] (items, 0 behind the end) after `history` [b, h] (no padding) towards
-        `target` [b].
-
-        A non-item (-1) is skipped: after it log_prob and rank are what they were before, and its acceptance
-        is 0. Where `ends`, the target is scored before and after the path alone.
-        """
-        ...
+def at_once(table: dict[str, Any], device: torch.device) -> Any:
+    """The entry of `table` for `device`: all but CPUs count as accelerators."""
+    return table["cpu" if device.type == "cpu" else "accelerator"]
 
 
 def _full_precision(method: Callable) -> Callable:
@@ -75,19 +47,21 @@ def _full_precision(method: Callable) -> Callable:
     return outside
 
 
-class InnerProductSimulator:
+class InnerProductSimulator(Simulator):
     """A causal sequence model as `Simulator`: `P(i | S) = softmax over items of state(S) . vector(i)`."""
 
-    def __init__(self, model: nn.Module):
+    model: Any  # an nn.Module that is a BranchingModel, selects memory and has an `item_embedding`
+
+    def __init__(self, model: Any):
         self.model = model.eval().requires_grad_(False)
-        self.n_items = model.item_embedding.num_embeddings - 1
+        self.n_items: int = model.item_embedding.num_embeddings - 1
 
     @property
     def vectors(self) -> torch.Tensor:
         """Item vectors [n+1, d]; row 0 is padding."""
         return self.model.item_embedding.weight
 
-    def to(self, device: torch.device) -> "InnerProductSimulator":
+    def to(self, device: torch.device | str) -> "InnerProductSimulator":
         """Move to `device`."""
         self.model.to(device)
         return self
@@ -99,7 +73,10 @@ class InnerProductSimulator:
     ) -> Scores:
         """See `Simulator.score`.
 
-        The history is encoded once per prompt; what lies behind the end of a path is not scored.
+        The plain form reads history and prefix anew for every prefix, and scores all items after it: log P
+        is `log_softmax(scores)[target]`, rank `1 + (scores > scores[target]).sum()`, acceptance
+        `sigmoid(scores[item])`. Here a history is read once per prompt, one causal pass gives the states of
+        all prefixes, and what lies behind the end of a path is not scored.
         """
         order = (path <= 0).to(torch.int8).argsort(dim=-1, stable=True)
         scores = self._score_items(history, path.gather(-1, order).clamp(min=0), target, ends)
@@ -145,12 +122,12 @@ class InnerProductSimulator:
         """States [b * m, t+1, d] after 0..t items of `rows` [b * m, t], the first being `start` [b, d]; of no
         meaning behind the end.
 
-        Paths of like length are read together, each up to the longest of them, so that hardly any padding is
-        computed.
+        The plain form reads all rows in one pass, each after its prompt's memory. Here paths of like length
+        are read together, each up to the longest of them, so that hardly any padding is computed.
         """
         states = start.new_empty(len(rows), rows.shape[1] + 1, start.shape[1])
         states[:, 0] = start.repeat_interleave(m, dim=0)
-        for group, longest in of_like_length((rows != 0).sum(1), READ_AT_ONCE[rows.device.type]):
+        for group, longest in of_like_length((rows != 0).sum(1), at_once(READ_AT_ONCE, rows.device)):
             states[group, 1 : longest + 1], _ = self.model.extend(
                 rows[group, :longest], self.model.select(memory, group // m)
             )
@@ -170,12 +147,14 @@ class InnerProductSimulator:
     def target_scores(self, states: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """log P(target) [r] and rank [r] at `states` [r, d].
 
-        Memory stays bounded, whatever the number of states and items.
+        The plain form is `scores = states @ vectors[1:].T`, `scores.log_softmax(1)[target]` and
+        `1 + (scores > scores[target]).sum(1)`. Here scores are made block by block, so that memory stays
+        bounded, whatever the number of states and items.
         """
         vectors = self.vectors[1:]
         own = (states * vectors[target - 1]).sum(-1)
         log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
-        n_states, n_items = SCORES_AT_ONCE[states.device.type]
+        n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
         for first in range(0, len(states), n_states):
             rows = slice(first, first + n_states)
             log_prob[rows], rank[rows] = _target_scores(
@@ -228,8 +207,8 @@ def _target_scores(
     return own - normaliser, 1 + n_better
 
 
-def save_simulator(folder: Path, model: nn.Module, name: str, sizes: dict, max_length: int) -> None:
-    """Write weights (safetensors) and `config.json` into `folder`, whole or not at all."""
+def save_simulator(folder: Path, model: Any, name: str, sizes: dict, max_length: int) -> None:
+    """Write a causal model's weights (safetensors) and `config.json` into `folder`, whole or not at all."""
     with atomic_folder(folder) as temporary:
         save_file(
             {key: value.contiguous().cpu() for key, value in model.state_dict().items()},
@@ -242,8 +221,24 @@ def save_simulator(folder: Path, model: nn.Module, name: str, sizes: dict, max_l
         )
 
 
-def load_simulator(folder: Path) -> InnerProductSimulator:
-    """The simulator in `folder`. Raises `DataError` for an unknown model or weights of another shape."""
+def save_own(folder: Path, simulator: OwnSimulator, name: str, own: str | None) -> None:
+    """Write what `simulator` saves into `folder/own`, and `config.json` beside it, whole or not at all.
+
+    `own` is its `module:Class` in params.yaml, None where it is one of `SIMULATORS`.
+    """
+    with atomic_folder(folder) as temporary:
+        (temporary / OWN_FOLDER).mkdir()
+        simulator.save(temporary / OWN_FOLDER)
+        write_json(temporary / "config.json", {"name": name, "class": own})
+
+
+def load_simulator(folder: Path, own: str | None = None, device: torch.device | str = "cpu") -> Any:
+    """The simulator in `folder`, on `device`: an `InnerProductSimulator`, or an instance of an own class.
+
+    `own` is the `module:Class` that params.yaml names, None where it names none (`registry.own_class`): no
+    class is imported because a folder says so. Raises `DataError` for an unknown simulator, one of another
+    class, or weights of another shape, and `ConfigError` for a class that is not there.
+    """
     try:
         config = read_json(Path(folder) / "config.json")
     except FileNotFoundError as error:
@@ -251,16 +246,23 @@ def load_simulator(folder: Path) -> InnerProductSimulator:
             f"{error.filename}: no such file; a simulator is a folder as the simulator stage writes it"
         ) from error
     name = config["name"]
-    if name not in SIMULATORS:
+    if own is not None and config.get("class") != own:
+        allowed = f"{own!r}, which params.yaml names"
+        raise DataError(f"{folder}/config.json: class: got {config.get('class')!r}, allowed: {allowed}")
+    if own is None and name not in SIMULATORS:
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
-    expected = SIZES[name].model_fields.keys()
+    entry = SIMULATORS[name] if own is None else Own(found_class(own, name))
+    if isinstance(entry, Own):
+        simulator: Any = entry.kind.load(Path(folder) / OWN_FOLDER)
+        return simulator.to(device) if hasattr(simulator, "to") else simulator
+    expected = entry.sizes.model_fields.keys()
     if config["sizes"].keys() != expected:
         raise DataError(
             f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}"
         )
-    model = SIMULATORS[name](SIZES[name](**config["sizes"]), config["n_items"], config["max_length"])
+    model = entry.model(entry.sizes(**config["sizes"]), config["n_items"], config["max_length"])
     try:
         model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     except RuntimeError as error:
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
-    return InnerProductSimulator(model)
+    return InnerProductSimulator(model).to(device)

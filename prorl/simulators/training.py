@@ -1,4 +1,4 @@
-"""Training simulators: cross-entropy on the next item at every position of windows over the training users'
+"""Trains simulators: cross-entropy on the next item at every position of windows over the training users'
 sequences.
 
 RecBole makes one padded row per prefix and takes the loss at its last position; SASRec and GRU4Rec are
@@ -7,26 +7,33 @@ MRR@10 on the last item of validation users.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from prorl.checkpoint import Modules
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.paths.sequences import Sequences
-from prorl.runtime import derived_seed, progress
+from prorl.runtime import derived_seed
+from prorl.simulators.protocol import Simulator
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Checkpoint, Curves, accelerator, adamw, cannot_go_on, pack, unpack
+from prorl.training import Session, accelerator, adamw, summed
 
 
 def last_item_ranks(
-    simulator: InnerProductSimulator, sequences: Sequences, max_length: int, batch_size: int = 512
+    simulator: Simulator, sequences: Sequences, max_length: int, batch_size: int = 512
 ) -> torch.Tensor:
-    """Rank [u] of each user's last item after the `max_length` items before it."""
+    """Rank [u] of each user's last item after the `max_length` items before it.
+
+    The plain form, `_ranks_by_score`, reads users with equally many items together. A causal model reads
+    `batch_size` users at once, whatever the number of their items.
+    """
+    if not isinstance(simulator, InnerProductSimulator):
+        return _ranks_by_score(simulator, sequences, max_length, batch_size)
     device = simulator.vectors.device
     ranks = []
     for target, before, length in zip(
@@ -39,9 +46,23 @@ def last_item_ranks(
     return torch.cat(ranks).cpu()
 
 
+def _ranks_by_score(
+    simulator: Simulator, sequences: Sequences, max_length: int, batch_size: int
+) -> torch.Tensor:
+    """`last_item_ranks` of any simulator: the rank before an empty path."""
+    target, before, lengths = last_items(sequences, max_length)
+    ranks = torch.zeros(len(target), dtype=torch.int64)
+    for length in lengths.unique().tolist():
+        for rows in (lengths == length).nonzero()[:, 0].split(batch_size):
+            empty = torch.zeros(len(rows), 1, 1, dtype=torch.int64)
+            scores = simulator.score(before[rows, :length], empty, target[rows], ends=True)
+            ranks[rows] = scores.rank[:, 0, 0].cpu()
+    return ranks
+
+
 def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
-    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; ties count as better
-    items do not.
+    """Rank [u] of each user's last item by `counts` [n+1] of interactions in training; an item that ties is
+    not counted as better.
     """
     last = sequences.items[sequences.offsets[1:] - 1]
     order = np.sort(counts[1:])
@@ -50,15 +71,12 @@ def popularity_ranks(counts: np.ndarray, sequences: Sequences) -> torch.Tensor:
 
 def train_simulator(
     name: str,
-    settings: SimulatorSettings,
     train: Sequences,
     validation: Sequences,
     n_items: int,
+    settings: SimulatorSettings,
     seed: int,
-    checkpoint: Checkpoint,
-    curves_folder: Path,
-    every_seconds: float,
-    tensorboard: Path | None = None,
+    session: Session,
 ) -> tuple[InnerProductSimulator, dict]:
     """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`.
 
@@ -67,55 +85,31 @@ def train_simulator(
     """
     run = accelerator("float32")
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
-    model = SIMULATORS[name](getattr(settings, name), n_items, settings.max_length).to(run.device)
+    model = causal_model(name)(getattr(settings, name), n_items, settings.max_length).to(run.device)
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-    best, state = pack("best", model), {"epoch": 0, "best_epoch": 0, "best_mrr": -1.0, "rows": []}
-    if (stored := checkpoint.load()) is not None:
-        tensors, state = stored
-        unpack("model", model, tensors)
-        unpack("optimizer", optimizer, tensors)
-        best = {key: value for key, value in tensors.items() if key.startswith("best/")}
-    curves = Curves(curves_folder, state["rows"], enabled=run.is_main_process, tensorboard=tensorboard)
-    epochs = range(state["epoch"] + 1, settings.epochs + 1)
-    bar = progress(
-        epochs,
-        description=f"simulator {name}",
-        unit="epoch",
-        every_seconds=every_seconds,
-        total=settings.epochs,
-        initial=state["epoch"],
-    )
-    for epoch in bar:
-        if state["epoch"] - state["best_epoch"] >= settings.patience:
-            break
-        loss = _train_epoch(
-            run, model, optimizer, settings, train, derived_seed(seed, "simulator", name, epoch)
-        )
+    resumable = Modules({"model": model, "optimizer": optimizer})
+    training = session.begin(run, model, resumable, unit="epoch")
+    for epoch in training.steps(settings.epochs):
+        epoch_seed = derived_seed(seed, "simulator", name, epoch)
+        loss = _train_epoch(run, model, optimizer, settings, train, epoch_seed)
         if not math.isfinite(loss):
-            raise cannot_go_on(f"the loss is {loss}", f"epoch {epoch}", checkpoint)
-        if not all(
-            weight.isfinite().all() for weight in model.parameters()
-        ):  # a rank by NaN would be the best
-            raise cannot_go_on("a weight is not finite", f"epoch {epoch}", checkpoint)
-        simulator = InnerProductSimulator(model)
-        metrics = ranking_metrics(last_item_ranks(simulator, validation, settings.max_length))
+            raise training.error(f"the loss is {loss}", epoch)
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise training.error("a weight is not finite", epoch)  # a rank by NaN would be the best
+        ranks = last_item_ranks(InnerProductSimulator(model), validation, settings.max_length)
         model.requires_grad_(True)
-        state["epoch"] = epoch
-        if metrics["mrr@10"] > state["best_mrr"]:
-            state.update(best_mrr=metrics["mrr@10"], best_epoch=epoch)
-            best = pack("best", model)
-        curves.log(
-            epoch, {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}}
+        metrics = ranking_metrics(ranks)
+        training.keep_best(epoch, metrics["mrr@10"])
+        if epoch - training.best_step >= settings.patience:
+            training.stopped = "flattened"
+        training.log(
+            epoch,
+            {"train/loss": loss, **{f"validation/{key}": value for key, value in metrics.items()}},
+            shown=f"loss {loss:.3f}, validation MRR@10 {metrics['mrr@10']:.4f}",
         )
-        bar.set_postfix_str(f"loss {loss:.3f}, validation MRR@10 {metrics['mrr@10']:.4f}", refresh=False)
-        if run.is_main_process:
-            checkpoint.save(
-                {**pack("model", model), **pack("optimizer", optimizer), **best},
-                {**state, "rows": curves.rows},
-            )
-    curves.close()
-    unpack("best", model, best)
-    return InnerProductSimulator(model), {"best_epoch": state["best_epoch"], "epochs": state["epoch"]}
+        training.save()
+    training.finish()
+    return InnerProductSimulator(model), {"best_epoch": training.best_step, "epochs": training.step}
 
 
 def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequences, seed: int) -> float:
@@ -139,9 +133,9 @@ def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequ
         loss.backward()
         if run.num_processes > 1:
             for parameter in model.parameters():
-                parameter.grad = run.reduce(parameter.grad, reduction="sum")
+                parameter.grad = summed(run, parameter.grad)
         optimizer.step()
-        total += run.reduce(loss.detach(), reduction="sum").double().cpu() * n_positions
+        total += summed(run, loss.detach()).double().cpu() * n_positions
         positions += n_positions
     model.eval()
     return (total / positions).item()

@@ -35,7 +35,8 @@ def windows(sequences: Sequences, max_length: int, generator: np.random.Generato
     random order.
 
     Each user's sequence is cut at every `max_length`-th item from a random first cut, so that windows differ
-    between epochs.
+    between epochs. The plain form goes from user to user, cut to cut, and takes the items from one cut to the
+    next, both included; here all are taken at once.
     """
     lengths = sequences.lengths
     first_cut = generator.integers(0, max_length, len(lengths))

@@ -1,13 +1,15 @@
-"""The layers of a T5 policy where no gradient is asked for, laid out for speed, and the encoder made of them.
+"""T5's layers for inference, with their matrices folded, and the encoder made of them.
 
-Keys and values are never made. A head's score q . k is (W_k^T W_q x) . x', so its two matrices are multiplied
-once into one that leads from a token to what meets the normed tokens themselves, and likewise W_o W_v. All
-heads then read one vector per token, where keys and values would be two vectors per head, and nothing is
-copied into heads. The scales of the norms are part of these matrices, which are cast once to the precision of
-the surrounding autocast. As many products as before where a head is half as wide as the model; more in wider
-models. There is no dropout. Tests hold it equal to `T5`.
+No keys and values are computed. A head scores token x against token x' as (W_q x) . (W_k x'), which equals
+(W_k^T W_q x) . x'. So W_k^T W_q is multiplied once into a single matrix that maps x to a query of width d,
+which is compared with the normed token x' itself. W_o W_v is folded likewise. All heads then read one
+vector per token instead of two vectors per head, and nothing is copied into heads.
 
-Shape key: `b` prompts or rows, `s` tokens read, `t` tokens that ask, `d` model width, `a` heads.
+The scales of the norms are part of these matrices, which are cast once to the precision of the surrounding
+autocast. The number of products stays the same where a head is half as wide as the model, and grows where
+heads are narrower. There is no dropout. Plainly: `T5.encode` in evaluation mode; tests hold the two equal.
+
+Shape key: `b` prompts or rows, `s` tokens attended to, `t` tokens that attend, `d` model width, `a` heads.
 """
 
 from dataclasses import dataclass
@@ -15,16 +17,18 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.t5.kernels import attention_weights, inverse_rms, relu
-from prorl.t5.model import NORM_EPSILON, T5, Attention, Encoded, FeedForward, RMSNorm, product_dtype
+from prorl.t5.kernels import attention_weights, for_device, inverse_rms, relu
+from prorl.t5.model import NORM_EPSILON, T5, Attention, Block, Encoded, FeedForward, RMSNorm, product_dtype
 
 ENCODED_AT_ONCE = {"cpu": 3000, "cuda": 2**20}  # tokens: as many as a CPU's cache holds
 
 
 @dataclass(frozen=True)
 class FoldedAttention:
-    """`into` [a * d, d] leads from a normed token to what meets the tokens that are read, head by head; `out`
-    [d, a * d] back from what it met.
+    """The two matrices of an attention layer.
+
+    `into` [a * d, d] maps a normed token to one query of width d per head. `out` [d, a * d] maps the tokens
+    that the heads attended to, one weighted sum per head, to the layer's output.
     """
 
     into: torch.Tensor
@@ -34,8 +38,10 @@ class FoldedAttention:
     def of(
         cls, attention: Attention, scale: torch.Tensor, read_scale: torch.Tensor, dtype: torch.dtype
     ) -> "FoldedAttention":
-        """`scale` [d] is that of the norm before the tokens that ask, `read_scale` [d] of those that are
-        read.
+        """Fold `attention` with two scales of norms.
+
+        `scale` [d] belongs to the norm of the tokens that attend, `read_scale` [d] to that of the tokens
+        attended to.
         """
         queries, keys, values = (
             matrix.weight.unflatten(0, (attention.n_heads, -1))
@@ -48,47 +54,49 @@ class FoldedAttention:
 
 @dataclass(frozen=True)
 class FoldedFeedForward:
-    """Two matrices around a ReLU."""
+    """The two matrices of a feed-forward layer, around a ReLU."""
 
     wi: torch.Tensor
     wo: torch.Tensor
 
     @classmethod
     def of(cls, feed_forward: FeedForward, scale: torch.Tensor, dtype: torch.dtype) -> "FoldedFeedForward":
-        """`scale` [d] is that of the norm before it."""
+        """Fold `feed_forward` with the scale [d] of the norm before it."""
         return cls((feed_forward.wi.weight * scale).to(dtype), feed_forward.wo.weight.to(dtype))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """[.., d] of normed `x` [.., d]."""
+        """The layer's output [.., d] for normed `x` [.., d]."""
         return F.linear(relu(F.linear(x, self.wi)), self.wo)
 
 
 def normed(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """`x` over its root mean square, in `dtype`; the norm's scale is part of the matrix that follows."""
+    """`x` over its root mean square, in `dtype`; the matrix that follows holds the norm's scale."""
     return torch.mul(x, inverse_rms(x, NORM_EPSILON), out=torch.empty_like(x, dtype=dtype))
 
 
 def attend(queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """What `queries` [b, t * a, d] meet among `tokens` [b, s, d], [b, t * a, d]; `bias` is added to the
-    scores [b, t * a, s].
+    """Weighted sums of `tokens` [b, s, d] for `queries` [b, t * a, d], [b, t * a, d].
+
+    `bias` is added to the scores [b, t * a, s]. Plainly: `(queries @ tokens.mT + bias).softmax(-1) @ tokens`.
     """
     return attention_weights(queries @ tokens.mT, bias) @ tokens
 
 
 @torch.no_grad()
 def encoded(policy: T5, tokens: torch.Tensor) -> Encoded:
-    """What the decoder attends to for `tokens` [b, s], in the precision of the surrounding autocast; padding
-    (0) is not attended to.
+    """What the decoder attends to for `tokens` [b, s], in the precision of the surrounding autocast.
+
+    Padding (0) is not attended to.
     """
     dtype, encoder = product_dtype(policy.shared.weight), policy.encoder
     with torch.autocast(tokens.device.type, enabled=False):
-        layers = [_self_attention_and_feed_forward(block.layer, dtype) for block in encoder.block]
+        layers = [_self_attention_and_feed_forward(block, dtype) for block in encoder.blocks]
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = encoder.position_bias(positions, positions).transpose(0, 1).flatten(0, 1)
         mask = torch.zeros(tokens.shape, dtype=bias.dtype, device=tokens.device).masked_fill(
             tokens == 0, -torch.inf
         )[:, None]
-        at_once = max(1, ENCODED_AT_ONCE[tokens.device.type] // tokens.shape[1])
+        at_once = max(1, for_device(ENCODED_AT_ONCE, tokens.device) // tokens.shape[1])
         states = [
             _states(policy.shared(own), layers, bias + own_mask, encoder.final_layer_norm, dtype)
             for own, own_mask in zip(tokens.split(at_once), mask.split(at_once), strict=True)
@@ -97,9 +105,9 @@ def encoded(policy: T5, tokens: torch.Tensor) -> Encoded:
 
 
 def _self_attention_and_feed_forward(
-    layer: torch.nn.ModuleList, dtype: torch.dtype
+    block: Block, dtype: torch.dtype
 ) -> tuple[FoldedAttention, FoldedFeedForward]:
-    attention, feed_forward = layer
+    attention, feed_forward = block.sublayers
     scale = attention.layer_norm.weight
     return (
         FoldedAttention.of(attention.SelfAttention, scale, scale, dtype),
@@ -114,8 +122,9 @@ def _states(
     final_norm: RMSNorm,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """The encoder's states [b, s, d] of embedded tokens `x` [b, s, d], with the `bias` [b, s * a, s] of every
-    layer.
+    """The encoder's states [b, s, d] for embedded tokens `x` [b, s, d].
+
+    Every layer adds `bias` [b, s * a, s] to its scores.
     """
     b, s, d = x.shape
     for attention, feed_forward in layers:

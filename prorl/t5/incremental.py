@@ -1,9 +1,10 @@
-"""The decoder of a T5 policy token by token, for all paths of a batch: the function of `T5.decode`, laid out
-for speed.
+"""The decoder of a T5 policy token by token, for all paths of a batch.
 
-Its layers are those of `prorl.t5.folded`: all heads read one vector per token, in self-attention the normed
-earlier tokens and in cross-attention the encoder's states in every layer. All paths of a prompt attend to its
-encoding as one longer query. Tests hold it equal to `T5.decode`.
+Plainly: `T5.decode` of all tokens so far, its last state alone; tests hold the two equal.
+
+Its layers are those of `prorl.t5.folded`, in which all heads read one vector per token. Self-attention
+reads the normed earlier tokens, cross-attention the encoder's states. All paths of a prompt attend to its
+encoding as one longer query.
 
 Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for,
 `s` encoder tokens, `d` model width, `a` heads.
@@ -15,15 +16,18 @@ import torch
 import torch.nn.functional as F
 
 from prorl.t5.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
-from prorl.t5.model import T5, product_dtype
+from prorl.t5.model import T5, Block, product_dtype
+from prorl.t5.packing import within_groups
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
-ROOM = 16  # room for earlier tokens grows by this number: matrices of whole vectors, which lie in one piece
+ROOM = (
+    16  # room for earlier tokens grows by this number, so that rows fill whole vectors and lie in one piece
+)
 
 
 @dataclass
 class _Layer:
-    """One decoder layer, and the normed tokens [r, t, d] of its self-attention so far."""
+    """One decoder layer, and the normed tokens [r, t, d] that its self-attention has read so far."""
 
     self_attention: FoldedAttention
     cross_attention: FoldedAttention
@@ -32,7 +36,7 @@ class _Layer:
 
 
 class IncrementalDecoder:
-    """Decodes rows, at first `m` for each of `prompts` [b, s], prompt by prompt; at most `max_tokens` each.
+    """Decodes rows of at most `max_tokens` tokens: at first `m` rows for each of `prompts` [b, s], in order.
 
     For inference alone: it has no dropout.
     """
@@ -45,18 +49,17 @@ class IncrementalDecoder:
         self.dtype = product_dtype(weight)
         self.prompts = encoded(policy, prompts)
         self._prompt = torch.arange(len(prompts), device=weight.device).repeat_interleave(m)
-        self._width, self._cell = (
-            m,
-            None,
-        )  # rows attend through the cells of a rectangle [b, w]; None where they fill it in order
+        # Rows attend through the cells of a rectangle [b, w]; None where they fill it in order.
+        self._width: int = m
+        self._cell: torch.Tensor | None = None
         nothing = weight.new_empty(len(self._prompt), 0, policy.sizes.d_model, dtype=self.dtype)
         with torch.autocast(device, enabled=False):
-            self._layers = [self._layer(block, nothing) for block in policy.decoder.block]
+            self._layers = [self._layer(block, nothing) for block in policy.decoder.blocks]
             positions = torch.arange(-(-max_tokens // ROOM) * ROOM, device=weight.device)
             self._bias = policy.decoder.position_bias(positions, positions)
 
-    def _layer(self, block, earlier: torch.Tensor) -> _Layer:
-        self_attention, cross_attention, feed_forward = block.layer
+    def _layer(self, block: Block, earlier: torch.Tensor) -> _Layer:
+        self_attention, cross_attention, feed_forward = block.sublayers
         own_scale, crossed_scale = self_attention.layer_norm.weight, cross_attention.layer_norm.weight
         return _Layer(
             FoldedAttention.of(self_attention.SelfAttention, own_scale, own_scale, self.dtype),
@@ -69,17 +72,16 @@ class IncrementalDecoder:
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Decoder states [r, d] after the last of `tokens` [r, n], one or more, which follow all those given
-        before.
-        """
+        """Decoder states [r, d] after the last of `tokens` [r, n], n >= 1, which follow those before."""
         states = self._states(tokens, None)
         self.length += tokens.shape[1]
         return states
 
     @torch.no_grad()
     def peek(self, tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """What `step` would give for the rows numbered `rows` [q] with `tokens` [q, n]; the decoder stays
-        where it is.
+        """What `step` would give for the rows numbered `rows` [q] with `tokens` [q, n].
+
+        The decoder stays where it is.
         """
         return self._states(tokens, rows)
 
@@ -99,8 +101,9 @@ class IncrementalDecoder:
             return self.policy.decoder.final_layer_norm(x[:, 0])
 
     def _read(self, layer: _Layer, latest: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        """The normed tokens [r, t, d] read so far, the `latest` [r, n, d] behind the earlier ones; kept where
-        `rows` is None.
+        """The normed tokens [r, t, d] so far: the earlier ones, then the `latest` [r, n, d].
+
+        The decoder keeps them where `rows` is None.
         """
         end = self.length + latest.shape[1]
         if rows is None and end > layer.earlier.shape[1]:
@@ -112,8 +115,9 @@ class IncrementalDecoder:
     def _self_attention(
         self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, end: int
     ) -> torch.Tensor:
-        """[r, n, d] of the last normed tokens `asking` [r, n, d] among those `read` [r, t, d], of which there
-        are `end`.
+        """Output [r, n, d] for the normed tokens `asking` [r, n, d].
+
+        They are the last of the `end` tokens that `read` [r, t, d] holds.
         """
         n_rows, n, width = asking.shape
         bias = self._bias[:, end - n : end, : read.shape[1]].transpose(0, 1).flatten(0, 1)
@@ -123,7 +127,7 @@ class IncrementalDecoder:
     def _cross_attention(
         self, asking: torch.Tensor, attention: FoldedAttention, rows: torch.Tensor | None
     ) -> torch.Tensor:
-        """[r, n, d] of normed tokens `asking` [r, n, d] among the tokens of their prompts."""
+        """Output [r, n, d] for the normed tokens `asking` [r, n, d], which attend to their prompts."""
         (n_rows, n, width), queries, prompts = asking.shape, F.linear(asking, attention.into), self.prompts
         if rows is not None:
             prompts = prompts.select(self._prompt[rows])
@@ -136,10 +140,10 @@ class IncrementalDecoder:
         return F.linear(met.view(n_rows, n, -1), attention.out)
 
     def keep(self, running: torch.Tensor) -> torch.Tensor:
-        """Go on with the `running` [r] rows alone, at least one. Gives the former numbers [r'] of the rows in
-        their new order.
+        """Continue the rows where the mask `running` [r] is true, at least one.
 
-        Rows at the end move into the places of finished ones, so that few earlier tokens are copied.
+        Returns the former numbers [r'] of the rows in their new order. Rows at the end move into the places
+        of finished ones, so that few earlier tokens are copied.
         """
         n = int(running.sum())
         gaps, movers = (~running[:n]).nonzero()[:, 0], n + running[n:].nonzero()[:, 0]
@@ -149,7 +153,7 @@ class IncrementalDecoder:
         return rows
 
     def select(self, rows: torch.Tensor) -> None:
-        """Go on with the rows numbered `rows` [r'], in that order; a row may go on several times."""
+        """Continue the rows numbered `rows` [r'], in that order; a row may appear several times."""
         self._copy(rows, slice(0, len(rows)))
         self._arrange(self._prompt[rows])
 
@@ -158,18 +162,16 @@ class IncrementalDecoder:
             layer.earlier[destination] = layer.earlier[source]
 
     def _arrange(self, prompt: torch.Tensor) -> None:
-        """Give every row a cell of the rectangle [b, w]; `prompt` [r] are the prompts of the rows."""
+        """Give every row a cell of the rectangle [b, w]; `prompt` [r] holds the prompts of the rows."""
         counts = torch.bincount(prompt, minlength=len(self.prompts.states))
         left = counts.nonzero()[:, 0]
         if len(left) <= COMPACTION * len(counts):
             self.prompts = self.prompts.select(left)
             prompt, counts = torch.searchsorted(left, prompt), counts[left]
         order = prompt.argsort(stable=True)
-        place = torch.arange(len(prompt), device=prompt.device) - (
-            counts.cumsum(0) - counts
-        ).repeat_interleave(counts)
         self._prompt, self._width = prompt, int(counts.max())
-        self._cell = torch.empty_like(prompt).index_copy_(0, order, prompt[order] * self._width + place)
+        cell = prompt[order] * self._width + within_groups(counts)
+        self._cell = torch.empty_like(prompt).index_copy_(0, order, cell)
 
 
 def _with_room(tokens: torch.Tensor, end: int) -> torch.Tensor:

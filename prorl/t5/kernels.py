@@ -1,4 +1,7 @@
-"""Parts of a T5 layer whose plain form in PyTorch is slow on a CPU, with gradients of their own."""
+"""Parts of a T5 layer whose plain form in PyTorch is slow on a CPU, with gradients of their own.
+
+Each states its plain form, and a test holds the two equal.
+"""
 
 import math
 
@@ -9,29 +12,47 @@ VECTOR_BYTES = 64  # that a CPU handles at once
 LOGITS_PER_BLOCK = {"cpu": 2**19, "cuda": 2**26}  # a CPU holds them in its cache
 
 
+def for_device(values: dict[str, int], device: torch.device) -> int:
+    """The entry of `values` for the type of `device`.
+
+    An accelerator without an entry, such as Apple's `mps`, takes that of `cuda`.
+    """
+    return values.get(device.type, values["cuda"])
+
+
 def exponential(x: torch.Tensor) -> torch.Tensor:
-    """e^x by way of 2^x: PyTorch's `exp` on a CPU takes 20 to 70 times as long where the result is 0 or
-    nearly so, as for -inf.
+    """e^x by way of 2^x. Plainly: `x.exp()`.
+
+    PyTorch's `exp` on a CPU takes 20 to 70 times as long where the result is 0 or nearly so, as for -inf.
     """
     return (x * math.log2(math.e)).exp2_()
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, dtype: torch.dtype) -> torch.Tensor:
-    """`x` [.., d] over its root mean square, times `weight` [d], in `dtype`."""
+    """`x` [.., d] over its root mean square, times `weight` [d], in `dtype`.
+
+    Plainly: `(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * weight).to(dtype)`.
+    """
     if x.device.type != "cpu":
         return F.rms_norm(x, weight.shape, weight.to(x.dtype), eps=epsilon).to(dtype)
     return _RMSNorm.apply(x, weight, epsilon, dtype)
 
 
 def inverse_rms(x: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """1 / root mean square [.., 1] of `x` [.., d], `epsilon` being added to the mean."""
+    """One over the root mean square of `x` [.., d], [.., 1]; `epsilon` is added to the mean square.
+
+    Plainly: `torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)`.
+    """
     return (
         torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
     )
 
 
 class _RMSNorm(torch.autograd.Function):
-    """With 1/rms(x) = s: the gradient of x is s (g w - s^2 x mean(g w x)), that of w the sum of s g x."""
+    """Its gradients, with s = 1 / rms(x) and the result's gradient g.
+
+    Of x: s (g w - s^2 x mean(g w x)). Of w: the sum of s g x.
+    """
 
     @staticmethod
     def forward(
@@ -42,7 +63,8 @@ class _RMSNorm(torch.autograd.Function):
         return (x * scale).mul_(weight).to(dtype)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx, *gradients: torch.Tensor):
+        (gradient,) = gradients
         x, weight, scale = ctx.saved_tensors
         gradient = gradient.to(x.dtype, copy=True)
         product = (gradient * x).flatten(0, -2)
@@ -52,17 +74,20 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def relu(x: torch.Tensor) -> torch.Tensor:
-    """max(`x`, 0), written over `x`, a product that nothing else needs."""
+    """max(`x`, 0), written over `x`; for a product that nothing else needs.
+
+    Plainly: `torch.relu(x)`.
+    """
     if x.dtype != torch.bfloat16 or x.device.type != "cpu":
         return F.relu(x, inplace=True)
     return _BFloat16ReLU.apply(x)
 
 
 class _BFloat16ReLU(torch.autograd.Function):
-    """A bfloat16 is negative where its bits are as an integer; PyTorch's own goes by way of float32, at half
-    the speed.
+    """ReLU of bfloat16 as a maximum of integers.
 
-    A NaN whose sign is set becomes 0.
+    A bfloat16 is negative where its bits, read as an integer, are. PyTorch's own ReLU converts to float32 and
+    takes twice as long. A NaN whose sign is set becomes 0.
     """
 
     @staticmethod
@@ -73,20 +98,21 @@ class _BFloat16ReLU(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        (x,) = ctx.saved_tensors
+    def backward(ctx, *gradients: torch.Tensor) -> torch.Tensor:
+        (gradient,), (x,) = gradients, ctx.saved_tensors
         return torch.ops.aten.threshold_backward(gradient, x, 0)
 
 
 def heads(x: torch.Tensor, n_parts: int, n_heads: int) -> tuple[torch.Tensor, ...]:
-    """The `n_parts` tensors [b, a, t, k] that lie side by side in `x` [b, t, n_parts * a * k], for a =
-    `n_heads`; each contiguous.
+    """Cut `x` [b, t, n_parts * a * k] into `n_parts` contiguous tensors [b, a, t, k], a = `n_heads`.
+
+    Plainly: `[part.unflatten(-1, (n_heads, -1)).transpose(1, 2) for part in x.chunk(n_parts, dim=-1)]`.
     """
     return _Heads.apply(x, n_parts, n_heads)
 
 
 class _Heads(torch.autograd.Function):
-    """One copy each way."""
+    """Heads by one copy forward and one copy back."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, n_parts: int, n_heads: int) -> tuple[torch.Tensor, ...]:
@@ -98,14 +124,15 @@ class _Heads(torch.autograd.Function):
 
 
 def attention_weights(scores: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Softmax over the last dimension of `scores` + `bias`, computed in at least float32, in the precision of
-    `scores`.
+    """Attention weights in the precision of `scores`, computed in at least float32.
+
+    Plainly: `(scores + bias).softmax(-1).to(scores.dtype)`.
     """
     return _AttentionWeights.apply(scores, bias)
 
 
 class _AttentionWeights(torch.autograd.Function):
-    """With weights a: the gradient of the scores is a (g - sum(g a)).
+    """Softmax, and the gradient of its scores: with weights a and their gradient g, a (g - sum(g a)).
 
     PyTorch's softmax on a CPU is slow for rows that fill no vector.
     """
@@ -124,8 +151,8 @@ class _AttentionWeights(torch.autograd.Function):
         return weights
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
-        (weights,) = ctx.saved_tensors
+    def backward(ctx, *gradients: torch.Tensor):
+        (gradient,), (weights,) = gradients, ctx.saved_tensors
         dtype = weights.dtype
         if not _fills_a_vector(weights):
             gradient, weights = gradient.to(ctx.bias_dtype), weights.to(ctx.bias_dtype)
@@ -141,24 +168,24 @@ class _AttentionWeights(torch.autograd.Function):
 
 
 def _fills_a_vector(x: torch.Tensor) -> bool:
-    """Whether a row of `x` fills a vector of a CPU; elsewhere it makes no difference."""
+    """Whether a row of `x` fills a vector of the CPU; on other devices, always."""
     return x.device.type != "cpu" or x.shape[-1] * x.element_size() >= VECTOR_BYTES
 
 
 def summed_cross_entropy(
     states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Sum over the rows of `states` [r, d] of the cross-entropy of the logits `states` @ `weight`.T against
-    `labels` [r], `weight` [v, d].
+    """Sum of the cross-entropies of the logits of `states` [r, d] under `weight` [v, d] against `labels` [r].
 
-    Block by block, gradients included, so that the logits [r, v] are never there all at once. The gradients'
-    products are made in `dtype`.
+    Plainly: `F.cross_entropy(states @ weight.T, labels, reduction="sum")`. Here loss and gradients are
+    computed block by block, so that the logits [r, v] never exist all at once. The gradients' products are
+    in `dtype`.
     """
     return _SummedCrossEntropy.apply(states, weight, labels, dtype)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """The gradient of the logits is the softmax, less 1 at the label."""
+    """Loss and gradients in one pass: the gradient of the logits is their softmax, less 1 at the label."""
 
     @staticmethod
     def forward(
@@ -171,7 +198,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             torch.zeros_like(weight),
             weight.to(dtype),
         )
-        rows = max(1, LOGITS_PER_BLOCK[states.device.type] // len(weight))
+        rows = max(1, for_device(LOGITS_PER_BLOCK, states.device) // len(weight))
         for own, label, gradient in zip(
             states.split(rows), labels[:, None].split(rows), of_states.split(rows), strict=True
         ):
@@ -193,16 +220,17 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx, *gradients: torch.Tensor):
+        (gradient,) = gradients
         of_states, of_weight = ctx.saved_tensors
         return of_states * gradient, of_weight * gradient, None, None
 
 
 def dropout(x: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
-    """Dropout. On a CPU one random byte decides on each element, the rate being rounded to a 256th.
+    """Dropout. Plainly: `F.dropout(x, rate, training)`, from other random draws.
 
-    PyTorch's own draws a number per element from a sequential generator there, which takes a third of a
-    training step.
+    On a CPU one random byte decides on each element, which rounds the rate to a 256th. PyTorch's own draws
+    one number per element in sequence, which takes a third of a training step.
     """
     if not training or rate == 0:
         return x

@@ -1,9 +1,9 @@
-"""The T5 policy: an encoder-decoder whose parameters are those of Transformers' `T5ForConditionalGeneration`,
-name by name.
+"""The T5 policy, an encoder-decoder.
 
-The same function, written anew for what guidance needs: the encoder and the cross-attention's keys once per
-prompt, shared by its m paths; nothing behind the end of a path; and no logits beyond those asked for. A test
-holds it equal to Transformers' in float64. Paths are written by faster versions of the same layers:
+Its function and the names of its parameters are those of Transformers' `T5ForConditionalGeneration`; a test
+holds the two equal in float64. It is written anew for what guidance needs. The encoder and the
+cross-attention's keys are computed once per prompt, for all its m paths. Nothing behind the end of a path is
+computed, and no logits but those asked for. Paths are decoded by faster versions of the same layers:
 `prorl.t5.folded`, `prorl.t5.incremental`.
 
 Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d`
@@ -12,6 +12,7 @@ model width, `a` heads, `v` vocabulary.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
 
     def forward(self, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """`x` normed, in `dtype`, or where that is None in the precision that the matrices behind it work in."""
+        """`x` normed, in `dtype`; None is the precision of the matrices that follow."""
         return rms_norm(x, self.weight, NORM_EPSILON, dtype or product_dtype(x))
 
 
@@ -69,45 +70,49 @@ class Attention(nn.Module):
     def attend(
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
-        """The values [b, a, s, d_kv] that `queries` [b, a, t, d_kv] meet, side by side [b, t, a * d_kv];
-        `bias` is added to the scores [b, a, t, s].
+        """Weighted sums of `values` [b, a, s, d_kv] for `queries` [b, a, t, d_kv], heads side by side.
+
+        Returns [b, t, a * d_kv]. `keys` are [b, a, s, d_kv]; `bias` is added to the scores [b, a, t, s].
         """
         weights = attention_weights(queries @ keys.transpose(-1, -2), bias)
         return (dropout(weights, self.dropout, self.training) @ values).transpose(1, 2).flatten(2)
 
     def within(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """[b, t, d] of `x` [b, t, d], every token attending to all of its row."""
-        return self.o(self.attend(*self._heads(_product(x, self.q, self.k, self.v)), bias))
+        """Output [b, t, d] for `x` [b, t, d]; every token attends to all tokens of its row."""
+        queries, keys, values = self._heads(_product(x, self.q, self.k, self.v))
+        return self.o(self.attend(queries, keys, values, bias))
 
     def within_groups(self, x: torch.Tensor, packing: Packing, bias: torch.Tensor) -> torch.Tensor:
-        """[p, d] of packed paths `x` [p, d], every token attending to all of its path; `bias` [a, t, t] of
-        the longest.
+        """Output [p, d] for packed paths `x` [p, d]; every token attends to all tokens of its path.
+
+        `bias` [a, t, t] is that of the longest path.
         """
         attended = []
         for group, (count, length) in zip(
             packing.split(_product(x, self.q, self.k, self.v)), packing.groups, strict=True
         ):
-            own = self._heads(group.view(count, length, -1))
-            attended.append(self.attend(*own, bias[:, :length, :length]).flatten(0, 1))
+            queries, keys, values = self._heads(group.view(count, length, -1))
+            attended.append(self.attend(queries, keys, values, bias[:, :length, :length]).flatten(0, 1))
         return self.o(packing.joined(attended))
 
     def across(self, x: torch.Tensor, packing: Packing, prompts: "Encoded") -> torch.Tensor:
-        """[p, d] of packed paths `x` [p, d], which attend to their prompts: all tokens of a prompt's paths as
-        one longer query.
+        """Output [p, d] for packed paths `x` [p, d], whose tokens attend to their prompts.
+
+        All tokens of a prompt's paths are one longer query.
         """
-        queries = packing.to_rectangle(self.q(x)).unflatten(0, (len(prompts.states), -1))
-        own = *self._heads(queries), *self._heads(_product(prompts.states, self.k, self.v))
-        return self.o(packing.from_rectangle(self.attend(*own, prompts.mask).flatten(0, 1)))
+        rectangle = packing.to_rectangle(self.q(x)).unflatten(0, (len(prompts.states), -1))
+        (queries,) = self._heads(rectangle)
+        keys, values = self._heads(_product(prompts.states, self.k, self.v))
+        attended = self.attend(queries, keys, values, prompts.mask)
+        return self.o(packing.from_rectangle(attended.flatten(0, 1)))
 
     def _heads(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Those of queries, keys and values that lie side by side in `x`, [b, t, a * d_kv] each, as [b, a, t,
-        d_kv].
-        """
+        """Cut `x` into tensors [b, a, t, d_kv]: it holds one or more of [b, t, a * d_kv] side by side."""
         return heads(x, x.shape[-1] // self.o.in_features, self.n_heads)
 
 
 def _product(x: torch.Tensor, *projections: nn.Linear) -> torch.Tensor:
-    """What the `projections` make of `x`, side by side, by one product."""
+    """The `projections` of `x` side by side, by one product."""
     return F.linear(x, torch.cat([projection.weight for projection in projections]))
 
 
@@ -125,7 +130,11 @@ class FeedForward(nn.Module):
 
 
 class _Sublayer(nn.Module):
-    """A pre-norm residual step around one module, held under T5's name for it."""
+    """One module, held under T5's name for it, and the norm before it."""
+
+    SelfAttention: Attention
+    EncDecAttention: Attention
+    DenseReluDense: FeedForward
 
     def __init__(self, name: str, module: nn.Module, sizes: T5Sizes):
         super().__init__()
@@ -133,7 +142,9 @@ class _Sublayer(nn.Module):
         self.layer_norm = RMSNorm(sizes.d_model)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """One layer: self-attention, in the decoder cross-attention, and feed-forward."""
+
     def __init__(self, sizes: T5Sizes, *, is_decoder: bool, has_relative_bias: bool):
         super().__init__()
         layers = [_Sublayer("SelfAttention", Attention(sizes, has_relative_bias), sizes)]
@@ -142,28 +153,40 @@ class _Block(nn.Module):
         layers.append(_Sublayer("DenseReluDense", FeedForward(sizes), sizes))
         self.layer = nn.ModuleList(layers)
 
+    @property
+    def sublayers(self) -> list[_Sublayer]:
+        """The parts of the layer in order."""
+        return cast("list[_Sublayer]", list(self.layer))
+
 
 class _Stack(nn.Module):
     def __init__(self, sizes: T5Sizes, *, is_decoder: bool):
         super().__init__()
         self.block = nn.ModuleList(
-            _Block(sizes, is_decoder=is_decoder, has_relative_bias=i == 0) for i in range(sizes.n_layers)
+            Block(sizes, is_decoder=is_decoder, has_relative_bias=i == 0) for i in range(sizes.n_layers)
         )
         self.final_layer_norm = RMSNorm(sizes.d_model)
         self.is_decoder = is_decoder
 
+    @property
+    def blocks(self) -> list[Block]:
+        """The layers in order."""
+        return cast("list[Block]", list(self.block))
+
     def position_bias(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """Relative bias [a, t, s] between positions `queries` [t] and `keys` [s]; in the decoder, -inf
-        towards the future.
+        """Relative bias [a, t, s] between positions `queries` [t] and `keys` [s].
+
+        In the decoder it is -inf towards the future.
         """
         distance = keys[None, :] - queries[:, None]
         buckets = relative_bucket(distance, bidirectional=not self.is_decoder)
-        bias = self.block[0].layer[0].SelfAttention.relative_attention_bias(buckets).permute(2, 0, 1)
+        first = self.blocks[0].sublayers[0].SelfAttention
+        bias = first.relative_attention_bias(buckets).permute(2, 0, 1)
         return bias.masked_fill(distance > 0, -torch.inf) if self.is_decoder else bias
 
 
 class T5(nn.Module):
-    """T5 with tied embeddings; `encode` prompts once, `decode` many paths for each."""
+    """T5 with tied embeddings: `encode` prompts once, `decode` many paths for each."""
 
     def __init__(self, sizes: T5Sizes):
         super().__init__()
@@ -174,15 +197,18 @@ class T5(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """T5's initialisation."""
-        d_model, d_ff, d_kv, n_heads = (
-            self.sizes.d_model,
-            self.sizes.d_ff,
-            self.sizes.d_kv,
-            self.sizes.n_heads,
-        )
-        deviations = {"shared": 1.0, "relative_attention_bias": d_model**-0.5, "q": (d_model * d_kv) ** -0.5, "k": d_model**-0.5,
-                      "v": d_model**-0.5, "o": (n_heads * d_kv) ** -0.5, "wi": d_model**-0.5, "wo": d_ff**-0.5}  # fmt: skip
+        """Draw all weights as T5 does; the standard deviation depends on the matrix."""
+        d_model, d_ff, d_kv = self.sizes.d_model, self.sizes.d_ff, self.sizes.d_kv
+        deviations = {
+            "shared": 1.0,
+            "relative_attention_bias": d_model**-0.5,
+            "q": (d_model * d_kv) ** -0.5,
+            "k": d_model**-0.5,
+            "v": d_model**-0.5,
+            "o": (self.sizes.n_heads * d_kv) ** -0.5,
+            "wi": d_model**-0.5,
+            "wo": d_ff**-0.5,
+        }
         for name, module in self.named_modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=deviations[name.rsplit(".", 1)[-1]])
@@ -200,8 +226,8 @@ class T5(nn.Module):
             padding, -torch.inf
         )[:, None, None, :]
         bias = bias + mask
-        for block in self.encoder.block:
-            attention, feed_forward = block.layer
+        for block in self.encoder.blocks:
+            attention, feed_forward = block.sublayers
             x = x + self._drop(attention.SelfAttention.within(attention.layer_norm(x), bias))
             x = x + self._drop(feed_forward.DenseReluDense(feed_forward.layer_norm(x)))
         return Encoded(self._drop(self.encoder.final_layer_norm(x)), mask)
@@ -209,18 +235,18 @@ class T5(nn.Module):
     def decode(
         self, tokens: torch.Tensor, prompts: "Encoded", n_read: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for `tokens` [b, m, t], of which the first `n_read` [b, m] are read, 1
-        or more; None is all.
+        """Decoder states [b, m, t, d] for `tokens` [b, m, t].
 
-        States of tokens that are not read have no meaning.
+        The first `n_read` [b, m] tokens of a path are read, 1 or more; None is all. States of tokens that are
+        not read have no meaning.
         """
         b, m, t = tokens.shape
         packing = Packing.of(torch.full((b, m), t, device=tokens.device) if n_read is None else n_read, t)
         x = self._drop(self.shared(tokens.flatten()[packing.place]))
         positions = torch.arange(t, device=tokens.device)
         bias = self.decoder.position_bias(positions, positions)
-        for block in self.decoder.block:
-            self_attention, cross_attention, feed_forward = block.layer
+        for block in self.decoder.blocks:
+            self_attention, cross_attention, feed_forward = block.sublayers
             x = x + self._drop(
                 self_attention.SelfAttention.within_groups(self_attention.layer_norm(x), packing, bias)
             )
@@ -236,10 +262,9 @@ class T5(nn.Module):
             return self._scaled(states) @ self.shared.weight[ids].T
 
     def summed_cross_entropy(self, states: torch.Tensor, labels: torch.Tensor, ids: slice) -> torch.Tensor:
-        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r],
-        counted within `ids`.
+        """Sum of the cross-entropies of the logits of `ids` at decoder `states` [r, d] against `labels` [r].
 
-        Only the gradients are made in the precision of the surrounding autocast.
+        Labels count within `ids`. Only the gradients are in the precision of the surrounding autocast.
         """
         dtype = product_dtype(self.shared.weight)
         with torch.autocast(states.device.type, enabled=False):
@@ -251,9 +276,7 @@ class T5(nn.Module):
     def forward(
         self, encoder_tokens: torch.Tensor, decoder_tokens: torch.Tensor, n_read: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Decoder states [b, m, t, d] for prompts [b, s] and paths [b, m, t], read up to `n_read` [b, m]; see
-        `decode`.
-        """
+        """`decode` of `decoder_tokens` [b, m, t] for the prompts `encoder_tokens` [b, s]."""
         return self.decode(decoder_tokens, self.encode(encoder_tokens), n_read)
 
 
@@ -265,7 +288,7 @@ class Encoded:
     mask: torch.Tensor
 
     def select(self, rows: torch.Tensor) -> "Encoded":
-        """Those of the prompts `rows`."""
+        """The encoded prompts numbered `rows`."""
         return Encoded(self.states[rows], self.mask[rows])
 
 

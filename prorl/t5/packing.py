@@ -1,7 +1,9 @@
 """Paths of different lengths laid end to end, so that nothing behind the end of a path is computed.
 
+Plainly: each path by itself, cut at its end; a test holds states and gradients equal.
+
 Shape key: `b` prompts, `m` paths per prompt, `t` decoder tokens of the longest path, `p` packed tokens, `w`
-of the prompt with most.
+packed tokens of the prompt that has most.
 """
 
 from dataclasses import dataclass
@@ -9,18 +11,19 @@ from dataclasses import dataclass
 import torch
 
 LENGTH_STEP = (
-    4  # paths are taken to be 1, 5, 9, .. tokens long, so that few groups of one length hold all of them
+    4  # lengths are rounded up to 1, 5, 9, .. tokens, so that few groups of one length hold all paths
 )
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the tokens of paths [b, m, t] lie: packed [p], the shortest paths first; and packed prompt by
-    prompt, in a rectangle [b, w].
+    """Where the tokens of paths [b, m, t] lie in two layouts.
+
+    Packed [p], the shortest paths first; and prompt by prompt in a rectangle [b, w].
 
     `groups`: (number of paths, length) of consecutive paths of one length. `place` and `cell` [p]: index of
-    each packed token in the flat [b * m * t] and in the flat rectangle; `packed_at_place` and
-    `packed_in_cell`: the packed token there, `p` where there is none.
+    each packed token in the flat [b * m * t] and in the flat rectangle. `packed_at_place` and
+    `packed_in_cell`: the index of the packed token there, `p` where there is none.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -31,36 +34,29 @@ class Packing:
 
     @classmethod
     def of(cls, n_read: torch.Tensor, longest: int) -> "Packing":
-        """The packing of paths [b, m, t] that are read up to `n_read` [b, m], which is 1..t; t is `longest`."""
+        """The packing of paths [b, m, t] whose first `n_read` [b, m] tokens are read; 1 <= n_read <= t.
+
+        t is `longest`.
+        """
         b, m = n_read.shape
-        device, length = n_read.device, n_read.flatten()
+        length = n_read.flatten()
         length = (1 + LENGTH_STEP * ((length + LENGTH_STEP - 2) // LENGTH_STEP)).clamp(max=longest)
         order = length.argsort(stable=True)
         row = order.repeat_interleave(length[order])
-        within = torch.arange(len(row), device=device) - (
-            length[order].cumsum(0) - length[order]
-        ).repeat_interleave(length[order])
-        place = row * longest + within
+        place = row * longest + within_groups(length[order])
         lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
         prompt = row // m
         by_prompt = prompt.argsort(stable=True)
         of_prompt = length.view(b, m).sum(1)
-        number = torch.arange(len(row), device=device) - (of_prompt.cumsum(0) - of_prompt).repeat_interleave(
-            of_prompt
-        )
         width = int(of_prompt.max())
-        cell = torch.empty_like(prompt).index_copy_(0, by_prompt, prompt[by_prompt] * width + number)
-        return cls(
-            tuple(zip(counts, lengths, strict=True)),
-            place,
-            _inverse(place, b * m * longest),
-            cell,
-            _inverse(cell, b * width),
-        )
+        cell_of_prompt = prompt[by_prompt] * width + within_groups(of_prompt)
+        cell = torch.empty_like(prompt).index_copy_(0, by_prompt, cell_of_prompt)
+        groups = tuple(zip(counts, lengths, strict=True))
+        return cls(groups, place, _inverse(place, b * m * longest), cell, _inverse(cell, b * width))
 
     @property
     def in_order(self) -> bool:
-        """Whether all paths are of the longest length: everything then lies where it lay."""
+        """Whether all paths have the longest length, so that packing moves nothing."""
         return len(self.place) == len(self.packed_at_place)
 
     def split(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -68,7 +64,7 @@ class Packing:
         return (x,) if len(self.groups) == 1 else x.split([count * length for count, length in self.groups])
 
     def joined(self, groups: list[torch.Tensor]) -> torch.Tensor:
-        """The groups end to end again."""
+        """The inverse of `split`: groups [.., ..] joined to [p, ..]."""
         return groups[0] if len(groups) == 1 else torch.cat(groups)
 
     def to_rectangle(self, x: torch.Tensor) -> torch.Tensor:
@@ -84,16 +80,22 @@ class Packing:
         return x if self.in_order else _Moved.apply(x, self.packed_at_place, self.place)
 
 
+def within_groups(counts: torch.Tensor) -> torch.Tensor:
+    """0, 1, .. within each of the consecutive groups of `counts` [g] members, [counts.sum()]."""
+    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return torch.arange(len(starts), device=counts.device) - starts
+
+
 def _inverse(index: torch.Tensor, size: int) -> torch.Tensor:
-    """[size]: the position of each number in `index` [p], `p` for those that are not there."""
+    """[size]: the position of each number in `index` [p], and `p` for numbers that are not in it."""
     inverse = torch.full((size,), len(index), device=index.device)
     return inverse.index_copy_(0, index, torch.arange(len(index), device=index.device))
 
 
 class _Moved(torch.autograd.Function):
-    """Rows of a matrix at other places.
+    """Rows of a matrix moved to other places.
 
-    Both ways are one `index_select`, whose own gradient would add row by row.
+    Forward and backward are one `index_select` each, since the gradient of PyTorch's own adds row by row.
     """
 
     @staticmethod
@@ -102,7 +104,8 @@ class _Moved(torch.autograd.Function):
         return _rows(x, source)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx, *gradients: torch.Tensor):
+        (gradient,) = gradients
         _, back = ctx.saved_tensors
         return _rows(gradient, back), None, None
 

@@ -20,6 +20,7 @@ from benchmarks.harness import (
     publish,
     with_peak_memory,
 )
+from tests.tiny_models import fresh_accelerator  # noqa: F401
 from tools.stage_dependencies import ROOT
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ CONTENT = bytes(range(256)) * 10000  # more than two blocks
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.content` with ranges; sends only `server.break_after` bytes of an answer if that is set."""
+    """Serves `server.content` with ranges, or only `server.break_after` bytes of it where that is set."""
 
     def do_GET(self):
         content, start = self.server.content, 0

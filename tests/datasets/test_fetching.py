@@ -78,7 +78,8 @@ def test_a_package_without_the_files(into, tmp_path, monkeypatch, installed, mes
 def test_an_unknown_data_set_names_those_there_are(into):
     with pytest.raises(
         ConfigError,
-        match=r"fetch.netflix.source: data set 'netflix' has source 'netflix', allowed: ml-100k, ml-1m, steam",
+        match=r"fetch.netflix.source: data set 'netflix' has source 'netflix', "
+        "allowed: ml-100k, ml-1m, steam",
     ):
         into("netflix")
 

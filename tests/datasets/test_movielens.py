@@ -91,7 +91,11 @@ def test_text_that_is_not_utf8(tmp_path):
 
 def write_1m(folder, ratings="1::10::5::978300760\n1::20::3::1000000000\n"):
     (folder / "ratings.dat").write_text(ratings, encoding="latin-1")
-    movies = "10::Misérables, Les (1995)::Drama|Musical\n20::Postino, Il (The Postman) (1994)::Children's|Sci-Fi\n30::X::Film-Noir\n"
+    movies = (
+        "10::Misérables, Les (1995)::Drama|Musical\n"
+        "20::Postino, Il (The Postman) (1994)::Children's|Sci-Fi\n"
+        "30::X::Film-Noir\n"
+    )
     (folder / "movies.dat").write_text(movies, encoding="latin-1")
     return folder
 

@@ -44,7 +44,8 @@ def test_pieces_with_an_empty_field_are_left_out():
     [
         (
             "{plot}",
-            r"prepare.profile: '{plot}' has field 'plot', allowed: title, year, genres, tags, maker, attributes",
+            r"prepare.profile: '{plot}' has field 'plot', "
+            r"allowed: title, year, genres, tags, maker, attributes",
         ),
         ("{title.__class__}", "has field 'title.__class__'"),
         ("{title[0]}", r"has field 'title\[0\]'"),

@@ -16,8 +16,10 @@ def packed(path, *lines):
 
 
 USUAL = [
-    r"""{u'username': u'a', u'hours': 0.1, u'products': 41, u'tags': [u'x', u"y's"], u'early_access': False, u'none': None}""",
-    r"""{u'text': u"it's u'username': u'not me', or", u'username': u'b\u0394\'s', u'empty': [], 'n': -1.5e-3}""",
+    r"""{u'username': u'a', u'hours': 0.1, u'products': 41, u'tags': [u'x', u"y's"], """
+    r"""u'early_access': False, u'none': None}""",
+    r"""{u'text': u"it's u'username': u'not me', or", u'username': u'b\u0394\'s', """
+    r"""u'empty': [], 'n': -1.5e-3}""",
     r"""{'username': "c", "text": 'a \\', "price": [1, 2.5, True]}""",
 ]
 UNUSUAL = [r"""{u'username': u'd', u'nested': {u'x': (1, 2)}}""", r"""{ 'username' : 'e' , }""", r"""{}"""]

@@ -13,19 +13,26 @@ from prorl.tables import DataError
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
 
 REVIEWS = [
-    r"{u'username': u'Chaos Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', u'page_order': 0, "
+    r"{u'username': u'Chaos Syren', u'hours': 0.1, u'products': 41, "
+    r"u'product_id': u'725280', u'page_order': 0, "
     r"u'date': u'2017-12-17', u'text': u'This would not be acceptable', u'early_access': False, u'page': 1}",
-    r"""{u'username': u"Ha'ru \u2661", u'user_id': u'765', u'products': 5, u'product_id': u'10', u'page_order': 1, """
-    r"""u'date': u'2018-01-02', u'text': u'He said "no", {u\'date\': u\'1999-01-01\'}\nand left', u'early_access': True, """
+    r"""{u'username': u"Ha'ru \u2661", u'user_id': u'765', u'products': 5, """
+    r"""u'product_id': u'10', u'page_order': 1, """
+    r"""u'date': u'2018-01-02', u'text': u'He said "no", {u\'date\': u\'1999-01-01\'}\nand left', """
+    r"""u'early_access': True, """
     r"""u'page': 1, u'compensation': u'Product received for free'}""",
     r"{u'username': u'', u'product_id': u'10', u'date': u'2018-01-02', u'text': u''}",
-    r"{u'username': u'Chaos Syren', u'product_id': u'10', u'date': u'2017-12-16', u'found_funny': 3, u'extra': {u'deep': [1]}}",
+    r"{u'username': u'Chaos Syren', u'product_id': u'10', u'date': u'2017-12-16', "
+    r"u'found_funny': 3, u'extra': {u'deep': [1]}}",
 ]
 GAMES = [
-    r"{u'publisher': u'Kotoshiro', u'genres': [u'Action', u'Animation &amp; Modeling'], u'app_name': u'Lost Summoner', u'title': "
-    r"u'Lost Summoner Kitty', u'release_date': u'2018-01-04', u'tags': [u'Strategy', u'Action'], u'price': 4.99, u'id': u'10', "
+    r"{u'publisher': u'Kotoshiro', u'genres': [u'Action', u'Animation &amp; Modeling'], "
+    r"u'app_name': u'Lost Summoner', u'title': "
+    r"u'Lost Summoner Kitty', u'release_date': u'2018-01-04', u'tags': [u'Strategy', u'Action'], "
+    r"u'price': 4.99, u'id': u'10', "
     r"u'developer': u'Kotoshiro'}",
-    r"{u'app_name': u'Only &quot;app&quot; name', u'price': u'Free To Play', u'release_date': u'Soon..', u'id': u'725280', "
+    r"{u'app_name': u'Only &quot;app&quot; name', u'price': u'Free To Play', "
+    r"u'release_date': u'Soon..', u'id': u'725280', "
     r"u'publisher': None}",
     r"{u'app_name': u'Nobody can review this', u'genres': [u'Indie']}",
     r"{u'title': u'A second description', u'id': u'10', u'genres': [u'Racing']}",

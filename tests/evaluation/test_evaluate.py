@@ -4,18 +4,20 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 
 from prorl.config.evaluate import Evaluate
-from prorl.evaluation.evaluate import Judge, evaluate
-from prorl.evaluation.prompts import JudgedPrompts
+from prorl.evaluation.evaluate import evaluate
+from prorl.evaluation.judge import Judge
 from prorl.metrics import path_metrics
 from prorl.metrics.intervals import UserBootstrap
 from prorl.paths.mining import attribute_words
-from prorl.policy.decoding import PolicyGuide
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
+from prorl.tables import DataError
 from tests.tiny_models import (
     random_catalogue,
     random_instances,
@@ -26,7 +28,6 @@ from tests.tiny_models import (
 
 N_ITEMS, T = 30, 4
 SETTINGS = Evaluate(
-    policies={},
     rollouts=[1, 3, 6],
     beams=[2, 4],
     target_percentiles=[50],
@@ -56,28 +57,39 @@ SAMPLED = {"ioi", "ior", "ctr", "coherence"}
 class Prepared:
     """A guide with its paths [p, k, t] written beforehand: the first is its greedy one."""
 
-    def __init__(self, paths, prompts):
-        self.paths_of = {
-            tuple(row): own for row, own in zip(key(prompts.history, prompts.target), paths, strict=True)
-        }
+    n_items = N_ITEMS
 
-    def paths(self, history, target):
-        return torch.stack([self.paths_of[tuple(row)][0] for row in key(history, target)])
+    def __init__(self, paths):
+        self.written = paths
 
-    def beams(self, history, target, n_beams):
-        return torch.stack([self.paths_of[tuple(row)][:n_beams] for row in key(history, target)])
+    def paths(self, prompts):
+        return self.written[prompts.number, 0]
 
-    def samples(self, history, target, prompt, n_samples, seed):
-        return torch.stack([self.paths_of[tuple(row)][:n_samples] for row in key(history, target)])
+    def beams(self, prompts, n_beams):
+        return self.written[prompts.number, :n_beams]
+
+    def samples(self, prompts, n_samples, seed):
+        return self.written[prompts.number, :n_samples]
 
 
-def key(history, target):
-    return torch.cat([history, target[:, None]], dim=1).tolist()
+class Greedy:
+    """A guide that can do no more than a guide must, and says what that costs."""
+
+    n_items = N_ITEMS
+
+    def __init__(self, paths):
+        self.written = paths
+
+    def paths(self, prompts):
+        return self.written[prompts.number, 0]
+
+    def states(self, prompts, paths):
+        return 100 + (paths != 0).sum(1)
 
 
 @pytest.fixture(scope="module")
 def judge():
-    prompts = JudgedPrompts.of(random_instances(9, N_ITEMS)[0], torch.device("cpu"))
+    prompts = Prompts.of(random_instances(9, N_ITEMS)[0])
     simulators = {name: random_simulator(N_ITEMS, name) for name in ("SASRec", "GRU4Rec")}
     return Judge(prompts, simulators, WORDS, T, SETTINGS.diversity_pairs, SETTINGS.batch_size, 7)
 
@@ -89,8 +101,8 @@ def paths(judge):
 
 @pytest.fixture(scope="module")
 def evaluation(judge, paths):
-    guides = {"first": Prepared(paths[1], judge.prompts), "second": Prepared(paths[2], judge.prompts)}
-    return evaluate(guides | {"same": guides["first"]}, judge, {}, SETTINGS, 60)
+    guides = {"first": Prepared(paths[1]), "second": Prepared(paths[2]), "same": Prepared(paths[1])}
+    return evaluate(guides, judge, {}, SETTINGS, 60)
 
 
 def test_results_have_every_guide_simulator_and_metric(evaluation):
@@ -148,12 +160,13 @@ def test_the_best_of_more_samples_is_never_worse(evaluation, judge, paths):
 
 
 def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
-    assert set(evaluation.comparison) == {"second - first", "same - first"}
+    assert list(evaluation.comparison) == ["second - first", "same - first", "second - same"]
+    assert evaluation.comparison["second - same"] == evaluation.comparison["second - first"]
     for by_metric in evaluation.comparison["same - first"].values():
         assert all(leaf == {"mean": 0, "low": 0, "high": 0} for leaf in by_metric.values())
     rows = evaluation.per_prompt
     bootstrap = UserBootstrap.of_users(
-        judge.prompts.user, SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap")
+        judge.prompts.user.numpy(), SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap")
     )
     for name in judge.simulators:
         first, second = (
@@ -215,3 +228,38 @@ def test_a_policys_evaluation_keeps_its_rules_and_repeats_with_its_seed(judge):
     assert judge.greedy_means(guides["policy"])["SASRec"]["ioi"] == pytest.approx(
         evaluation.results["policy"]["SASRec"]["ioi"]["mean"]
     )
+
+
+def test_ways_of_decoding_that_a_guide_lacks_are_left_out_of_its_row(judge, paths, evaluation):
+    guides = {"first": Prepared(paths[1]), "second": Prepared(paths[2]), "greedy": Greedy(paths[2])}
+    target = 1 + judge.prompts.target % N_ITEMS
+    found = evaluate(guides, judge, {"target@50": target}, SETTINGS, 60)
+    *judges, last = found.results["greedy"]
+    assert (judges, last) == (["SASRec", "GRU4Rec"], "states")
+    for simulator in judges:
+        assert set(found.results["greedy"][simulator]) == GREEDY | {"target@50"}
+        for metric in GREEDY:
+            expected = found.results["second"][simulator][metric]
+            assert found.results["greedy"][simulator][metric] == expected
+    assert set(found.comparison) == {"second - first", "greedy - first", "second - greedy"}
+    rows = found.per_prompt
+    own = rows[rows.policy == "greedy"]
+    assert own[[f"{way}/{metric}" for way in BEST for metric in SAMPLED]].isna().all(axis=None)
+    others = rows[rows.policy != "greedy"].drop(columns=[c for c in rows if c.startswith("target@50")])
+    expected = evaluation.per_prompt[evaluation.per_prompt.policy != "same"]
+    pd.testing.assert_frame_equal(others.reset_index(drop=True), expected.reset_index(drop=True))
+
+
+def test_what_paths_cost_stands_beside_the_results(judge, paths, evaluation):
+    found = evaluate({"greedy": Greedy(paths[2])}, judge, {}, SETTINGS, 60)
+    assert found.results["greedy"]["states"] == pytest.approx(
+        100 + (paths[2][:, 0] != 0).sum(1).double().mean().item()
+    )
+    assert not any("states" in judged for judged in evaluation.results.values())
+
+
+def test_a_guide_over_other_items_than_the_simulators_is_an_error(judge, paths):
+    guide = Greedy(paths[1])
+    guide.n_items = N_ITEMS + 1
+    with pytest.raises(DataError, match="guide mine: got 31 items, allowed: the 30 of simulator SASRec"):
+        evaluate({"first": Prepared(paths[1]), "mine": guide}, judge, {}, SETTINGS, 60)

@@ -2,14 +2,14 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from prorl.evaluation import targets
 from prorl.evaluation.targets import percentile_targets
+from prorl.prompts import Prompts
 from prorl.tables import DataError
-from tests.tiny_models import random_instances, random_simulator, sequences_of
+from tests.tiny_models import prompts_of, random_instances, random_simulator, sequences_of
 
 N_ITEMS = 30
 
@@ -19,8 +19,10 @@ def test_targets_are_those_of_brute_force(monkeypatch, scores_at_once):
     monkeypatch.setattr(targets, "SCORES_AT_ONCE", scores_at_once)
     instances, sequences = random_instances(9, N_ITEMS)
     simulator = random_simulator(N_ITEMS)
-    history = torch.tensor(instances.history).long()
-    found = percentile_targets(simulator, history, instances.user, sequences, [1, 20, 60, 100])
+    prompts = Prompts.of(instances)
+    history = prompts.history
+    found = percentile_targets(simulator, prompts, sequences, [1, 20, 60, 100])
+    assert list(found) == ["target@1", "target@20", "target@60", "target@100"]
     for prompt, user in enumerate(instances.user):
         free = sorted(set(range(1, N_ITEMS + 1)) - set(sequences.of(user).tolist()))
         scores = simulator.score(
@@ -29,15 +31,13 @@ def test_targets_are_those_of_brute_force(monkeypatch, scores_at_once):
             torch.tensor(free),
         )
         ranked = [free[i] for i in scores.log_prob[:, 0, 0].argsort(descending=True).tolist()]
-        assert found[:, prompt].tolist() == [
+        assert [target[prompt].item() for target in found.values()] == [
             ranked[math.ceil(q / 100 * len(free) - 1e-9) - 1] for q in (1, 20, 60, 100)
         ]
-    assert len(np.unique(found[0])) > 1
+    assert len(found["target@1"].unique()) > 1
 
 
 def test_a_user_who_had_everything_is_an_error():
-    history = torch.tensor([[1, 2, 3, 1, 2], [1, 2, 1, 2, 1]])
+    prompts = prompts_of(torch.tensor([[1, 2, 3, 1, 2], [1, 2, 1, 2, 1]]), torch.tensor([1, 2]))
     with pytest.raises(DataError, match="user 2 interacted with all 3 items"):
-        percentile_targets(
-            random_simulator(3), history, np.array([1, 2]), sequences_of([1, 2], [1, 2, 3]), [50]
-        )
+        percentile_targets(random_simulator(3), prompts, sequences_of([1, 2], [1, 2, 3]), [50])

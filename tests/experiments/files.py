@@ -9,7 +9,7 @@ SMALL = {
     "claim": "what the paper says",
     "seeds": [1, 2],
     "targets": ["evaluate"],
-    "common": ["finetune.steps=2"],
+    "common": ["finetune.steps=200"],
     "reference": "first",
     "metrics": ["ior", "ctr"],
     "rows": {

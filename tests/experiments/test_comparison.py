@@ -12,13 +12,15 @@ from prorl.cli import main
 from prorl.config.section import ConfigError
 from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
-from prorl.experiments.pages import document, markdown, write_page
+from prorl.experiments.definition import read_experiment
+from prorl.experiments.pages import document, findings, markdown, write_page
 from prorl.experiments.results import Result
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.files import read_json
 from prorl.metrics.intervals import UserBootstrap
 from prorl.tables import DataError
 from tests.experiments.files import write
+from tools.stage_dependencies import ROOT
 
 USERS = np.array([1, 1, 2, 3])
 TRAINING = {
@@ -144,6 +146,16 @@ def test_an_unknown_policy_or_decoding_is_an_error_that_says_what_there_is(tmp_p
         compare(experiment, {row: results[row] for row in experiment.overrides})
 
 
+def test_a_way_to_decode_that_a_guide_lacks_is_an_error_like_one_that_nobody_has(tmp_path, results):
+    """Its columns are empty for that guide alone."""
+    for result in (*results["first"].values(), *results["second"].values()):
+        result.prompts.loc[result.prompts.policy == "prorl", "rollout@3/ior"] = np.nan
+    second = {"label": "b", "set": ["seed=2"], "decoding": "rollout@3"}
+    experiment = write(tmp_path, rows={"first": {"label": "a"}, "second": second})
+    with pytest.raises(DataError, match="row second: no metrics of 'rollout@3'; columns are: prompt, user"):
+        compare(experiment, {row: results[row] for row in experiment.overrides})
+
+
 def test_a_figure_without_steps_is_an_error_that_names_the_run(tmp_path, results):
     training = {"length": {"label": "Length", "curve": "train/length", "after": 0, "until": 0.1}}
     with pytest.raises(DataError, match=r"first-1: .*length\.tsv: no step in 0\.0 to 0\.1 of 4 steps"):
@@ -152,7 +164,7 @@ def test_a_figure_without_steps_is_an_error_that_names_the_run(tmp_path, results
 
 def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(tmp_path, experiment, results):
     comparison = compare(experiment, results)
-    page = markdown(experiment, comparison, "ml-100k", [1, 2], "abc")
+    page = markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
     judged = {
         simulator: page.partition(f"## Judged by {simulator}")[2].partition("##")[0]
         for simulator in comparison.simulators
@@ -163,7 +175,7 @@ def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(t
     assert "published" not in judged["GRU4Rec"]
     assert "| Second | First | **2.0 [" in judged["GRU4Rec"]
     assert "| First | 3.0 / 5.0 | 0.500 / 0.500 |" in page
-    assert "| Second | `finetune.steps=2` `finetune.gamma=0.5` | `prorl` | greedy |" in page
+    assert "| Second | `finetune.steps=200` `finetune.gamma=0.5` | `prorl` | greedy |" in page
     assert "what the paper says" in page
     assert "    prorl experiments table own --dataset ml-100k --seeds 1 2\n" in page
     write_page(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
@@ -173,11 +185,22 @@ def test_the_page_sets_ours_beside_the_published_figures_under_their_simulator(t
     )
 
 
-def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, results):
-    experiment = write(tmp_path, findings={"ml-100k": "It shows."})
+def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, experiment, results):
     comparison = compare(experiment, results)
-    assert "It shows." in markdown(experiment, comparison, "ml-100k", [1, 2], "abc")
-    assert "Findings" not in markdown(experiment, comparison, "ml-1m", [1, 2], "abc")
+    folder = tmp_path / "reports/experiments/ml-100k"
+    folder.mkdir(parents=True)
+    (folder / "own.findings.md").write_text("It\nshows.\n\nIn part.\n", encoding="utf-8")
+    page = markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    assert "\n\n## Findings\n\nIt shows.\n\nIn part.\n\n## Judged by" in page
+    assert "Findings" not in markdown(tmp_path, experiment, comparison, "ml-1m", [1, 2], "abc")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("reports/experiments/*/*.findings.md")), ids=str)
+def test_a_stored_page_has_the_findings_that_stand_beside_it(path):
+    name, dataset = path.name.removesuffix(".findings.md"), path.parent.name
+    stored = path.with_name(f"{name}.md").read_text(encoding="utf-8")
+    found = findings(ROOT, read_experiment(ROOT, name), dataset)
+    assert "\n\n".join(["## Findings", *found, "## Judged by"]) in stored
 
 
 @pytest.fixture

@@ -57,9 +57,9 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     for name, params in (("row", started), ("preset", released)):
         round_trip_yaml().dump(params, tmp_path / name)
     row, preset = read_params(tmp_path / "row"), read_params(tmp_path / "preset")
-    for section in SECTIONS:
-        dataset = "ml-100k" if SECTIONS[section].per_data_set else None
-        assert row.section(section, dataset) == preset.section(section, dataset), section
+    for kind in SECTIONS.values():
+        dataset = "ml-100k" if kind.per_data_set else None
+        assert row.section(kind, dataset) == preset.section(kind, dataset), kind.section
     assert experiment.overrides[last] == []
 
 
@@ -71,7 +71,7 @@ def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
     experiment = write(tmp_path, rows=rows)
     assert experiment.overrides == {
         "first": ["finetune.steps=3", "finetune.gamma=0.5"],
-        "second": ["finetune.steps=2"],
+        "second": ["finetune.steps=200"],
     }
 
 
@@ -86,7 +86,7 @@ def test_a_row_that_unsets_goes_on_from_the_row_before_it(tmp_path):
         },
     }
     experiment = write(tmp_path, rows=rows)
-    assert experiment.overrides["second"] == ["finetune.steps=2", "finetune.temperature=2"]
+    assert experiment.overrides["second"] == ["finetune.steps=200", "finetune.temperature=2"]
     assert experiment.overrides["third"] == ["finetune.gamma=0.9"]
 
 
@@ -152,7 +152,7 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, changes, messag
 
 def test_a_window_without_steps_is_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"training figure 'A': after: got 0\.5, allowed: below until, 0\.5"
+        ConfigError, match=r"own\.yaml: training\.a\.after: got 0\.5, allowed: below until, 0\.5"
     ):
         write(tmp_path, training={"a": {"label": "A", "curve": "train/length", "after": 0.5, "until": 0.5}})
 

@@ -10,13 +10,12 @@ from prorl.experiments.definition import read_experiment
 from prorl.experiments.running import (
     base_params,
     check_settings,
-    head,
     planned_run,
     require_identity,
     run_all,
 )
 from prorl.presets import round_trip_yaml
-from prorl.worktrees import WorktreeError
+from prorl.worktrees import WorktreeError, head
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
 
@@ -73,7 +72,5 @@ def test_two_runs_in_one_worktree_are_refused(repository):
     (repository / ".experiments").mkdir()
     with open(repository / ".experiments" / "ml-100k.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(
-            WorktreeError, match=r"another `prorl experiments run` is at work in .*\.experiments/ml-100k"
-        ):
+        with pytest.raises(WorktreeError, match=r"another run is at work in .*\.experiments/ml-100k"):
             run_all(repository, experiment, None, [1], queue=False)

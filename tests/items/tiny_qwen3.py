@@ -13,8 +13,9 @@ END = "<|endoftext|>"
 
 
 def save_tiny_qwen3(folder: Path, corpus: Iterable[str]) -> None:
-    """Write the model to `folder`: byte-level BPE trained on `corpus`, end-of-text appended, last-token
-    pooling, L2-normalised.
+    """Write the model to `folder`.
+
+    Byte-level BPE trained on `corpus`, end-of-text appended, last-token pooling, L2-normalised.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

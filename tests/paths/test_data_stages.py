@@ -1,5 +1,6 @@
-"""The stages fetch, prepare and mine as processes: real data in, tables out; one clear line and no output
-where something is wrong.
+"""The stages fetch, prepare and mine as processes.
+
+Real data give tables; wrong data give one clear line and no output.
 """
 
 import os

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.mine import Mine
-from prorl.config.section import ConfigError
+from prorl.config.section import ConfigError, build
 from prorl.paths.instances import mine
 from prorl.paths.mining import (
     attribute_words,
@@ -43,9 +43,7 @@ def random_log(generator, n_users, n_items, n_names):
 
 
 def naive_instances(sequences, attributes, ignored, history_length, min_run, max_run):
-    """The rule of mining as it is told: walk through each user's items and archive a run whenever a
-    transition is not feasible.
-    """
+    """Walk through each user's items and keep the run whenever a transition is not feasible."""
     sets = {item: set(names) - set(ignored) for item, names in enumerate(attributes, start=1)}
     found = []
     for user, items in sequences.items():
@@ -151,6 +149,17 @@ def test_random_targets_are_items_the_user_never_met(seed):
     assert not np.array_equal(targets, random_targets(log_of(sequences), user, 20, seed + 1))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_random_targets_are_the_drawn_of_the_free_items(seed):
+    generator = np.random.default_rng(seed)
+    sequences = {u: generator.integers(1, 21, size=generator.integers(0, 25)).tolist() for u in range(1, 30)}
+    free = {u: [item for item in range(1, 21) if item not in sequences[u]] for u in sequences}
+    user = generator.permutation(np.repeat([u for u in free if free[u]], 7))
+    drawn = np.random.default_rng(seed).integers(0, np.array([len(free[u]) for u in user]))
+    expected = [free[u][n] for u, n in zip(user.tolist(), drawn.tolist(), strict=True)]
+    assert random_targets(log_of(sequences), user, 20, seed).tolist() == expected
+
+
 def test_random_targets_are_uniform_over_the_free_items():
     targets = random_targets(log_of({1: [2, 5, 5, 6], 2: [1]}), np.ones(30000, dtype=np.int64), 7, 0)
     free, counts = np.unique(targets, return_counts=True)
@@ -196,7 +205,6 @@ def test_a_split_without_instance_is_an_error():
 
 
 def test_run_bounds_must_fit_together():
-    sequences, attributes = random_log(np.random.default_rng(7), n_users=10, n_items=20, n_names=3)
-    settings = Mine(import_=None, history_length=3, min_run=5, max_run=4, ignored_attributes=[])
-    with pytest.raises(ConfigError, match=r"mine.min_run: got 5 .* allowed: at most mine.max_run"):
-        mine(*tables(sequences, attributes, ["train"] * 10), settings, (1,))
+    values = {"import": None, "history_length": 3, "min_run": 5, "max_run": 4, "ignored_attributes": []}
+    with pytest.raises(ConfigError, match=r"mine.min_run: got 5, allowed: at most mine.max_run, 4"):
+        build(Mine, values, "mine", "params.yaml")

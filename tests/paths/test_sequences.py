@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from prorl.config.section import ConfigError
-from prorl.paths.sequences import chronological, k_core, split_users, user_sequences
+from prorl.paths.sequences import chronological, k_core, split_users, user_sequences, within_groups
 from prorl.tables import DataError
 
 
@@ -71,6 +71,11 @@ def test_sequences_of_users(kind):
     assert [sequences.of(user).tolist() for user in (1, 2, 3, 4)] == [[7, 8], [9], [], [6]]
     assert sequences.lengths.tolist() == [2, 1, 0, 1]
     assert sequences.users.tolist() == [1, 1, 2, 4]
+
+
+def test_positions_within_groups():
+    assert within_groups(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
+    assert within_groups(np.zeros(0, dtype=np.int64)).tolist() == []
 
 
 def test_sequences_need_sorted_users():

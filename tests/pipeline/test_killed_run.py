@@ -134,9 +134,8 @@ def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same_files(unbrok
             "where there is a checkpoint, the run goes on from it"
         )
         continued.append(bool(left))
-        print(
-            f"{name}: killed after {killed.seconds:.1f} of {whole.seconds:.1f} s, went on from {again.first_step}"
-        )
+        times = f"{killed.seconds:.1f} of {whole.seconds:.1f} s"
+        print(f"{name}: killed after {times}, went on from {again.first_step}")
     assert any(continued)
 
 

@@ -53,9 +53,8 @@ def test_a_preset_runs_in_its_worktree_and_the_checkout_stays_as_it_is(checkout)
         stream.write("    pathlib.Path('imported').write_text(prorl.__file__)\n")
     refused = checkout.run("python", "tools/preset.py", "own", check=False)
     assert refused.returncode != 0
-    assert (
-        refused.stderr
-        == "preset: uncommitted changes in stages/prepare.py; what runs is the last commit: commit them first\n"
+    assert refused.stderr == (
+        "preset: uncommitted changes in stages/prepare.py; what runs is the last commit: commit them first\n"
     )
     checkout.run("git", "commit", "--quiet", "--all", "--message", "Another script")
     assert run_preset(checkout, "prepare@own")[1] == ["prepare@own"], "what was fetched is still there"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prorl.policy.beam import beams
-from prorl.policy.decoding import PolicyGuide, greedy
+from prorl.policy.decoding import greedy
 from tests.policy import naive
 from tests.policy.test_decoding import loss_log_probs
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
@@ -73,13 +73,3 @@ def test_unconstrained_beams_are_scored_token_by_token():
     total = found.log_prob.sum(-1)
     assert torch.equal(total, total.sort(dim=1, descending=True).values)
     assert all(len({tuple(row) for row in rows}) == 5 for rows in found.tokens.tolist())
-
-
-def test_a_guide_names_its_beams():
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
-    policy = random_policy(catalogue)
-    history, target = random_prompts(2, N_ITEMS)
-    assert torch.equal(
-        PolicyGuide(policy, catalogue).beams(history, target, 3),
-        beams(policy, catalogue, history, target, 3).items,
-    )

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5ForConditionalGeneration
 
+from prorl.config.section import ConfigError
 from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy, save_policy
 from prorl.policy.decoding import greedy
 from prorl.tables import SEMANTIC_IDS, DataError, write_table
@@ -78,6 +79,21 @@ def test_other_rules_of_decoding_may_be_asked_for(stored):
         json.loads((folder / "prorl.json").read_text())["decoding"]["max_length"]
         == catalogue.decoding.max_length
     )
+
+
+def test_without_rules_asked_for_those_it_was_saved_with_hold(stored):
+    catalogue, _, folder = stored
+    assert load_policy(folder)[1].decoding == catalogue.decoding
+
+
+def test_saved_rules_that_are_none_are_an_error(stored):
+    catalogue, _, folder = stored
+    own = json.loads((folder / "prorl.json").read_text())
+    own["decoding"]["max_length"] = 0
+    (folder / "prorl.json").write_text(json.dumps(own))
+    with pytest.raises(ConfigError, match=r"prorl\.json: decoding\.max_length: got 0"):
+        load_policy(folder)
+    assert load_policy(folder, catalogue.decoding)[1].decoding == catalogue.decoding
 
 
 def test_a_folder_without_a_policy_is_an_error(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from prorl.policy.actions import Actions, masked_log_softmax
-from prorl.policy.decoding import PolicyGuide, choose, greedy, inverse_transform, keyed_uniforms, rollouts
+from prorl.policy.decoding import choose, greedy, inverse_transform, keyed_uniforms, rollouts
 from tests.policy import naive
 from tests.tiny_models import random_catalogue, random_policy, random_prompts
 
@@ -61,12 +61,12 @@ def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):
     assert set(length.unique().tolist()) == set(range(lengths[0], lengths[1] + 1))
     assert torch.equal(paths.items != 0, torch.arange(lengths[1]) < length[..., None])  # no hole
     broken = dict.fromkeys(RULES, 0)
-    for h, g, paths_of_prompt in zip(history.tolist(), target.tolist(), paths.items.tolist(), strict=True):
-        for path in paths_of_prompt:
+    for known, goal, paths_of_prompt in zip(history.tolist(), target.tolist(), paths.items, strict=True):
+        for path in paths_of_prompt.tolist():
             path = [i for i in path if i]
             broken["repeats"] += len(set(path)) < len(path)
-            broken["history"] += bool(set(path) & set(h))
-            broken["target"] += g in path
+            broken["history"] += bool(set(path) & set(known))
+            broken["target"] += goal in path
     assert {rule for rule, times in broken.items() if times == 0} == set(forbid)
 
 
@@ -117,7 +117,7 @@ def test_greedy_paths_take_the_likeliest_token_at_every_step():
     policy = random_policy(catalogue, seed=1).double()
     history, target = random_prompts(8, N_ITEMS)
     paths = greedy(policy, catalogue, history, target)
-    expected = [naive.greedy_path(policy, catalogue, h, g) for h, g in zip(history, target, strict=True)]
+    expected = [naive.greedy_path(policy, catalogue, *prompt) for prompt in zip(history, target, strict=True)]
     assert [[i for i in path if i] for path in paths.items[:, 0].tolist()] == expected
     assert len({tuple(path) for path in expected}) > 2
     torch.testing.assert_close(
@@ -212,15 +212,3 @@ def test_bf16_rollouts_keep_the_rules_and_stay_near_float32():
     assert not torch.equal(half, full)
     torch.testing.assert_close(paths.log_prob, full, rtol=0, atol=0.15)
     assert not (paths.items == target[:, None, None]).any()
-
-
-def test_a_guide_writes_greedy_paths_and_keyed_samples():
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
-    policy = random_policy(catalogue)
-    guide = PolicyGuide(policy, catalogue)
-    history, target = random_prompts(5, N_ITEMS)
-    assert torch.equal(guide.paths(history, target), greedy(policy, catalogue, history, target).items[:, 0])
-    samples = guide.samples(history, target, torch.arange(5), 7, seed=2)
-    assert samples.shape == (5, 7, 4)
-    assert torch.equal(guide.samples(history[2:], target[2:], torch.arange(2, 5), 3, seed=2), samples[2:, :3])
-    assert not torch.equal(guide.samples(history, target, torch.arange(5), 7, seed=3), samples)

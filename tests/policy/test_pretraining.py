@@ -1,4 +1,4 @@
-"""Supervised pre-training: its loss against Transformers', its schedule, learning, stopping and continuing."""
+"""Pre-training: its loss against Transformers', its schedule, learning, stopping and continuing."""
 
 import math
 from dataclasses import replace
@@ -7,36 +7,39 @@ import pytest
 import torch
 
 from benchmarks.obvious import transformers_policy
+from prorl.curves import Curves
 from prorl.policy import pretraining
-from prorl.policy.demonstrations import Demonstrations
-from prorl.policy.pretraining import cosine_with_warmup, n_tokens, pretrain, summed_loss
-from prorl.runtime import TrainingError
-from prorl.training import Curves
+from prorl.policy.pretraining import Mixture, cosine_with_warmup, mixture, n_tokens, pretrain, summed_loss
+from prorl.prompts import Demonstrations, mined, random_prompts
+from prorl.runtime import TrainingError, derived_seed
 from tests.tiny_models import (
     PRETRAIN,
     Killed,
     checkpoint_at,
+    demonstrations_of,
     killed_at,
     random_catalogue,
+    random_instances,
     random_paths,
     random_policy,
-    random_prompts,
+    session_at,
 )
+from tests.tiny_models import random_prompts as histories_and_targets
 
 N_ITEMS = 30
 
 
 def demonstrations(n, max_length=4, seed=0):
-    history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(
+    history, target = histories_and_targets(n, N_ITEMS, seed=seed)
+    return demonstrations_of(
         history, target, random_paths(n, 1, max_length, N_ITEMS, min_length=1, seed=seed)[:, 0]
     )
 
 
 def towards_target(n, seed=0):
     """Demonstrations that can be learnt: the path is the target, then the last item of the history."""
-    history, target = random_prompts(n, N_ITEMS, seed=seed)
-    return Demonstrations(
+    history, target = histories_and_targets(n, N_ITEMS, seed=seed)
+    return demonstrations_of(
         history, target, torch.stack([target, history[:, -1], 0 * target, 0 * target], dim=1)
     )
 
@@ -76,7 +79,7 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     catalogue = random_catalogue(N_ITEMS, target_tokens="separate")
     policy = random_policy(catalogue).double()
     batch = demonstrations(4)
-    batch = Demonstrations(batch.history, batch.target, batch.path[:, :1])
+    batch = demonstrations_of(batch.history, batch.target, batch.path[:, :1])
     catalogue = replace(
         catalogue, decoding=catalogue.decoding.replace(max_length=1)
     )  # a path of one item, without a stop
@@ -101,20 +104,14 @@ def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0
     """Pre-train a policy; gives it, what `pretrain` reports, and the rows of the curves."""
     catalogue = random_catalogue(N_ITEMS, target_tokens=target_tokens)
     policy = random_policy(catalogue, dropout=dropout)
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
-    result = pretrain(
-        policy,
-        catalogue,
+    session = session_at(folder)
+    demonstrations = Mixture(
         train or {"mined": towards_target(64)},
         validation or {"mined": towards_target(20, seed=1)},
         shares or {"mined": 1.0},
-        settings,
-        7,
-        checkpoint,
-        folder / "curves",
-        60,
     )
-    return policy, result, checkpoint.load()[1]["rows"]
+    result = pretrain(policy, catalogue, demonstrations, settings, 7, session)
+    return policy, result, session.checkpoint.load()[1]["rows"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -229,3 +226,28 @@ def test_batches_are_mixed_in_their_shares_and_the_validation_loss_is_too(tmp_pa
     last = rows[-1]["values"]
     expected = 0.25 * last["validation/loss_mined"] + 0.75 * last["validation/loss_search"]
     assert last["validation/loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_paths", [21, 0])
+def test_paths_that_are_searched_for_are_a_tenth_to_validate_on_and_take_their_share_of_batches(n_paths):
+    train, sequences = random_instances(12, N_ITEMS)
+    validation, _ = random_instances(5, N_ITEMS, seed=1)
+    asked = []
+
+    def search(prompts):
+        asked.append(prompts)
+        return Demonstrations(**vars(prompts), path=torch.full((len(prompts), 4), 3))
+
+    settings = PRETRAIN.replace(search_paths=n_paths, search_share=0.75)
+    found = mixture(train, validation, sequences, N_ITEMS, 4, settings, 7, search)
+    assert torch.equal(found.train["mined"].path, mined(train, 4).path)
+    assert torch.equal(found.validation["mined"].path, mined(validation, 4).path)
+    if not n_paths:
+        assert (found.shares, list(found.train), asked) == ({"mined": 1.0}, ["mined"], [])
+        return
+    assert found.shares == {"mined": 0.25, "search": 0.75}
+    assert [len(part["search"]) for part in (found.train, found.validation)] == [21, 3]
+    for prompts, part, split in zip(asked, (train, validation), ("train", "validation"), strict=True):
+        seed = derived_seed(7, "search", split)
+        expected = random_prompts(part, sequences, N_ITEMS, len(prompts), seed)
+        assert torch.equal(prompts.target, expected.target)

@@ -5,8 +5,8 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from prorl.config.policy import Policy
-from prorl.policy.checkpoints import IDS_FILE
-from prorl.policy.released import load_released
+from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.policy.released import load_released, load_start
 from prorl.tables import DataError
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
@@ -135,3 +135,16 @@ def test_target_tokens_of_their_own_are_refused(tmp_path, ids, theirs):
 def test_a_missing_file_is_an_error(tmp_path, ids):
     with pytest.raises(DataError, match=r"none\.pth: no such file"):
         load_released(tmp_path / "none.pth", SIZES, ids[0], ids[1].decoding)
+
+
+def test_training_starts_from_a_released_file_or_from_a_folder_with_its_own_ids(tmp_path, ids, theirs):
+    path, catalogue = ids
+    epoch = released(tmp_path / "epoch.pth", theirs)
+    policy, its_catalogue, semantic_ids = load_start(epoch, SIZES, path, catalogue.decoding)
+    assert semantic_ids == path
+    save_policy(tmp_path / "policy", policy, its_catalogue, path)
+    other = tmp_path / "other.parquet"  # not read, since the folder holds its own
+    again, _, own_ids = load_start(tmp_path / "policy", SIZES, other, catalogue.decoding)
+    assert own_ids == tmp_path / "policy" / "semantic_ids.parquet"
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)

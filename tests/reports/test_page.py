@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from prorl.config.report import Report
-from prorl.reports.page import curve_plots, examples, render
+from prorl.reports.page import curve_plots, examples, render, result_plots
+from tests.reports.test_tables import with_search
 from tests.reports.written_inputs import read_all
 
 
@@ -111,7 +112,7 @@ def test_without_search_and_with_other_embeddings_the_page_says_so(inputs):
 def test_examples_are_spread_evenly_and_hold_every_policys_path(inputs):
     first, last = examples(inputs, 2)
     assert (first.prompt, last.prompt) == (0, 2)
-    assert [path.policy for path in last.paths] == ["pretrained", "prorl"]
+    assert [path.guide for path in last.paths] == ["pretrained", "prorl"]
     assert last.paths[0].titles == ["Clue & <Co>", "Clue & <Co>"]
     assert last.paths[0].metrics == "IoI 1.000, IoR 10.0, CTR 0.250"
     assert len(examples(inputs, 99)) == 3
@@ -125,3 +126,13 @@ def test_training_and_validation_and_all_simulators_share_a_plot(inputs):
     assert "SASRec validation" in simulator
     assert 'aria-label="pretrain: loss"' in pretrain
     assert 'aria-label="finetune: kl"' in finetune
+
+
+def test_a_guide_that_does_not_sample_is_left_out_of_the_plots_of_samples(inputs):
+    found = with_search(inputs)
+    *greedy, first, second = result_plots(found)
+    assert all(">search<" in plot for plot in greedy)
+    assert not any(">search<" in plot for plot in (first, second))
+    alone = dataclasses.replace(found, evaluation={"search": found.evaluation["search"]})
+    assert len(result_plots(alone)) == len(greedy)
+    assert ">search</th>" in render(found, Report(example_paths=2))

@@ -1,5 +1,7 @@
 """Metrics as rows of text."""
 
+import dataclasses
+
 import pytest
 
 from prorl.reports import tables
@@ -97,3 +99,37 @@ def test_published_figures_are_those_of_the_paper():
     assert set(NEAREST.values()) == set(PUBLISHED)
     assert {len(rows) for rows in PUBLISHED.values()} == {11}
     assert DIFFERENCES
+
+
+def with_search(inputs):
+    """The same with a guide that neither samples nor has beams, and says what its paths cost."""
+    judged = {
+        simulator: {metric: value for metric, value in own.items() if "@" not in metric}
+        for simulator, own in inputs.evaluation["prorl"].items()
+    }
+    evaluation = inputs.evaluation | {"search": judged | {"states": 4321.25}}
+    pair = {simulator: {"ioi": own["ioi"]} for simulator, own in judged.items()}
+    comparison = inputs.comparison | {"search - pretrained": pair, "prorl - search": pair}
+    return dataclasses.replace(inputs, evaluation=evaluation, comparison=comparison)
+
+
+def test_a_guide_that_writes_greedy_paths_alone_has_its_column_and_its_cost(inputs):
+    found = with_search(inputs)
+    assert tables.judges(found) == ["GRU4Rec", "SASRec"]
+    table = tables.results(found)[0]
+    assert table.columns == [
+        *("", "pretrained", "prorl", "search"),
+        *("prorl - pretrained", "search - pretrained", "prorl - search"),
+    ]
+    assert table.rows[-1] == ["Simulator states computed per prompt", "-", "-", "4,321.2", "-", "-", "-"]
+    assert {row[0]: row[3] for row in table.rows}["IoI, increment of interest"] == "2.000 [1.750, 2.250]"
+    assert tables.other_ways(found) == tables.other_ways(inputs)
+
+
+def test_a_first_guide_that_says_what_its_paths_cost_is_no_simulator(inputs):
+    first = with_search(inputs).evaluation["search"]
+    assert tables.judges(dataclasses.replace(inputs, evaluation={"search": first})) == ["GRU4Rec", "SASRec"]
+
+
+def test_without_a_cost_there_is_no_row_of_costs(inputs):
+    assert not any(row[0].startswith("Simulator states") for row in tables.results(inputs)[0].rows)

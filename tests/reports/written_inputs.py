@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from prorl.files import write_json
-from prorl.reports.inputs import GREEDY_PATHS, read_inputs
+from prorl.reports.inputs import example_metrics, greedy_paths_schema, read_inputs
 from prorl.tables import ITEMS, write_table
 
 POLICIES = ("pretrained", "prorl")
@@ -121,15 +121,16 @@ def write_tables(folder):
             "prompt": prompt,
             "target": 4,
             "path": path,
+            **dict.fromkeys(example_metrics(), 0.25),
             "ioi": 0.5 * prompt,
             "ior": 10.0,
-            "ctr": 0.25,
         }
         for policy in reversed(POLICIES)
         for name in SIMULATORS
         for prompt, path in enumerate(paths)
     ]
-    write_table(folder / "per_prompt.parquet", pa.Table.from_pylist(rows, schema=GREEDY_PATHS), GREEDY_PATHS)
+    schema = greedy_paths_schema()
+    write_table(folder / "per_prompt.parquet", pa.Table.from_pylist(rows, schema=schema), schema)
     items = [
         {"item": i, "raw_id": str(i), "title": title, "attributes": [], "text": title}
         for i, title in enumerate(TITLES, start=1)

@@ -15,11 +15,10 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
 from prorl.config.finetune import KL
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
-from prorl.policy.decoding import PolicyGuide
-from prorl.policy.demonstrations import mined
-from prorl.policy.pretraining import pretrain
+from prorl.evaluation.judge import Judge
+from prorl.policy.guide import PolicyGuide
+from prorl.policy.pretraining import Mixture, pretrain
+from prorl.prompts import Prompts, mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.training import train_simulator
@@ -28,10 +27,10 @@ from tests.tiny_models import (
     PRETRAIN,
     SASREC,
     SIMULATOR,
-    checkpoint_at,
     random_catalogue,
     random_instances,
     random_policy,
+    session_at,
 )
 
 N_ITEMS = 30
@@ -41,31 +40,18 @@ def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
     still = SASREC.replace(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    checkpoints = {
-        name: checkpoint_at(folder / f"{name}.safetensors")
-        for name in ("simulator", "pretrain", "critic", "finetune")
-    }
+    sessions = {name: session_at(folder / name) for name in ("simulator", "pretrain", "critic", "finetune")}
 
     settings = SIMULATOR.replace(SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
-        "SASRec",
-        settings,
-        sequences,
-        sequences,
-        N_ITEMS,
-        7,
-        checkpoints["simulator"],
-        folder / "curves/simulator",
-        60,
+        "SASRec", sequences, sequences, N_ITEMS, settings, 7, sessions["simulator"]
     )
     policy = random_policy(catalogue, dropout=0.0)
     # Odd batches, so that processes have unequal shares.
     paths = {"mined": mined(instances, 5)}
-    pretrain(
-        policy, catalogue, paths, paths, {"mined": 1.0}, PRETRAIN.replace(batch_size=9), 7,
-        checkpoints["pretrain"], folder / "curves/pretrain", 60,
-    )  # fmt: skip
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    demonstrations = Mixture(paths, paths, {"mined": 1.0})
+    pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
+    prompts = Prompts.of(instances)
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
     )
@@ -78,15 +64,25 @@ def train_all(folder: Path) -> None:
         "updates_per_rollout": 2,
         "kl": KL(estimator="k3", coefficient=0.1, target=0.1),
     }
-    for name, variant in {"critic": critic, "finetune": {}}.items():
-        policy = random_policy(catalogue, dropout=0.0)  # another one: `accelerate` has wrapped the last
+    # Unconstrained, rollouts hold non-items, which are worth less than anything that any process has seen.
+    anything = random_catalogue(
+        N_ITEMS, constrained=False, min_length=0, max_length=5, n_levels=1, codebook_size=32
+    )
+    runs = {"critic": (anything, critic), "finetune": (catalogue, {})}
+    for name, (rules, variant) in runs.items():
+        policy = random_policy(rules, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(
-            policy, catalogue, simulator, source, FINETUNE.replace(prompts_per_step=5, **variant),
-            lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"], 7,
-            checkpoints[name], folder / "curves" / name, 60,
-        )  # fmt: skip
+            policy,
+            rules,
+            simulator,
+            source,
+            lambda current, rules=rules: judge.greedy_means(PolicyGuide(current, rules))["SASRec"],
+            FINETUNE.replace(prompts_per_step=5, **variant),
+            7,
+            sessions[name],
+        )
     if PartialState().is_main_process:
-        rows = {name: checkpoint.load()[1]["rows"] for name, checkpoint in checkpoints.items()}
+        rows = {name: session.checkpoint.load()[1]["rows"] for name, session in sessions.items()}
         (folder / "rows.json").write_text(json.dumps(rows))
         (folder / "processes").write_text(str(PartialState().num_processes))
         save_file(

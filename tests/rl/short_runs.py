@@ -2,22 +2,24 @@
 
 import torch
 
-from prorl.evaluation.evaluate import Judge
-from prorl.evaluation.prompts import JudgedPrompts
-from prorl.policy.decoding import PolicyGuide
+from prorl.evaluation.judge import Judge
+from prorl.policy.guide import PolicyGuide
+from prorl.prompts import Prompts
+from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
-from prorl.rl.rollouts import Prompts, PromptSource
+from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.scoring import Scores
 from prorl.training import accelerator
 from tests.tiny_models import (
     FINETUNE,
-    checkpoint_at,
+    prompts_of,
     random_catalogue,
     random_instances,
     random_policy,
     random_prompts,
     random_simulator,
+    session_at,
 )
 
 N_ITEMS = 30
@@ -35,8 +37,13 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
     return learner
 
 
+def advantages_by(name):
+    """The function from `to_go` and `acts` to advantages of the estimator `name`."""
+    return new_estimator(FINETUNE.replace(estimator=name), 1, 0, torch.device("cpu")).advantages
+
+
 def some_prompts(n=6):
-    return Prompts(torch.arange(n), *random_prompts(n, N_ITEMS))
+    return prompts_of(*random_prompts(n, N_ITEMS))
 
 
 class LikesEvenItems:
@@ -58,21 +65,19 @@ def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
     instances, sequences = random_instances(20, N_ITEMS)
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
     policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
-    prompts = JudgedPrompts.of(instances, torch.device("cpu"))
+    prompts = Prompts.of(instances)
     judge = Judge(
         prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0
     )
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
+    session = session_at(folder)
     result = finetune(
         policy,
         catalogue,
         simulator,
         PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
-        settings,
         lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
+        settings,
         7,
-        checkpoint,
-        folder / "curves",
-        60,
+        session,
     )
-    return policy, result, checkpoint.load()[1]["rows"]
+    return policy, result, session.checkpoint.load()[1]["rows"]

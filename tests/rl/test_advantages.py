@@ -9,7 +9,9 @@ Three rollouts of one prompt, at most three items long:
 import pytest
 import torch
 
-from prorl.rl.advantages import ESTIMATORS, acting, position_specific, reward_to_go
+from prorl.rl.advantages import acting, position_specific, reward_to_go
+from prorl.rl.estimators import ESTIMATORS
+from tests.rl.short_runs import advantages_by
 
 LENGTH = torch.tensor([[3, 2, 1]])
 REWARDS = torch.tensor([[[1.0, 2.0, 4.0], [3.0, 5.0, 0.0], [6.0, 0.0, 0.0]]])
@@ -50,7 +52,7 @@ def test_position_specific_advantages():
     ],
 )
 def test_advantages_of_the_other_estimators(name, expected):
-    assert ESTIMATORS[name](reward_to_go(REWARDS, 1.0), acting(LENGTH, 3)).tolist() == [expected]
+    assert advantages_by(name)(reward_to_go(REWARDS, 1.0), acting(LENGTH, 3)).tolist() == [expected]
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -58,8 +60,8 @@ def test_a_rollout_that_acts_nowhere_has_no_part_in_the_others_advantages(name):
     to_go, acts = reward_to_go(REWARDS, 1.0), acting(LENGTH, 3)
     to_go = torch.cat([to_go, torch.full((1, 1, 4), 99.0)], dim=1)
     nowhere = torch.cat([acts, torch.zeros(1, 1, 4, dtype=torch.bool)], dim=1)
-    advantages = ESTIMATORS[name](to_go, nowhere)
-    torch.testing.assert_close(advantages[:, :3], ESTIMATORS[name](to_go[:, :3], acts))
+    advantages = advantages_by(name)(to_go, nowhere)
+    torch.testing.assert_close(advantages[:, :3], advantages_by(name)(to_go[:, :3], acts))
     assert advantages[:, 3].eq(0).all()
 
 

@@ -54,9 +54,8 @@ def test_standard_deviations_below_a_tenth_count_as_a_tenth():
 
 
 def rewards(ctr, ioi, ior, real, repeated):
-    return StepRewards(
-        *(torch.tensor(x) for x in (ctr, ioi, ior)), torch.tensor(real), torch.tensor(repeated)
-    )
+    values = {"ctr": torch.tensor(ctr), "ioi": torch.tensor(ioi), "ior": torch.tensor(ior)}
+    return StepRewards(values, torch.tensor(real), torch.tensor(repeated))
 
 
 # Two paths of up to three items: the first stops after two, the second repeats its first item at the end.
@@ -95,11 +94,10 @@ def test_centered_rewards_by_hand():
 def test_one_more_step_is_worth_nothing_on_average():
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(8, 4, 6, generator=generator) < 0.7
-    steps = StepRewards(
-        *(3 + 5 * torch.randn(8, 4, 6, generator=generator).double() for _ in range(3)),
-        real,
-        torch.zeros_like(real),
-    )
+    values = {
+        name: 3 + 5 * torch.randn(8, 4, 6, generator=generator).double() for name in ("ctr", "ioi", "ior")
+    }
+    steps = StepRewards(values, real, torch.zeros_like(real))
     found = centered(steps, collected(steps), {"ctr": 1.0, "ioi": 1.0, "ior": 1.0}, 10)
     assert found[real].mean().item() == pytest.approx(0.0, abs=1e-12)
 

@@ -1,13 +1,21 @@
 """What the curves say, against plain loops and by hand."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from prorl.rl.diagnostics import gradient_variance, pairwise_distance, rollout_curves, rollout_sums
-from prorl.rl.rewards import step_rewards
+from prorl.rl.diagnostics import (
+    GradientVariance,
+    gradient_variance,
+    pairwise_distance,
+    rollout_curves,
+    rollout_sums,
+)
+from prorl.rl.rewards import rewards_with, step_rewards
 from prorl.simulators.scoring import Scores
+from prorl.training import accelerator
 from tests.tiny_models import random_paths
 
 
@@ -35,7 +43,7 @@ def test_curves_of_rollouts_by_hand():
         rank=torch.tensor([[[40, 30, 30, 25], [40] * 4]]),
         acceptance=torch.tensor([[[0.5, 0.0, 0.9], [0.0] * 3]]),
     )
-    sums = rollout_sums(items, torch.tensor([[3, 0]]), step_rewards(items, scores))
+    sums = rollout_sums(items, torch.tensor([[3, 0]]), step_rewards(items, scores, rewards_with({})))
     curves = rollout_curves({name: value.item() for name, value in sums.items()}, n_paths=2)
     assert curves == pytest.approx(
         {
@@ -62,3 +70,22 @@ def test_the_gradient_variance_is_that_of_the_whole_gradient(m):
     gradients = 1 + 2 * torch.randn(draws, m, n_weights, generator=generator)
     found = [gradient_variance(g[:half].sum(0) / m, g[half:].sum(0) / m, half / m) for g in gradients]
     assert sum(found) / draws == pytest.approx(n_weights * 4 / m, rel=0.02)
+
+
+@pytest.mark.parametrize("n_prompts", [1, 2, 5])
+def test_the_gradient_that_is_watched_is_that_of_two_halves(n_prompts):
+    """One weight for each prompt's gradient to add to; passes of one prompt each."""
+    weight = torch.nn.Linear(3, 1, bias=False)
+    variance = GradientVariance(weight, n_prompts, accelerator("float32"))
+    assert variance.first_half.tolist() == [row < n_prompts // 2 for row in range(n_prompts)]
+    gradients = torch.randn(n_prompts, 3, generator=torch.Generator().manual_seed(0))
+    passes = [
+        SimpleNamespace(first_half=half, x=x) for half, x in zip(variance.first_half, gradients, strict=True)
+    ]
+    for part in variance.watch(passes):
+        weight(part.x).sum().backward()
+    first = gradients[: n_prompts // 2].sum(0)
+    share = (n_prompts // 2) / n_prompts
+    expected = gradient_variance(first, gradients.sum(0) - first, share) if n_prompts > 1 else 0.0
+    assert variance.value() == pytest.approx(expected, rel=1e-6)
+    assert expected > 0 or n_prompts == 1

@@ -13,13 +13,14 @@ from prorl.policy.catalogue import NO_TOKEN, Paths
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import collected
 from prorl.rl.learner import Learner
-from prorl.rl.passes import pass_loss, passes_of_halves
-from prorl.rl.rollouts import Prompts, draw
+from prorl.rl.passes import in_passes, pass_loss
+from prorl.rl.rewards import rewards_with, step_rewards
+from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
 from prorl.training import accelerator
 from tests.policy import naive
 from tests.rl.short_runs import some_prompts
-from tests.tiny_models import FINETUNE, random_catalogue, random_policy, random_simulator
+from tests.tiny_models import FINETUNE, prompts_of, random_catalogue, random_policy, random_simulator
 
 
 def gradient_of(learner, loss):
@@ -38,16 +39,12 @@ def losses_by_path(learner, prompts, paths, to_go, acts):
                 for x in (paths.items, paths.length, paths.tokens, paths.log_prob)
             )
         )
-        halves = passes_of_halves(
-            learner,
-            prompts,
-            twice,
-            *(x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts)),
-            torch.tensor([True]),
+        own_to_go, own_acts = (x[p : p + 1].repeat_interleave(2, dim=1) for x in (to_go, acts))
+        advantages = learner.estimator.advantages(own_to_go, own_acts)
+        (part,) = in_passes(
+            learner.catalogue, prompts, twice, own_to_go, own_acts, advantages, torch.tensor([True])
         )
-        losses.append(
-            sum(pass_loss(learner, part, 2, critic_alone=False)[0] for half in halves for part in half)
-        )
+        losses.append(pass_loss(learner, part, 2).loss)
     return torch.stack(losses)
 
 
@@ -56,7 +53,7 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     catalogue = random_catalogue(
         6, forbid=["repeats", "history", "target"], max_length=2, n_levels=2, codebook_size=3
     )
-    prompts = Prompts(torch.tensor([0]), torch.tensor([[1, 4, 4]]), torch.tensor([6]))
+    prompts = prompts_of(torch.tensor([[1, 4, 4]]), torch.tensor([6]))
     found = naive.allowed_paths(catalogue, prompts.history[0], prompts.target[0])
     items = torch.tensor([path + [0] * (2 - len(path)) for path in found])[:, None]
     length = (items != 0).sum(-1)
@@ -89,9 +86,9 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
     probability = log_prob.detach().exp()
     assert probability.sum().item() == pytest.approx(1.0, abs=1e-5)
     true = gradient_of(without, -(log_prob.exp() * to_go[:, 0, 0]).sum())
-    critic = learner_with(estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=0, coefficient=0.0))
+    critic = learner_with(estimator="a2c", a2c=A2C(hidden_size=8, warmup_steps=0, coefficient=1e-30))
     with torch.no_grad():
-        critic.critic.critic.layers[-1].weight.mul_(30)  # values that differ from state to state
+        critic.estimator.critic.layers[-1].weight.mul_(30)  # values that differ from state to state
     torch.testing.assert_close(expected_gradient(without), true, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(expected_gradient(critic), true, rtol=1e-3, atol=1e-5)
     assert true.norm() > 0.1
@@ -124,11 +121,13 @@ def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
     learner.reference, prompts = reference, some_prompts(8)
     values = take_step(learner, prompts, centering=True, seed=1)
 
-    paths, raw = draw(policy, catalogue, simulator, prompts, 5, 1.0, seed=1)
+    paths = draw(policy, catalogue, prompts, 5, 1.0, seed=1)
+    scores = simulator.score(prompts.history, paths.items, prompts.target)
+    raw = step_rewards(paths.items, scores, rewards_with(settings.weights))
     z = {}
     for name, moments in collected(raw).items():
-        worst = getattr(raw, name)[raw.real].min() - 1 if name != "ctr" else -1.0
-        full = torch.where(paths.items < 0, worst, getattr(raw, name))
+        worst = raw.values[name][raw.real].min() - 1 if name != "ctr" else -1.0
+        full = torch.where(paths.items < 0, worst, raw.values[name])
         z[name] = (full - moments.mean.float()) / moments.std.clamp(min=0.1).float()
     step = (z["ctr"] / 4 + z["ioi"] + z["ior"]) * (paths.items != 0)
 

@@ -1,14 +1,18 @@
 """Step rewards against the metrics of whole paths."""
 
 import numpy as np
+import pytest
 import torch
 
+from prorl.config.section import ConfigError
 from prorl.metrics import path_metrics
-from prorl.rl.rewards import lowest, penalised, repeats, step_rewards
+from prorl.rl.rewards import REWARDS, Reward, lowest, penalised, repeats, step_rewards
 from prorl.simulators.scoring import Scores
-from tests.tiny_models import random_paths, random_prompts, random_simulator
+from tests.rl.short_runs import a_learner, run
+from tests.tiny_models import FINETUNE, random_paths, random_prompts, random_simulator
 
 N_ITEMS = 15
+NAMES = ["ctr", "ioi", "ior"]
 
 
 def test_step_rewards_written_out():
@@ -18,11 +22,11 @@ def test_step_rewards_written_out():
         rank=torch.tensor([[[40, 30, 35, 35], [40, 10, 12, 2]]]),
         acceptance=torch.tensor([[[0.2, 0.6, 0.0], [0.3, 0.7, 0.9]]]),
     )
-    rewards = step_rewards(torch.tensor([[[7, 8, 0], [9, 4, 9]]]), scores)
-    assert rewards.ioi.tolist() == [[[1.0, -0.5, 0.0], [2.0, -0.5, 2.5]]]
-    assert rewards.ior.tolist() == [[[10, -5, 0], [30, -2, 10]]]
+    rewards = step_rewards(torch.tensor([[[7, 8, 0], [9, 4, 9]]]), scores, NAMES)
+    assert rewards.values["ioi"].tolist() == [[[1.0, -0.5, 0.0], [2.0, -0.5, 2.5]]]
+    assert rewards.values["ior"].tolist() == [[[10, -5, 0], [30, -2, 10]]]
     torch.testing.assert_close(
-        rewards.ctr, torch.tensor([[[0.2, 0.6, 0.0], [0.3, 0.7, 0.0]]])
+        rewards.values["ctr"], torch.tensor([[[0.2, 0.6, 0.0], [0.3, 0.7, 0.0]]])
     )  # the repeat is not accepted
     assert rewards.real.tolist() == [[[True, True, False], [True] * 3]]
     assert rewards.repeated.tolist() == [[[False] * 3, [False, False, True]]]
@@ -35,16 +39,18 @@ def test_step_rewards_sum_to_the_metrics_of_the_path():
     items = random_paths(6, 4, 5, N_ITEMS)
     items[0, 0] = 0
     scores = simulator.score(history, items, target)
-    rewards = step_rewards(items, scores)
+    rewards = step_rewards(items, scores, NAMES)
     log_prob, rank = scores.log_prob.flatten(0, 1).numpy(), scores.rank.flatten(0, 1).numpy()
     np.testing.assert_allclose(
-        rewards.ioi.sum(-1).flatten(), path_metrics.increment_of_interest(log_prob), atol=1e-12
+        rewards.values["ioi"].sum(-1).flatten(), path_metrics.increment_of_interest(log_prob), atol=1e-12
     )
-    np.testing.assert_array_equal(rewards.ior.sum(-1).flatten(), path_metrics.increment_of_rank(rank))
-    mean = (rewards.ctr.sum(-1) / rewards.real.sum(-1).clamp(min=1)).flatten().numpy()
+    np.testing.assert_array_equal(
+        rewards.values["ior"].sum(-1).flatten(), path_metrics.increment_of_rank(rank)
+    )
+    mean = (rewards.values["ctr"].sum(-1) / rewards.real.sum(-1).clamp(min=1)).flatten().numpy()
     own = np.where(rewards.repeated.flatten(0, 1), 0.0, scores.acceptance.flatten(0, 1))
     np.testing.assert_allclose(mean, path_metrics.feasibility(own, items.flatten(0, 1).numpy()), atol=1e-12)
-    for values in (rewards.ctr, rewards.ioi, rewards.ior):
+    for values in rewards.values.values():
         assert values[~rewards.real].eq(0).all()
 
 
@@ -59,13 +65,13 @@ def test_non_items_move_nobody_and_items_are_rewarded_as_without_them():
     simulator.model.double()
     history, target = random_prompts(1, N_ITEMS)
     items = torch.tensor([[[-1, 3, -1, 5], [3, 5, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 0]]])
-    rewards = step_rewards(items, simulator.score(history, items, target))
-    for values in (rewards.ctr, rewards.ioi, rewards.ior):
+    rewards = step_rewards(items, simulator.score(history, items, target), NAMES)
+    for values in rewards.values.values():
         assert torch.equal(values[0, 0, [1, 3]], values[0, 1, :2])
         assert values[0, 0, [0, 2]].eq(0).all()
         assert values[0, 2:].eq(0).all()
     assert torch.equal(rewards.real, items > 0)
-    assert rewards.ctr[0, 0, 3] > 0
+    assert rewards.values["ctr"][0, 0, 3] > 0
 
 
 def test_non_items_are_worth_less_than_anything_in_the_batch():
@@ -75,19 +81,64 @@ def test_non_items_are_worth_less_than_anything_in_the_batch():
         acceptance=torch.tensor([[[0.2, 0.0, 0.6], [0.3, 0.7, 0.0]]]),
     )
     items = torch.tensor([[[7, -1, 8], [9, 4, 0]]])
-    raw = step_rewards(items, scores)
-    assert lowest(raw).tolist() == [-0.5, -5.0]
-    rewards = penalised(raw, items, torch.tensor([-2.0, -5.0]))  # another process has seen an IoI of -2
-    assert rewards.ioi.tolist() == [[[1.0, -3.0, -0.5], [2.0, -0.5, 0.0]]]
-    assert rewards.ior.tolist() == [[[10, -6, -5], [30, -2, 0]]]
-    torch.testing.assert_close(rewards.ctr, torch.tensor([[[0.2, -1.0, 0.6], [0.3, 0.7, 0.0]]]))
+    raw = step_rewards(items, scores, NAMES)
+    torch.testing.assert_close(lowest(raw), torch.tensor([0.2, -0.5, -5.0]))
+    rewards = penalised(raw, items, torch.tensor([0.1, -2.0, -5.0]))  # another process has seen an IoI of -2
+    assert rewards.values["ioi"].tolist() == [[[1.0, -3.0, -0.5], [2.0, -0.5, 0.0]]]
+    assert rewards.values["ior"].tolist() == [[[10, -6, -5], [30, -2, 0]]]
+    torch.testing.assert_close(rewards.values["ctr"], torch.tensor([[[0.2, -1.0, 0.6], [0.3, 0.7, 0.0]]]))
     assert torch.equal(rewards.real, items != 0)
 
 
 def test_a_batch_of_non_items_alone_has_finite_penalties():
     items = torch.tensor([[[-1, 0]]])
-    raw = step_rewards(
-        items, Scores(torch.full((1, 1, 3), -5.0), torch.full((1, 1, 3), 40), torch.zeros(1, 1, 2))
-    )
+    scores = Scores(torch.full((1, 1, 3), -5.0), torch.full((1, 1, 3), 40), torch.zeros(1, 1, 2))
+    raw = step_rewards(items, scores, NAMES)
     rewards = penalised(raw, items, lowest(raw))
-    assert [x[0, 0, 0].item() for x in (rewards.ctr, rewards.ioi, rewards.ior)] == [-1, -1, -1]
+    assert [values[0, 0, 0].item() for values in rewards.values.values()] == [-1, -1, -1]
+
+
+def test_a_weight_of_no_reward_is_an_error():
+    message = r"finetune\.weights: got 'fame' \(str\), allowed: ctr, ioi, ior$"
+    with pytest.raises(ConfigError, match=message):
+        a_learner(FINETUNE.replace(weights={"ctr": 1.0, "fame": 1.0}))
+
+
+def unpopular(items, scores):
+    """-1 for each of the most popular items."""
+    return -(items <= 8).float()
+
+
+def values_of(rows):
+    return [row["values"] for row in rows]
+
+
+def test_a_reward_from_outside_the_library(tmp_path, monkeypatch):
+    settings = FINETUNE.replace(steps=20, learning_rate=1e-2, n_rollouts=8, centering_steps=2)
+    weights = {"ctr": 0.0, "ioi": 0.0, "ior": 0.0, "unpopular": 1.0}
+    without = run(tmp_path / "without", settings)
+    monkeypatch.setitem(REWARDS, "unpopular", Reward(unpopular))
+    _, result, rows = run(tmp_path / "with", settings.replace(weights=weights))
+    curve = [values["train/unpopular"] for values in values_of(rows)[1:]]
+    assert sum(curve[-5:]) / 5 > sum(curve[:2]) / 2 + 0.3
+    assert list(result["centering"]) == ["ctr", "ioi", "ior", "unpopular"]
+    assert -1 < result["centering"]["unpopular"]["mean"] < 0
+    # Without a weight, or with a weight of 0, it changes nothing.
+    for name, weight in {"absent": {}, "zero": {"unpopular": 0.0}}.items():
+        again = run(tmp_path / name, settings.replace(weights={**settings.weights, **weight}))
+        assert again[1:] == without[1:]
+        for key, value in without[0].state_dict().items():
+            assert torch.equal(again[0].state_dict()[key], value)
+
+
+def test_what_non_items_and_repeats_get_is_the_rewards_own_affair(monkeypatch):
+    monkeypatch.setitem(
+        REWARDS, "constant", Reward(lambda items, scores: 2.0 + 0 * items, non_item=-7.0, repeat=3.0)
+    )
+    items = torch.tensor([[[4, -1, 4, 0]]])
+    scores = Scores(torch.zeros(1, 1, 5), torch.ones(1, 1, 5), torch.zeros(1, 1, 4))
+    raw = step_rewards(items, scores, ["ioi", "constant"])
+    assert raw.values["constant"].tolist() == [[[2.0, 0.0, 3.0, 0.0]]]
+    rewards = penalised(raw, items, lowest(raw))
+    assert rewards.values["constant"].tolist() == [[[2.0, -7.0, 3.0, 0.0]]]
+    assert rewards.values["ioi"].tolist() == [[[0.0, -1.0, 0.0, 0.0]]]

@@ -1,16 +1,17 @@
 """The prompts of each step, and what is drawn for them."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 
-from prorl.rl.rollouts import Prompts, PromptSource, draw
+from prorl.rl.rollouts import PromptSource, draw
 from tests.tiny_models import (
+    prompts_of,
     random_catalogue,
     random_instances,
     random_policy,
     random_prompts,
-    random_simulator,
 )
 
 N_ITEMS = 30
@@ -54,9 +55,10 @@ def test_targets(targets):
     mined = 0
     for step in range(1, 6):
         batch = prompts.at(step, CPU)
-        for place, (number, history, target) in enumerate(
-            zip(batch.number, batch.history, batch.target, strict=True)
+        for place, (number, user, history, target) in enumerate(
+            zip(batch.number, batch.user, batch.history, batch.target, strict=True)
         ):
+            assert user == instances.user[number]
             assert history.tolist() == instances.history[number].tolist()
             if targets == "mined" or (targets == "mixed" and place % 2 == 0):
                 assert target == instances.target[number]
@@ -77,15 +79,10 @@ def test_random_targets_are_drawn_anew_every_epoch():
 
 def test_what_is_drawn_for_a_prompt_does_not_depend_on_the_others():
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats"])
-    policy, simulator = random_policy(catalogue).double(), random_simulator(N_ITEMS)
-    simulator.model.double()
-    prompts = Prompts(torch.tensor([9, 4, 6]), *random_prompts(3, N_ITEMS))
-    paths, rewards = draw(policy, catalogue, simulator, prompts, 5, 1.0, seed=1)
-    alone_paths, alone_rewards = draw(policy, catalogue, simulator, prompts[1:2], 5, 1.0, seed=1)
-    assert torch.equal(alone_paths.items, paths.items[1:2])
-    torch.testing.assert_close(alone_rewards.ioi, rewards.ioi[1:2], rtol=0, atol=1e-12)
-    assert not torch.equal(draw(policy, catalogue, simulator, prompts, 5, 1.0, seed=2)[0].items, paths.items)
-    scores = simulator.score(prompts.history, paths.items, prompts.target)
-    np.testing.assert_allclose(
-        rewards.ioi.sum(-1), scores.log_prob[..., -1] - scores.log_prob[..., 0], atol=1e-12
-    )
+    policy = random_policy(catalogue).double()
+    prompts = replace(prompts_of(*random_prompts(3, N_ITEMS)), number=torch.tensor([9, 4, 6]))
+    paths = draw(policy, catalogue, prompts, 5, 1.0, seed=1)
+    alone = draw(policy, catalogue, prompts[1:2], 5, 1.0, seed=1)
+    assert torch.equal(alone.items, paths.items[1:2])
+    torch.testing.assert_close(alone.log_prob, paths.log_prob[1:2], rtol=0, atol=1e-12)
+    assert not torch.equal(draw(policy, catalogue, prompts, 5, 1.0, seed=2).items, paths.items)

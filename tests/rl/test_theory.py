@@ -11,9 +11,10 @@ import math
 import pytest
 import torch
 
-from prorl.rl.advantages import ESTIMATORS, reward_to_go
+from prorl.rl.advantages import reward_to_go
 from prorl.rl.centering import centered, collected
 from tests.rl import toy
+from tests.rl.short_runs import advantages_by
 
 # Like a pre-trained policy: it prefers one item, and often stops early. Its paths are as likely as multiples
 # of 1 / 2048.
@@ -96,7 +97,7 @@ def test_the_expected_gradient_is_the_true_one_up_to_a_factor_at_each_position(n
     logits, rewards = toy.random_table(1), positive_rewards(2)
     share = toy.expectation(toy.probabilities(logits), toy.ACTS.double())[:-1]
     true = toy.true_gradient(rewards, logits)
-    expected = toy.expected_gradient(ESTIMATORS[name], rewards, logits, m)
+    expected = toy.expected_gradient(advantages_by(name), rewards, logits, m)
     assert true.flatten(1).norm(dim=1).min() > 1e-2
     torch.testing.assert_close(expected, true * factors(name, share, m)[:, None, None], rtol=1e-9, atol=1e-12)
 
@@ -107,7 +108,7 @@ def test_variance_falls_from_reinforce_to_grpo_to_position_specific(seed):
     probability = toy.probabilities(PRETRAINED)[outcomes].prod(-1)
     variance = {
         name: toy.variance(
-            probability, toy.gradient_estimates(ESTIMATORS[name], values, PRETRAINED, outcomes)
+            probability, toy.gradient_estimates(advantages_by(name), values, PRETRAINED, outcomes)
         ).item()
         for name in ("reinforce", "grpo", "position_specific")
     }
@@ -129,7 +130,7 @@ def test_with_sixteen_rollouts_variance_is_lower_at_equal_expectation(seed):
     variance = {}
     for name in ("reinforce", "grpo", "position_specific"):
         estimates = (
-            toy.gradient_estimates(ESTIMATORS[name], values, PRETRAINED, outcomes)
+            toy.gradient_estimates(advantages_by(name), values, PRETRAINED, outcomes)
             / factors(name, share, m)[:, None, None]
         )
         variance[name] = toy.variance(
@@ -140,11 +141,11 @@ def test_with_sixteen_rollouts_variance_is_lower_at_equal_expectation(seed):
 
 
 def ascent(name, m, rewards, steps, learning_rate):
-    """Policies along ascent on the expected gradient, from the indifferent policy: its logits at every step."""
+    """The policy's logits at every step of ascent on the expected gradient, from the indifferent policy."""
     logits = [INDIFFERENT]
     for _ in range(steps):
         logits.append(
-            logits[-1] - learning_rate * toy.expected_gradient(ESTIMATORS[name], rewards, logits[-1], m)
+            logits[-1] - learning_rate * toy.expected_gradient(advantages_by(name), rewards, logits[-1], m)
         )
     return logits
 

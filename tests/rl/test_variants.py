@@ -7,7 +7,7 @@ from safetensors import safe_open
 from prorl.config.finetune import A2C, KL, StopOnErrors
 from prorl.rl import trainer
 from prorl.rl.step import take_step, takes_part
-from prorl.rl.trainer import count_errors, is_reset_due
+from prorl.rl.trainer import is_reset_due
 from prorl.runtime import TrainingError
 from prorl.simulators.scoring import Scores
 from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_prompts
@@ -30,12 +30,12 @@ def weights(module):
 
 def test_in_its_warm_up_the_critic_alone_learns():
     learner = a_learner(FINETUNE.replace(estimator="a2c"))
-    policy, critic = weights(learner.policy), weights(learner.critic.critic)
-    alone = take_step(learner, some_prompts(), centering=True, seed=1, critic_alone=True)
+    policy, critic = weights(learner.policy), weights(learner.estimator.critic)
+    alone = take_step(learner, some_prompts(), centering=True, seed=1, warming_up=True)
     assert alone["train/gradient_norm"] == alone["train/gradient_variance"] == 0
     assert all(torch.equal(weight, learner.policy.state_dict()[name]) for name, weight in policy.items())
     assert not any(
-        torch.equal(weight, learner.critic.critic.state_dict()[name]) for name, weight in critic.items()
+        torch.equal(weight, learner.estimator.critic.state_dict()[name]) for name, weight in critic.items()
     )
     again = take_step(learner, some_prompts(), centering=False, seed=1)
     assert again["train/value_loss"] < alone["train/value_loss"]  # on the same rollouts
@@ -45,9 +45,9 @@ def test_in_its_warm_up_the_critic_alone_learns():
 def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):
     alone = []
 
-    def remember(*args, critic_alone, **options):
-        alone.append(critic_alone)
-        return take_step(*args, critic_alone=critic_alone, **options)
+    def remember(*args, warming_up, **options):
+        alone.append(warming_up)
+        return take_step(*args, warming_up=warming_up, **options)
 
     monkeypatch.setattr(trainer, "take_step", remember)
     run(
@@ -148,12 +148,17 @@ def test_the_kl_coefficient_waits_while_the_critic_learns_alone(tmp_path):
     assert [row["values"]["train/kl_coefficient"] for row in rows[1:]] == pytest.approx([0.1] * 4 + [0.098])
 
 
-def test_too_many_errors_on_end_stop_a_training():
-    settings = FINETUNE.replace(stop_on_errors=StopOnErrors(min_valid_share=0.5, patience=2))
-    state = {"invalid_steps": 0, "stopped": "steps"}
-    for error, expected in ((0.6, "steps"), (0.5, "steps"), (0.6, "steps"), (0.7, "errors")):
-        count_errors(state, error, settings)
-        assert state["stopped"] == expected
+def test_too_many_errors_on_end_stop_a_training(tmp_path, monkeypatch):
+    errors = iter([0.6, 0.5, 0.6, 0.7, 0.0])
+
+    def spoilt(*args, **options):
+        return take_step(*args, **options) | {"train/error": next(errors)}
+
+    monkeypatch.setattr(trainer, "take_step", spoilt)
+    stop = StopOnErrors(min_valid_share=0.5, patience=2)
+    _, result, rows = run(tmp_path, FINETUNE.replace(stop_on_errors=stop))
+    assert (result["stopped"], result["steps"]) == ("errors", 4)
+    assert "validation/ioi" in rows[-1]["values"]
 
 
 RELEASED = {

@@ -140,4 +140,4 @@ def step_rewards(rewards: torch.Tensor, rollouts: torch.Tensor) -> StepRewards:
     """
     ioi, real = rewards[rollouts][None], (PATHS[rollouts] != 0)[None]
     nothing = torch.zeros_like(ioi)
-    return StepRewards(ctr=nothing, ioi=ioi, ior=nothing, real=real, repeated=torch.zeros_like(real))
+    return StepRewards({"ctr": nothing, "ioi": ioi, "ior": nothing}, real, torch.zeros_like(real))

@@ -1,6 +1,4 @@
-"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, and codes made
-unique.
-"""
+"""Both quantisers on clustered vectors: determinism, round trips, few distinct vectors, unique codes."""
 
 import json
 import os
@@ -98,9 +96,13 @@ def test_codes_to_vectors_to_codes(vectors):
 def test_the_same_bits_whatever_the_number_of_threads(vectors, tmp_path):
     np.save(tmp_path / "vectors.npy", vectors)
     code = (
-        "import sys, hashlib, numpy as np; from prorl.config import *; from prorl.semantic_ids.rq_kmeans import rq_kmeans;"
-        f"q = rq_kmeans(np.load(sys.argv[1]), {SETTINGS!r}, 7);"
-        "print(hashlib.sha256(q.codes.tobytes() + b''.join(q.tensors[name].tobytes() for name in sorted(q.tensors))).hexdigest())"
+        "import sys, hashlib, numpy as np;"
+        "from prorl.config.quantize import Quantize;"
+        "from prorl.semantic_ids.rq_kmeans import rq_kmeans;"
+        f"settings = Quantize.model_validate({SETTINGS.model_dump()!r});"
+        "q = rq_kmeans(np.load(sys.argv[1]), settings, 7);"
+        "tensors = b''.join(q.tensors[name].tobytes() for name in sorted(q.tensors));"
+        "print(hashlib.sha256(q.codes.tobytes() + tensors).hexdigest())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "vectors.npy")]
     outputs = {

@@ -1,6 +1,4 @@
-"""Codes on codebooks small enough to work out by hand, and balanced assignment against every other
-assignment.
-"""
+"""Codes on codebooks worked out by hand, and balanced assignment against every other assignment."""
 
 from itertools import permutations
 
@@ -8,7 +6,7 @@ import numpy as np
 import pytest
 
 from prorl.semantic_ids import residual
-from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes, told_apart
+from prorl.semantic_ids.residual import distinct_last_codes, nearest, reconstruct, residual_codes
 
 CODEBOOKS = [
     np.array([[0.0, 0], [10, 0], [0, 10]], dtype=np.float32),
@@ -39,7 +37,7 @@ def test_balanced_codes_tell_items_apart_at_the_least_distance():
     rng = np.random.default_rng(1)
     residuals, codebook = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
     codes = np.array([[3, 0], [3, 0], [3, 1], [7, 0]])
-    last = told_apart(residuals, codebook, codes)
+    last = distinct_last_codes(residuals, codebook, codes)
     assert last[3] == 0  # alone with its leading code: unchanged
     distances = ((residuals[:3, None] - codebook) ** 2).sum(axis=2)
     best = min(permutations(range(5), 3), key=lambda chosen: distances[range(3), chosen].sum())
@@ -48,12 +46,12 @@ def test_balanced_codes_tell_items_apart_at_the_least_distance():
 
 def test_groups_without_a_collision_keep_their_codes():
     codes = np.array([[0, 2], [0, 1], [1, 2]])
-    assert told_apart(np.zeros((3, 2)), np.eye(3, 2), codes).tolist() == [2, 1, 2]
+    assert distinct_last_codes(np.zeros((3, 2)), np.eye(3, 2), codes).tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize(("n_items", "most"), [(6, 2), (7, 3), (9, 3)])
 def test_more_items_than_codes_share_the_codes_out(n_items, most):
-    last = told_apart(
+    last = distinct_last_codes(
         np.random.default_rng(0).normal(size=(n_items, 2)), np.eye(3, 2), np.zeros((n_items, 2), dtype=int)
     )
     assert np.bincount(last).max() == most

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.recbole_models import CausalSASRec
+from prorl.simulators.registry import SIMULATORS
 from tests.tiny_models import SASREC, random_prompts, recbole_model
 
 READ_ANOMALY_DETECTION = "import torch; print(torch.is_anomaly_enabled())"
@@ -89,7 +90,7 @@ def test_sasrec_refuses_more_items_than_it_has_positions():
 
 
 def test_gelu_in_one_call_is_recboles():
-    model = SIMULATORS["SASRec"](SASREC, 5, 4)
+    model = CausalSASRec(SASREC, 5, 4)
     layer = model.trm_encoder.layer[0].feed_forward
     x = torch.linspace(-5, 5, 41, dtype=torch.float64)
     torch.testing.assert_close(layer.intermediate_act_fn(x), layer.gelu(x), rtol=0, atol=1e-12)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prorl.simulators import scoring
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator, save_simulator
 from prorl.tables import DataError
 from tests.tiny_models import GRU4REC, SASREC, random_paths, random_prompts, random_simulator, recbole_model
@@ -89,6 +89,13 @@ def test_paths_read_in_groups_score_as_those_read_at_once(monkeypatch, name, rea
     assert torch.equal(in_groups.rank, at_once.rank)
     torch.testing.assert_close(in_groups.log_prob, at_once.log_prob, rtol=0, atol=1e-12)
     torch.testing.assert_close(in_groups.acceptance, at_once.acceptance, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("table", [scoring.SCORES_AT_ONCE, scoring.READ_AT_ONCE])
+def test_every_kind_of_device_has_an_entry(table):
+    assert scoring.at_once(table, torch.device("cpu")) == table["cpu"]
+    for kind in ("cuda", "mps", "xpu"):
+        assert scoring.at_once(table, torch.device(kind)) == table["accelerator"]
 
 
 @pytest.mark.parametrize(

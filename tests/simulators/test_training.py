@@ -3,13 +3,21 @@
 import pytest
 import torch
 
+from prorl.curves import Curves
 from prorl.runtime import TrainingError
 from prorl.simulators import training
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.recbole_models import SIMULATORS
+from prorl.simulators.registry import SIMULATORS
 from prorl.simulators.training import last_item_ranks, train_simulator
-from prorl.training import Curves
-from tests.tiny_models import SIMULATOR, Killed, checkpoint_at, killed_at, random_simulator, sequences_of
+from tests.tiny_models import (
+    SIMULATOR,
+    Killed,
+    checkpoint_at,
+    killed_at,
+    random_simulator,
+    sequences_of,
+    session_at,
+)
 
 N_ITEMS = 12
 CIRCLE = [
@@ -18,22 +26,10 @@ CIRCLE = [
 
 
 def train(name, folder, settings=SIMULATOR, seed=7):
-    checkpoint = checkpoint_at(folder / "checkpoint.safetensors")
-    curves = []
-    simulator, result = train_simulator(
-        name,
-        settings,
-        sequences_of(*CIRCLE),
-        sequences_of(*CIRCLE[:6]),
-        N_ITEMS,
-        seed,
-        checkpoint,
-        folder / "curves",
-        60,
-    )
-    if (stored := checkpoint.load()) is not None:
-        curves = stored[1]["rows"]
-    return simulator, result, curves
+    session = session_at(folder)
+    data = sequences_of(*CIRCLE), sequences_of(*CIRCLE[:6]), N_ITEMS
+    simulator, result = train_simulator(name, *data, settings, seed, session)
+    return simulator, result, session.checkpoint.load()[1]["rows"]
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -71,7 +67,7 @@ def test_weights_that_are_no_numbers_end_the_run(name, tmp_path, monkeypatch):
         match=r"a weight is not finite, at epoch 2; last good checkpoint: .*/checkpoint\.safetensors",
     ):
         train(name, tmp_path)
-    assert checkpoint_at(tmp_path / "checkpoint.safetensors").load()[1]["epoch"] == 1
+    assert checkpoint_at(tmp_path / "checkpoint.safetensors").load()[1]["step"] == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):

@@ -42,6 +42,20 @@ def test_windows_hold_every_transition_exactly_once(seed):
     )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_are_those_cut_user_by_user(seed):
+    sequences = numbered(LENGTHS)
+    first_cut = np.random.default_rng(seed).integers(0, MAX_LENGTH, len(LENGTHS))
+    expected = []
+    for user, cut in enumerate(first_cut, start=1):
+        items = sequences.of(user).tolist()
+        starts = [0, *range(cut, len(items), MAX_LENGTH)]
+        ends = [*range(cut, len(items), MAX_LENGTH), len(items) - 1]
+        expected += [items[start : end + 1] for start, end in zip(starts, ends, strict=True) if end > start]
+    rows = windows(sequences, MAX_LENGTH, np.random.default_rng(seed)).tolist()
+    assert sorted([item for item in row if item] for row in rows) == sorted(expected)
+
+
 def test_windows_differ_between_epochs_and_repeat_with_a_seed():
     sequences = numbered([4 * MAX_LENGTH] * 6)
     first, again, other = (windows(sequences, MAX_LENGTH, np.random.default_rng(seed)) for seed in (1, 1, 2))

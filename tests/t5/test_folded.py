@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prorl.t5.folded import ENCODED_AT_ONCE, encoded
+from prorl.t5.folded import ENCODED_AT_ONCE, attend, encoded
 from tests.tiny_models import random_catalogue, random_policy
 
 
@@ -34,6 +34,16 @@ def test_the_encoder_is_the_policys(monkeypatch, policy, prompts, at_once):
     read = prompts != 0  # what padding comes to is of no meaning
     torch.testing.assert_close(own.states[read], expected.states[read], rtol=0, atol=1e-12)
     assert torch.equal(own.mask, expected.mask)
+
+
+def test_attend_is_a_softmax_over_the_tokens():
+    generator = torch.Generator().manual_seed(0)
+    queries, tokens, bias = (
+        torch.randn(shape, dtype=torch.float64, generator=generator)
+        for shape in ((2, 6, 4), (2, 5, 4), (2, 6, 5))
+    )
+    plain = (queries @ tokens.mT + bias).softmax(-1) @ tokens
+    torch.testing.assert_close(attend(queries, tokens, bias), plain, rtol=0, atol=1e-13)
 
 
 @torch.no_grad()

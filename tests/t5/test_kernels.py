@@ -9,13 +9,29 @@ from prorl.t5.kernels import (
     attention_weights,
     dropout,
     exponential,
+    for_device,
     heads,
+    inverse_rms,
     relu,
     rms_norm,
     summed_cross_entropy,
 )
 
 VECTOR = VECTOR_BYTES // 8  # numbers in float64
+
+
+def test_a_device_without_an_entry_takes_the_accelerators():
+    values = {"cpu": 1, "cuda": 2}
+    found = [for_device(values, torch.device(name)) for name in ("cpu", "cuda", "cuda:1", "mps")]
+    assert found == [1, 2, 2, 2]
+
+
+def test_summed_cross_entropy_runs_on_a_device_without_an_entry():
+    states, weight, labels = (
+        torch.empty(shape, dtype=dtype, device="meta")
+        for shape, dtype in (((6, 4), torch.float32), ((5, 4), torch.float32), ((6,), torch.int64))
+    )
+    assert summed_cross_entropy(states, weight, labels, torch.float32).shape == ()
 
 
 def test_exponential_of_what_underflows():
@@ -148,6 +164,8 @@ def test_rms_norm():
     )
     expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
     torch.testing.assert_close(rms_norm(x, weight, 1e-6, torch.float64), expected, rtol=0, atol=1e-14)
+    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+    torch.testing.assert_close(inverse_rms(x, 1e-6), inverse, rtol=0, atol=1e-13)
     assert torch.autograd.gradcheck(lambda *inputs: rms_norm(*inputs, 1e-6, torch.float64), (x, weight))
     single, scale = x.float().detach(), weight.float().detach()
     torch.testing.assert_close(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prorl.t5.model import T5, T5Sizes
-from prorl.t5.packing import Packing
+from prorl.t5.packing import Packing, within_groups
 
 SIZES = T5Sizes(vocabulary=40, n_layers=2, d_model=16, d_ff=24, d_kv=5, n_heads=3, dropout=0.0)
 
@@ -31,6 +31,10 @@ def test_states_and_gradients_are_those_of_each_path_by_itself(m, longest):
             (alone * weights[i, j, :n]).sum().backward()
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_positions_within_groups():
+    assert within_groups(torch.tensor([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
 
 
 def test_hardly_anything_behind_the_end_of_a_path_is_packed():

@@ -1,0 +1,44 @@
+"""Section `guide`: settings of the guides that are evaluated beside the two policies."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from prorl.config.pretrain import SearchWeights
+from prorl.config.section import Refused, Section, Settings
+
+
+class Guide(Section):
+    """A mapping for each guide: its `kind`, unless that is the name itself, and the settings of that kind."""
+
+    section: ClassVar[str] = "guide"
+    per_data_set: ClassVar[bool] = False
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _each_is_a_mapping(self) -> Self:
+        for name, values in self.named.items():
+            if not isinstance(values, dict):
+                raise Refused(name, repr(values), "a mapping")
+        return self
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The mapping of each guide by its name."""
+        return self.model_extra or {}
+
+
+class SearchSettings(Settings):
+    """Search on a simulator."""
+
+    simulator: str = Field(description="The simulator that is searched on")
+    n_candidates: int = Field(ge=1, description="Items that the search weighs at each step")
+    weights: SearchWeights = Field(
+        description="What counts beside an item's gain in interest, which weighs 1"
+    )
+
+
+class PolicySettings(Settings):
+    """A policy of one's own."""
+
+    path: str = Field(description="Its folder, as the pretrain and finetune stages write theirs")

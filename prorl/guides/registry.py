@@ -1,0 +1,74 @@
+"""All kinds of guides by name, and the guides of params.yaml built from them.
+
+`guides` in params.yaml lists names, and `guide.<name>` holds the settings of each. Its kind is the name
+itself or `kind`: an entry of `GUIDES`, or `module:attribute` for a `GuideEntry` from outside the library.
+A guide's own module is imported when one is built, so that settings are checked at once.
+"""
+
+from prorl.config.guide import Guide as Section
+from prorl.config.guide import PolicySettings, SearchSettings
+from prorl.config.section import ConfigError, Settings, build
+from prorl.guide import Guide, GuideContext, GuideEntry
+from prorl.registries import entry
+
+
+def _search(settings: SearchSettings, context: GuideContext) -> Guide:
+    from prorl.guides.search import SearchGuide
+    from prorl.simulators.protocol import branching
+
+    name = settings.simulator
+    simulator = branching(context.simulators[name], name, f"{context.source}: guide.search.simulator")
+    words = context.attribute_words
+    return SearchGuide(simulator, context.decoding, settings.n_candidates, settings.weights, words)
+
+
+def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
+    from prorl.policy.guide import PolicyGuide
+
+    return PolicyGuide.load(settings.path, context.decoding, context.device, context.precision)
+
+
+GUIDES: dict[str, GuideEntry] = {
+    "search": GuideEntry(SearchSettings, _search),
+    "policy": GuideEntry(PolicySettings, _policy),
+}
+
+
+def build_guides(names: list[str], section: Section, context: GuideContext) -> dict[str, Guide]:
+    """The guides called `names`. Raises `ConfigError` for the first mistake in their settings."""
+    simulators = list(context.simulators)
+    read = {name: _read(name, section, simulators, context.source) for name in names}
+    return {name: kind.build(settings, context) for name, (kind, settings) in read.items()}
+
+
+def mistakes(names: list[str], section: Section, simulators: list[str], source: str) -> list[str]:
+    """The first mistake in the settings of each of the guides `names`, a line each."""
+    found = []
+    for name in names:
+        try:
+            _read(name, section, simulators, source)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def _read(name: str, section: Section, simulators: list[str], source: str) -> tuple[GuideEntry, Settings]:
+    """The kind of the guide `name` and its settings."""
+    key = f"guide.{name}"
+    if name not in section.named:
+        raise ConfigError(f"{source}: {key}: missing; `guides` names it")
+    values = dict(section.named[name])
+    kind = values.pop("kind", name)
+    if not isinstance(kind, str):
+        raise ConfigError(f"{source}: {key}.kind: got {kind!r} ({type(kind).__name__}), allowed: text")
+    found = entry(GUIDES, kind, f"{source}: {key}.kind")
+    if not isinstance(found, GuideEntry):
+        raise ConfigError(
+            f"{source}: {key}.kind: got {kind!r}, a {type(found).__name__}, allowed: a GuideEntry"
+        )
+    settings = build(found.settings, values, key, source)
+    simulator = getattr(settings, "simulator", simulators[0])
+    if simulator not in simulators:
+        allowed = f"one of `simulators`, {simulators}"
+        raise ConfigError(f"{source}: {key}.simulator: got {simulator!r}, allowed: {allowed}")
+    return found, settings

@@ -1,0 +1,167 @@
+"""Search on a simulator: the path that moves *this* user towards *this* target, as the simulator sees them.
+
+At each step the search takes the item that gains most, among those the simulator finds acceptable and those
+akin to the target. It stops when the path is long enough and no item gains anything. The gain of an item is
+`IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path.
+What the rules of decoding forbid is forbidden to the search too.
+
+Pre-training imitates such paths beside mined ones. Mined paths teach the popular item first and the target
+last; on small data a policy trained on them alone writes nearly the same path for everybody.
+
+Shape key: `b` prompts, `h` history, `t` path position, `n` items, `c` candidates, `w` words of attribute
+bits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from prorl.config.decoding import Decoding
+from prorl.config.pretrain import SearchWeights
+from prorl.metrics.path_metrics import coherence
+from prorl.prompts import Demonstrations, Prompts
+from prorl.runtime import progress
+from prorl.simulators.protocol import BranchingSimulator
+
+
+@dataclass(frozen=True)
+class SearchGuide:
+    """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
+
+    attribute_words [n+1, w]: each item's attributes as bits, as `prorl.paths.mining.attribute_words` gives
+    them; batch_size: prompts that are searched for at once.
+    """
+
+    simulator: BranchingSimulator
+    decoding: Decoding
+    n_candidates: int
+    weights: SearchWeights
+    attribute_words: np.ndarray
+    batch_size: int = 128
+
+    @property
+    def n_items(self) -> int:
+        """See `Guide.n_items`."""
+        return self.simulator.n_items
+
+    def paths(self, prompts: Prompts) -> torch.Tensor:
+        """See `Guide.paths`."""
+        return self._paths(self._batches(prompts))
+
+    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
+        """See `CostedGuide.states`: those of the history, and at each step one for every candidate.
+
+        A path that ends before the longest length took one step more, in which no item gained anything.
+        """
+        n_steps = ((paths != 0).sum(1) + 1).clamp(max=self.decoding.max_length)
+        return prompts.history.shape[1] + n_steps * 2 * self._n_of_each
+
+    def demonstrations(self, prompts: Prompts, every_seconds: float) -> Demonstrations:
+        """`prompts` with the paths found for them; tells how far it is every `every_seconds`."""
+        batches = progress(
+            self._batches(prompts),
+            description="search for paths",
+            unit="batch",
+            every_seconds=every_seconds,
+        )
+        parts = {field.name: getattr(prompts, field.name) for field in fields(Prompts)}
+        return Demonstrations(**parts, path=self._paths(batches))
+
+    @property
+    def _n_of_each(self) -> int:
+        """Candidates that are taken for their acceptance, and as many for being akin to the target."""
+        return min(-(-self.n_candidates // 2), self.simulator.n_items)
+
+    def _batches(self, prompts: Prompts) -> list[Prompts]:
+        firsts = range(0, len(prompts), self.batch_size)
+        return [prompts[first : first + self.batch_size] for first in firsts]
+
+    def _paths(self, batches: Iterable[Prompts]) -> torch.Tensor:
+        return torch.cat([self._batch(batch.history, batch.target) for batch in batches])
+
+    @torch.no_grad()
+    def _batch(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
+        b, vectors = len(history), simulator.vectors
+        states, memory = model.extend(history)
+        state = states[:, -1]
+        log_prob, _ = simulator.target_scores(state, target)
+        forbidden = self._forbidden_at_start(history, target)
+        akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
+        path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
+        running = torch.arange(b, device=history.device)
+        n_of_each = self._n_of_each
+        for t in range(decoding.max_length):
+            worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
+            if t > 0 and self.weights.coherence:
+                worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
+            worth = worth.masked_fill(forbidden[running], -torch.inf)
+            likely = worth.topk(n_of_each).indices
+            near = akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4
+            near = near.topk(n_of_each).indices
+            candidates = torch.cat([likely, near], dim=1)
+            after, branches = model.branch(candidates, memory)
+            reached, _ = simulator.target_scores(
+                after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
+            )
+            reached = reached.view_as(candidates)
+            best, choice = (reached - log_prob[:, None] + worth.gather(1, candidates)).max(dim=1)
+            go_on = best > 0 if t >= max(1, decoding.min_length) else torch.ones_like(best, dtype=torch.bool)
+            rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
+            if len(running) == 0:
+                break
+            item = candidates[rows, choice]
+            path[running, t] = item
+            if "repeats" in decoding.forbid:
+                forbidden[running, item] = True
+            state, log_prob, memory = (
+                after[rows, choice],
+                reached[rows, choice],
+                model.follow(memory, branches, rows, choice),
+            )
+        return path
+
+    def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Which items [b, n+1] no path may hold; padding is one."""
+        forbidden = torch.zeros(
+            len(history), self.simulator.n_items + 1, dtype=torch.bool, device=history.device
+        )
+        forbidden[:, 0] = True
+        if "history" in self.decoding.forbid:
+            forbidden.scatter_(1, history, True)
+        if "target" in self.decoding.forbid:
+            forbidden.scatter_(1, target[:, None], True)
+        return forbidden
+
+    def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:
+        """Which items [b, n+1] have an attribute in common with `item` [b]."""
+        words = torch.from_numpy(self.attribute_words.view(np.int64)).to(item.device)
+        shared = torch.zeros(len(item), len(words), dtype=torch.bool, device=item.device)
+        for word in words.T:  # one after another: attributes can be thousands
+            shared |= (word[item][:, None] & word) != 0
+        return shared
+
+    def statistics(self, demonstrations: Demonstrations) -> dict[str, float]:
+        """How good paths found are under the simulator searched on: their number and mean IoI, IoR, CTR,
+        coherence and length.
+        """
+        scores = self.simulator.score(
+            demonstrations.history, demonstrations.path[:, None], demonstrations.target
+        )
+        return {
+            "paths": len(demonstrations),
+            "ioi": (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double().mean().item(),
+            "ior": (scores.rank[..., 0] - scores.rank[..., -1]).double().mean().item(),
+            "ctr": (scores.acceptance.double().sum(-1)[:, 0] / demonstrations.lengths.clamp(min=1))
+            .mean()
+            .item(),
+            "coherence": coherence(
+                demonstrations.path.numpy(), demonstrations.target.numpy(), self.attribute_words
+            )
+            .mean()
+            .item(),
+            "length": demonstrations.lengths.double().mean().item(),
+        }

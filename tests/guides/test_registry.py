@@ -1,0 +1,140 @@
+"""Guides by name, built from settings: the library's own, a policy of one's own, and one from outside."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from prorl.config.decoding import Decoding
+from prorl.config.evaluate import Evaluate
+from prorl.config.guide import Guide
+from prorl.config.pretrain import SearchWeights
+from prorl.config.section import ConfigError, build
+from prorl.evaluation.evaluate import evaluate
+from prorl.evaluation.judge import Judge
+from prorl.guide import GuideContext
+from prorl.guides.registry import GUIDES, build_guides, mistakes
+from prorl.guides.search import SearchGuide
+from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.policy.guide import PolicyGuide
+from tests.guides.outside import ONE_ITEM
+from tests.policy.test_checkpoints import write_ids
+from tests.tiny_models import (
+    PARAMS,
+    random_catalogue,
+    random_policy,
+    random_simulator,
+    some_prompts,
+)
+
+N_ITEMS, T = 30, 4
+DECODING = Decoding(constrained=True, forbid=["repeats", "history", "target"], min_length=1, max_length=T)
+WORDS = np.ones((N_ITEMS + 1, 1), dtype=np.uint64)
+SETTINGS = PARAMS.section(Evaluate).replace(
+    rollouts=[2], beams=[2], bootstrap_resamples=100, diversity_pairs=20, batch_size=8
+)
+SEARCH = {"simulator": "GRU4Rec", "n_candidates": 6, "weights": {"ctr": 2.0, "coherence": 1.0}}
+OUTSIDE = {"kind": "tests.guides.outside:ONE_ITEM", "item": 3, "n": 2}
+
+
+def section(**guides):
+    return build(Guide, guides, "guide", "params.yaml")
+
+
+@pytest.fixture
+def context():
+    simulators = {name: random_simulator(N_ITEMS, name) for name in ("SASRec", "GRU4Rec")}
+    return GuideContext(simulators, DECODING, WORDS, torch.device("cpu"), "float32", "params.yaml")
+
+
+@pytest.fixture
+def own_policy(tmp_path):
+    """The folder of a policy."""
+    catalogue = random_catalogue(N_ITEMS)
+    write_ids(tmp_path / IDS_FILE, catalogue)
+    save_policy(tmp_path / "policy", random_policy(catalogue), catalogue, tmp_path / IDS_FILE)
+    return tmp_path / "policy"
+
+
+def test_search_is_the_search_on_its_simulator_by_the_rules_of_decoding(context):
+    guide = build_guides(["search"], section(search=SEARCH), context)["search"]
+    prompts, weights = some_prompts(6, N_ITEMS), SearchWeights(ctr=2.0, coherence=1.0)
+    expected = SearchGuide(context.simulators["GRU4Rec"], DECODING, 6, weights, WORDS)
+    assert torch.equal(guide.paths(prompts), expected.demonstrations(prompts, 60).path)
+
+
+def test_a_policy_of_ones_own_writes_by_the_rules_of_decoding(context, own_policy):
+    guides = section(mine={"kind": "policy", "path": str(own_policy)})
+    guide = build_guides(["mine"], guides, context)["mine"]
+    prompts = some_prompts(6, N_ITEMS)
+    assert guide.catalogue.decoding == DECODING
+    assert torch.equal(
+        guide.paths(prompts),
+        PolicyGuide.load(own_policy, DECODING, torch.device("cpu"), "float32").paths(prompts),
+    )
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_guides_of_every_kind_are_evaluated_together(context, own_policy, registered, monkeypatch):
+    mine = {"kind": "policy", "path": str(own_policy)}
+    outside = OUTSIDE
+    if registered:
+        monkeypatch.setitem(GUIDES, "one_item", ONE_ITEM)
+        outside = OUTSIDE | {"kind": "one_item"}
+    guides = build_guides(
+        ["mine", "search", "outside"], section(mine=mine, search=SEARCH, outside=outside), context
+    )
+    judge = Judge(some_prompts(10, N_ITEMS), context.simulators, WORDS, T, 20, 8, 1)
+    found = evaluate(guides, judge, {}, SETTINGS, 60)
+    assert list(found.results) == ["mine", "search", "outside"]
+    for simulator in context.simulators:
+        assert {"rollout@2", "beam@2"} <= set(found.results["mine"][simulator])
+        assert not {"rollout@2", "beam@2"} & set(found.results["search"][simulator])
+        assert found.results["outside"][simulator]["length"]["mean"] == 2
+        assert found.results["outside"][simulator]["repeats"]["mean"] == 0.5
+    assert {name for name, judged in found.results.items() if "states" in judged} == {"search"}
+
+
+@pytest.mark.parametrize(
+    ("guides", "message"),
+    [
+        ({"other": SEARCH}, "guide.search: missing; `guides` names it"),
+        (
+            {"search": SEARCH | {"kind": "sarch"}},
+            "guide.search.kind: got 'sarch', allowed: search, policy, or module:attribute",
+        ),
+        ({"search": SEARCH | {"kind": 3}}, "guide.search.kind: got 3 (int), allowed: text"),
+        (
+            {"search": SEARCH | {"kind": "tests.guides.outside:OneItem"}},
+            "guide.search.kind: got 'tests.guides.outside:OneItem', a type, allowed: a GuideEntry",
+        ),
+        (
+            {"search": SEARCH | {"simulator": "BERT4Rec"}},
+            "guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
+        (
+            {"search": SEARCH | {"n_candidates": 0}},
+            "guide.search.n_candidates: got 0 (int), allowed: a number at least 1",
+        ),
+        (
+            {"search": SEARCH | {"n_candidate": 3}},
+            "guide.search.n_candidate: unknown key; did you mean 'n_candidates'?",
+        ),
+        ({"search": {"kind": "policy"}}, "guide.search.path: missing"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(context, guides, message):
+    with pytest.raises(ConfigError, match=re.escape(f"params.yaml: {message}")):
+        build_guides(["search"], section(**guides), context)
+    found = mistakes(["search"], section(**guides), ["SASRec", "GRU4Rec"], "params.yaml")
+    assert found == [f"params.yaml: {message}"]
+
+
+def test_settings_without_a_mistake_have_none():
+    assert mistakes(["search"], section(search=SEARCH, unused={}), ["SASRec", "GRU4Rec"], "file") == []
+
+
+def test_a_guides_settings_are_a_mapping():
+    with pytest.raises(ConfigError, match=r"params\.yaml: guide\.search: got 3, allowed: a mapping"):
+        section(search=3)

@@ -1,0 +1,175 @@
+"""The search for paths on a simulator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from prorl.config.decoding import Decoding
+from prorl.config.pretrain import SearchWeights
+from prorl.guides.search import SearchGuide
+from prorl.metrics.path_metrics import coherence
+from tests.tiny_models import random_simulator, some_prompts
+
+N_ITEMS = 14
+RULES = ["repeats", "history", "target"]
+# Attributes as bits in two words; item 3 has none.
+WORDS = np.array(
+    [
+        [0, 0],
+        *([[1 << (i % 3), 1 << 63 if i == 7 else 0] if i != 3 else [0, 0] for i in range(1, N_ITEMS + 1)]),
+    ],
+    dtype=np.uint64,
+)
+
+
+def rules(min_length, max_length, forbid=RULES):
+    return Decoding(constrained=True, forbid=forbid, min_length=min_length, max_length=max_length)
+
+
+def search_on(simulator, decoding, n_candidates, ctr=1.0, coherent=0.0, batch_size=128):
+    weights = SearchWeights(ctr=ctr, coherence=coherent)
+    return SearchGuide(simulator, decoding, n_candidates, weights, WORDS, batch_size)
+
+
+def gains(simulator, history, target, before, weights):
+    """What each item gains as the next one, scored as a path of its own, [n+1]; -inf for padding."""
+    found = [-math.inf]
+    for item in range(1, simulator.n_items + 1):
+        scores = simulator.score(history[None], torch.tensor([[[*before, item]]]), target[None])
+        log_prob, acceptance = scores.log_prob[0, 0], scores.acceptance[0, 0, -1]
+        incoherent = bool(before) and not (WORDS[item] & WORDS[before[-1]]).any()
+        found.append(
+            (log_prob[-1] - log_prob[-2] + weights.ctr * acceptance.log()).item()
+            - weights.coherence * incoherent
+        )
+    return np.array(found)
+
+
+@pytest.mark.parametrize("forbid", [[], RULES, ["repeats"], ["history", "target"]])
+@pytest.mark.parametrize(("name", "coherent"), [("SASRec", 0.0), ("GRU4Rec", 0.05)])
+def test_with_every_item_a_candidate_each_step_takes_the_item_that_gains_most(forbid, name, coherent):
+    simulator = random_simulator(N_ITEMS, name)
+    simulator.model.double()
+    prompts = some_prompts(6, N_ITEMS)
+    search = search_on(simulator, rules(1, 3, forbid), 2 * N_ITEMS, ctr=0.9, coherent=coherent, batch_size=4)
+    paths = search.paths(prompts)
+    for history, target, path in zip(prompts.history, prompts.target, paths.tolist(), strict=True):
+        items = [i for i in path if i]
+        closed = set(history.tolist()) if "history" in forbid else set()
+        if "target" in forbid:
+            closed.add(int(target))
+        for t in range(3):
+            gain = gains(simulator, history, target, items[:t], search.weights)
+            gain[list(closed | (set(items[:t]) if "repeats" in forbid else set()))] = -math.inf
+            if t < len(items):
+                assert items[t] == gain.argmax()
+                assert t < 1 or gain.max() > 0
+            else:
+                assert gain.max() <= 0  # it stopped since nothing gains
+                break
+    assert len(set((paths != 0).sum(1).tolist())) > 1
+
+
+def test_the_search_goes_on_to_the_shortest_length_and_stops_at_the_longest():
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12, N_ITEMS)
+    short, long = (search_on(simulator, rules(n, 4), 6).paths(prompts) for n in (1, 3))
+    assert {1, 2} <= set((short != 0).sum(1).tolist()) <= {1, 2, 3, 4}
+    assert {3} <= set((long != 0).sum(1).tolist()) <= {3, 4}
+    for path, longer in zip(short, long, strict=True):
+        assert torch.equal(path[path != 0], longer[: int((path != 0).sum())]), "the same path, gone on with"
+    assert search_on(simulator, rules(1, 2), 6).paths(prompts).shape == (12, 2)
+
+
+def test_paths_found_with_few_candidates_keep_the_rules():
+    prompts = some_prompts(40, N_ITEMS)
+    paths = search_on(random_simulator(N_ITEMS), rules(1, 4), 4, batch_size=7).paths(prompts)
+    for history, target, path in zip(
+        prompts.history.tolist(), prompts.target.tolist(), paths.tolist(), strict=True
+    ):
+        items = [i for i in path if i]
+        assert len(set(items)) == len(items) >= 1
+        assert not set(items) & {*history, target}
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 3])
+def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
+    paths = search_on(random_simulator(N_ITEMS), rules(1, 2), n_candidates).paths(some_prompts(3, N_ITEMS))
+    assert (paths[:, 0] > 0).all()
+
+
+def test_demonstrations_are_the_prompts_with_the_paths_found_for_them():
+    prompts = some_prompts(9, N_ITEMS)
+    search = search_on(random_simulator(N_ITEMS), rules(1, 4), 6, batch_size=4)
+    demonstrations = search.demonstrations(prompts, every_seconds=60)
+    assert torch.equal(demonstrations.path, search.paths(prompts))
+    for name in ("number", "user", "history", "target"):
+        assert torch.equal(getattr(demonstrations, name), getattr(prompts, name)), name
+
+
+def test_a_weight_of_coherence_makes_paths_coherent():
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(30, N_ITEMS)
+    without, heavy = (search_on(simulator, rules(3, 4), 2 * N_ITEMS, coherent=w) for w in (0.0, 100.0))
+    plain, coherent = (
+        search.statistics(search.demonstrations(prompts, 60))["coherence"] for search in (without, heavy)
+    )
+    assert coherent > plain + 0.2
+
+
+def test_statistics_of_found_paths_are_those_of_each_path():
+    simulator = random_simulator(N_ITEMS)
+    search = search_on(simulator, rules(1, 4), 8)
+    found = search.demonstrations(some_prompts(10, N_ITEMS), 60)
+    ioi, ior, ctr = [], [], []
+    for history, target, path in zip(found.history, found.target, found.path, strict=True):
+        scores = simulator.score(history[None], path[path != 0][None, None], target[None])
+        ioi.append((scores.log_prob[0, 0, -1] - scores.log_prob[0, 0, 0]).item())
+        ior.append((scores.rank[0, 0, 0] - scores.rank[0, 0, -1]).item())
+        ctr.append(scores.acceptance.mean().item())
+    expected = {
+        "paths": 10,
+        "ioi": np.mean(ioi),
+        "ior": np.mean(ior),
+        "ctr": np.mean(ctr),
+        "coherence": coherence(found.path.numpy(), found.target.numpy(), WORDS).mean(),
+        "length": found.lengths.double().mean().item(),
+    }
+    assert search.statistics(found) == pytest.approx(expected, abs=1e-5)
+
+
+class Counting:
+    """A model that counts the states it computes."""
+
+    def __init__(self, model):
+        self.model, self.n_states = model, 0
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def extend(self, items, memory=None):
+        self.n_states += items.numel()
+        return self.model.extend(items, memory)
+
+    def branch(self, items, memory):
+        self.n_states += items.numel()
+        return self.model.branch(items, memory)
+
+
+@pytest.mark.parametrize("n_candidates", [1, 5, 99])
+def test_the_states_of_a_path_are_those_that_the_model_computed_for_it(n_candidates):
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12, N_ITEMS)
+    search = search_on(simulator, rules(1, 4), n_candidates)
+    search.simulator.model = Counting(simulator.model)
+    for row in range(len(prompts)):
+        prompt = prompts[row : row + 1]
+        search.simulator.model.n_states = 0
+        paths = search.paths(prompt)
+        assert search.states(prompt, paths).tolist() == [search.simulator.model.n_states]
+
+
+def test_states_by_hand():
+    search = search_on(random_simulator(N_ITEMS), rules(1, 3), 4)
+    paths = torch.tensor([[4, 0, 0], [4, 6, 0], [4, 6, 9]])
+    # A history of 5, and 4 candidates a step: the item and the stop; two items and the stop; three items.
+    assert search.states(some_prompts(3, N_ITEMS), paths).tolist() == [5 + 2 * 4, 5 + 3 * 4, 5 + 3 * 4]

@@ -1,0 +1,210 @@
+"""What settings must agree on, and which names they may have: all findings at once, a line each."""
+
+import time
+
+import pytest
+
+from prorl.check import findings, registered, require
+from prorl.config.section import ConfigError
+from prorl.names import REGISTRIES
+from prorl.params import Params, laid_over, params_of, read_yaml
+from tools.stage_dependencies import ROOT
+
+RAW = read_yaml(ROOT / "params.yaml")
+RELEASED = {
+    "decoding": {"constrained": False, "forbid": [], "min_length": 0},
+    "finetune": {"empty_paths": "act"},
+}
+
+
+def params_with(changes: dict) -> Params:
+    """params.yaml with `changes` laid over it."""
+    return params_of(laid_over(RAW, changes), "params.yaml")
+
+
+def with_data_sets(names: list[str]) -> dict:
+    """Changes that add data sets with an empty entry in every section."""
+    sections = [name for name, value in RAW.items() if isinstance(value, dict) and "ml-100k" in value]
+    return {"datasets": ["ml-100k", *names]} | {section: {name: {} for name in names} for section in sections}
+
+
+def test_the_projects_own_settings_have_no_mistakes():
+    assert findings(params_with({}), REGISTRIES) == []
+    assert findings(params_with(RELEASED), REGISTRIES) == []
+
+
+def test_all_mistakes_are_told_at_once_and_none_twice():
+    changes = {
+        "finetun": {},
+        "mine": {"min_run": 11},
+        "reduce": {"dimension": 999},
+        "pretrain": {"own": {"patience": 0, "max_steps": 50}},
+        "finetune": {"estimator": "ppo", "centering_steps": 40},
+    }
+    changes = laid_over(with_data_sets(["own"]), changes)
+    allowed = "allowed: at most embed.dimension, 128, where embed.model is lsa"
+    assert findings(params_with(changes), REGISTRIES) == [
+        f"params.yaml: {text}"
+        for text in (
+            "finetun: unknown key; did you mean 'finetune'?",
+            "mine.min_run: got 11, allowed: at most mine.max_run, 10",
+            "pretrain.patience: got 0 (int), allowed: a number at least 1",
+            f"reduce.dimension: got 999 for ml-100k, {allowed}",
+            "finetune.centering_steps: got 40, allowed: at most a tenth of finetune.steps, 12",
+            f"reduce.dimension: got 999 for own, {allowed}",
+            "fetch.source: got 'own' (str), allowed: ml-100k, ml-1m, steam, amazon-books, tabular",
+            f"finetune.estimator: got 'ppo' (str), allowed: {', '.join(REGISTRIES['finetune.estimator'])}",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"simulator": {"max_length": 19}},
+            "simulator.max_length: got 19 for ml-100k, "
+            "allowed: at least mine.history_length + decoding.max_length, 20",
+        ),
+        (
+            {"finetune": {"steps": 5, "centering_steps": 1, "estimator": "a2c"}},
+            "finetune.a2c.warmup_steps: got 10, allowed: less than finetune.steps, 5",
+        ),
+        (
+            {"finetune": {"steps": 60}},
+            "finetune.centering_steps: got 8, allowed: at most a tenth of finetune.steps, 6",
+        ),
+        (
+            {"finetune": {"init_from": "a.pth"}},
+            "policy.target_tokens: got separate for ml-100k, "
+            "allowed: shared where finetune.init_from is a released policy, a.pth",
+        ),
+        (
+            laid_over(RELEASED, {"finetune": {"empty_paths": "forbid"}}),
+            "finetune.empty_paths: got forbid, allowed: act or drop where decoding.min_length is 0",
+        ),
+        (
+            {"fetch": {"source": "tabular"}, "prepare": {"tabular": {"items": {"item": None}}}},
+            "prepare.tabular.items.item: got null for ml-100k, allowed: the name of a column",
+        ),
+        ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
+        (
+            {"simulators": ["GRU4Rec"]},
+            "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
+        ),
+        ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_settings_do_not_agree_on_is_one_line(changes, message):
+    assert f"params.yaml: {message}" in findings(params_with(changes), REGISTRIES)
+    with pytest.raises(ConfigError, match=r"params\.yaml: ") as error:
+        require(params_with(changes), REGISTRIES)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"finetune": {"steps": 5, "centering": "running"}},
+        {"finetune": {"steps": None, "epochs": 1, "centering_steps": 40}},
+        {"finetune": {"steps": 5, "centering_steps": 1}},
+        {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
+        {"pretrain": {"search_paths": 0, "search_share": 0.6}},
+        {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared"}},
+        {"finetune": {"init_from": "models/policies/ml-100k/prorl"}},
+    ],
+    ids=str,
+)
+def test_what_agrees_or_is_known_to_a_stage_alone_is_no_mistake(changes):
+    assert findings(params_with(changes), REGISTRIES) == []
+
+
+@pytest.mark.parametrize("name", ["a&b", "$(ls)", "a b", "a.b", "../a", "-a", "_a", "", "a\nb", "é"])
+@pytest.mark.parametrize("key", ["datasets", "simulators"])
+def test_names_that_a_shell_or_a_path_would_read_otherwise_are_refused(key, name):
+    with pytest.raises(ConfigError) as error:
+        params_with({key: [*RAW[key], name]})
+    assert str(error.value) == (
+        f"params.yaml: {key}[{len(RAW[key])}]: got {name!r}, "
+        "allowed: letters, digits, - and _, of which the first is a letter or a digit"
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "ml-1m", "Own_2", "2020-books"])
+def test_plain_names_are_allowed(name):
+    assert findings(params_with(with_data_sets([name]))) == []
+
+
+@pytest.mark.parametrize("key", ["datasets", "simulators", "guides"])
+def test_a_list_holds_at_least_one_name(key):
+    with pytest.raises(ConfigError, match=f"{key}: got an empty list, allowed: at least one"):
+        params_with({key: []})
+
+
+@pytest.mark.parametrize("key", ["datasets", "simulators", "guides"])
+def test_a_name_stands_there_once(key):
+    with pytest.raises(ConfigError, match="allowed: each name once"):
+        params_with({key: [*RAW[key], RAW[key][0]]})
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("import", "a name that is no setting, as quantize.import is"),
+        ("tabular", "a name that is no setting, as prepare.tabular is"),
+        ("rq_vae", "a name that is no setting, as quantize.rq_vae is"),
+        ("GRU4Rec", "a name that is no setting, as simulator.GRU4Rec is"),
+        ("experiments", "a name that leaves reports/experiments to the tables of experiments"),
+    ],
+)
+def test_a_data_set_is_not_named_like_what_stands_in_its_place(name, allowed):
+    params = params_with({"datasets": ["ml-100k", name]})
+    assert findings(params)[0] == f"params.yaml: datasets[1]: got {name!r}, allowed: {allowed}"
+
+
+def test_a_simulator_is_not_named_like_a_setting_or_a_data_set():
+    found = findings(params_with({"simulators": ["SASRec", "epochs"]}))
+    assert found == [
+        "params.yaml: simulators[1]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
+    ]
+    found = findings(params_with({"simulators": ["SASRec", "ml-100k"]}))
+    assert found == [
+        "params.yaml: datasets[0]: got 'ml-100k', allowed: a name that is not in `simulators` too"
+    ]
+
+
+def test_a_key_that_a_data_set_alone_has_is_missing_from_the_section():
+    raw = laid_over(RAW, {"finetune": {"ml-100k": {"gamma": 0.5}}})
+    del raw["finetune"]["gamma"]
+    assert findings(params_of(raw, "params.yaml")) == ["params.yaml: finetune.gamma: missing"]
+
+
+def test_a_name_from_outside_is_known_once_its_registry_has_it():
+    params = params_with({"finetune": {"estimator": "own"}})
+    assert len(findings(params, REGISTRIES)) == 1
+    assert findings(params, {**REGISTRIES, "finetune.estimator": ["own"]}) == []
+
+
+def test_a_class_of_ones_own_is_in_no_registry():
+    own = {"mine": {"class": "module:Class", "settings": {}}, "epochs": 3}
+    raw = RAW | {"simulators": ["mine", "other"], "simulator": RAW["simulator"] | own}
+    params = params_of(raw, "params.yaml")
+    assert list(registered(params, {"simulators": ["SASRec"]})) == [
+        "simulators[1]: got 'other' (str), allowed: SASRec",
+    ]
+
+
+def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
+    guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
+    assert findings(params_with({"guides": list(guides), "guide": guides})) == [
+        "params.yaml: guide.first.kind: got 'polic', allowed: search, policy, or module:attribute",
+        "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
+        "['SASRec', 'GRU4Rec']",
+    ]
+
+
+def test_checking_without_registries_takes_a_moment():
+    started = time.perf_counter()
+    findings(params_with({}))
+    assert time.perf_counter() - started < 1
