@@ -9,6 +9,7 @@ import pytest
 from prorl import outside
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.fetch import Fetch
+from prorl.config.guide import Guide
 from prorl.files import read_json, sha256_of
 from prorl.outside import (
     Checksums,
@@ -17,6 +18,7 @@ from prorl.outside import (
     of_embed,
     of_fetch,
     of_files,
+    of_guides,
     of_objects,
     record,
     remove_others,
@@ -171,6 +173,16 @@ def test_a_class_of_the_users_own_is_found_anywhere_in_settings_without_importin
     assert module_file("own_users_package.slow") is None
     assert module_file("own_users_package.fast.deeper") is None
     assert module_file("no_such_package.fast") is None
+
+
+def test_a_guide_is_read_from_its_path_and_its_class_where_it_is_listed():
+    search, own = {"simulator": "SASRec"}, {"kind": "policy", "path": "models/own"}
+    section = Guide.model_validate({"search": search, "own": own, "made": {"kind": "no_such:Guide"}})
+    assert [file.name for file in of_guides(section, ["search", "made", "own"])] == [
+        "models/own",
+        "no_such:Guide",
+    ]
+    assert of_guides(section, ["search"]) == []
 
 
 def test_files_of_simulators_that_are_no_more_are_removed(tmp_path):

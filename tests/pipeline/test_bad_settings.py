@@ -2,6 +2,8 @@
 and no output.
 """
 
+import os
+
 import pytest
 
 from tests.pipeline.clones import ALWAYS, DATASET
@@ -35,6 +37,32 @@ def test_a_mistake_is_one_line_and_leaves_no_output(untouched, settings, message
         not [path for path in untouched.files("reports") if path.endswith("runtime.json")]
         or "prepare@" in said[0]
     )
+
+
+def test_all_mistakes_are_told_before_the_first_stage_and_what_was_right_is_not_checked_again(untouched):
+    def check():
+        return untouched.run("python", "stages/inputs.py", DATASET, check=False)
+
+    right = (untouched.root / "params.yaml").read_bytes()
+    assert check().returncode == 0
+    checked = untouched.root / ".cache/checked"
+    state = checked.read_text(encoding="utf-8")
+    checker = untouched.root / "prorl/check.py"
+    source, stat = checker.read_text(encoding="utf-8"), checker.stat()
+    checker.write_text("!".ljust(len(source.encode()), "#"), encoding="utf-8")
+    os.utime(checker, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert check().returncode == 0, "the checker is not imported"
+    checker.write_text(source, encoding="utf-8")
+
+    untouched.set(mine={"min_rn": 2}, finetune={"gamma": 2})
+    failed = check()
+    assert failed.returncode == 1
+    assert [line.split(":")[2] for line in failed.stderr.splitlines()] == [" mine.min_rn", " finetune.gamma"]
+    assert all(line.startswith(f"{ALWAYS}: params.yaml: ") for line in failed.stderr.splitlines())
+    assert checked.read_text(encoding="utf-8") == state
+    (untouched.root / "params.yaml").write_bytes(right)
+    assert check().returncode == 0
+    assert checked.read_text(encoding="utf-8") != state, "the checker was written again"
 
 
 def test_a_data_set_without_entries_is_named(untouched):

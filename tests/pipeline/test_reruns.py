@@ -1,6 +1,7 @@
 """A change of code or of a file outside the repository runs exactly the stages again that it touches."""
 
 import json
+import shutil
 import sys
 import zipfile
 
@@ -58,14 +59,15 @@ def test_a_docstring_of_the_report_runs_the_report_alone(clone):
     assert clone.repro() == stages("report")
 
 
-@pytest.mark.skipif(not (ROOT / "prorl/guides/registry.py").exists(), reason="there is no registry of guides")
-def test_a_new_guide_runs_evaluation_alone_and_the_report_where_its_results_are_others(clone):
-    (clone.root / "prorl/guides/own.py").write_text('"""A guide."""\n', encoding="utf-8")
-    registry = clone.root / "prorl/guides/registry.py"
-    text = registry.read_text(encoding="utf-8")
-    registry.write_text(text + "\nfrom prorl.guides import own  # noqa: E402, F401\n", encoding="utf-8")
+def test_a_new_guide_runs_evaluation_and_the_report_alone(clone):
+    shutil.copy(ROOT / "tests/guides/outside.py", clone.root / "prorl/guides/own.py")
+    with open(clone.root / "prorl/guides/registry.py", "a", encoding="utf-8") as registry:
+        registry.write("\nfrom prorl.guides.own import ONE_ITEM\n\nGUIDES['own'] = ONE_ITEM\n")
+    clone.set(guides=["search", "own"], guide={"own": {"item": 3, "n": 2}})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
-    assert clone.repro() == stages("evaluate")
+    assert "prorl/guides/own.py" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
+    assert clone.repro() == stages("evaluate", "report")
+    assert "own" in clone.read(f"reports/{DATASET}/evaluation.json")
 
 
 def test_an_archive_edited_in_place_is_fetched_again_and_an_absent_one_is_not(clone, tmp_path):
