@@ -115,11 +115,10 @@ def _command(
 
 def check_settings(options: argparse.Namespace) -> int:
     """Print what is wrong in params.yaml; the exit status."""
-    from prorl.check import findings
-    from prorl.names import REGISTRIES
-    from prorl.params import PARAMS_FILE, read_params
+    from prorl.names import every_finding
+    from prorl.params import PARAMS_FILE, read_params_file
 
-    found = findings(read_params(), REGISTRIES)
+    found = every_finding(read_params_file(), str(PARAMS_FILE))
     print("\n".join(found) or f"{PARAMS_FILE}: no mistakes")
     return 1 if found else 0
 

@@ -6,6 +6,7 @@ The only stage that reads the test split.
 from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
 from prorl.config.guide import Guide
+from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
@@ -14,7 +15,7 @@ from prorl.files import atomic_file, write_json
 from prorl.guide import GuideContext
 from prorl.guides.registry import build_guides
 from prorl.layout import Layout
-from prorl.params import POLICIES, Params
+from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.guide import PolicyGuide

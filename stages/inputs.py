@@ -72,10 +72,9 @@ def require_right(params: Params, classes: list[Path], dataset: str) -> None:
     state = state_of([PARAMS_FILE, *(ROOT / "prorl").rglob("*.py"), *classes])
     if CHECKED.exists() and CHECKED.read_text(encoding="utf-8") == state:
         return
-    from prorl.check import findings
-    from prorl.names import REGISTRIES  # takes seconds to import
+    from prorl.names import every_finding  # takes seconds to import
 
-    if found := findings(params, REGISTRIES):
+    if found := every_finding(params.raw, params.source):
         sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
     with atomic_file(CHECKED) as temporary:
         temporary.write_text(state, encoding="utf-8")

@@ -15,9 +15,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from prorl.code import ROOT, modules_of
+from prorl.config.heads import Heads
 from prorl.config.section import Settings
 from prorl.config.sections import SECTIONS
-from prorl.params import Heads
 
 DVC_FILE = ROOT / "dvc.yaml"
 WITHOUT_EFFECT = ("logging",)  # sections that change how a run looks and never what it writes
