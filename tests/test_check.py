@@ -90,11 +90,13 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
         (
             {"quantize": {"n_codebooks": 1, "expand_final": False}},
-            "quantize.n_codebooks: got 1 for ml-100k, allowed: at least 2 where quantize.expand_final is false",
+            "quantize.n_codebooks: got 1 for ml-100k, "
+            "allowed: at least 2 where quantize.expand_final is false",
         ),
         (
             {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0}}},
-            "finetune.weights: got {'ctr': 0.0, 'ioi': 0.0, 'ior': 0.0}, allowed: at least one weight above 0",
+            "finetune.weights: got {'ctr': 0.0, 'ioi': 0.0, 'ior': 0.0}, "
+            "allowed: at least one weight above 0",
         ),
         (
             {"simulators": ["GRU4Rec"]},
