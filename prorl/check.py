@@ -25,8 +25,10 @@ from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
 from prorl.guides.registry import mistakes as guide_mistakes
 from prorl.params import Params, heads_in
+from prorl.registries import names_object
 
 Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
+OPEN = ("finetune.estimator",)  # settings that may also be `module:attribute`
 TAKEN = ("states", "popularity")  # what stands beside simulators in results
 COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # of a tabular source
 
@@ -76,8 +78,10 @@ def registered(params: Params, registries: Registries) -> Iterator[str]:
     for setting, registry in registries.items():
         for dataset in params.datasets:
             for where, name in _registered_names(params, setting, dataset):
-                if name not in registry:
-                    yield f"{where}: got {name!r} ({type(name).__name__}), allowed: {', '.join(registry)}"
+                from_outside = setting in OPEN and names_object(name)
+                if name not in registry and not from_outside:
+                    allowed = ", ".join(registry) + (", or module:attribute" if setting in OPEN else "")
+                    yield f"{where}: got {name!r} ({type(name).__name__}), allowed: {allowed}"
 
 
 def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tuple[str, Any]]:

@@ -122,9 +122,12 @@ class Session:
     ) -> Self:
         """The session `pretrain`, `finetune` or `simulator/<simulator>` of one data set.
 
-        A checkpoint is found again where `inputs` (files and folders), `settings`, the stage's `script` and
-        the code that it imports are the same.
+        A checkpoint is found again where `inputs` (files and folders), the files from outside the repository,
+        `settings`, the stage's `script` and the code that it imports are the same.
         """
+        outside = layout.inputs(name)
+        if outside.exists():
+            inputs = [*inputs, outside]
         stage, *rest = name.split("/")
         label = "-".join([layout.dataset, *rest])
         checkpoint = Checkpoint(f"{stage}-{label}", inputs, *settings, script=script)

@@ -31,7 +31,8 @@ def body(params: Params, dataset: str, name: str) -> None:
     n_items = len(read_frame(layout.items, ITEMS))
     data = split["train"], split["validation"], n_items
     stage, folder, inputs = f"simulator/{name}", layout.simulator(name), [layout.prepared]
-    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
+    read = [name, settings.read_by(name), params.seed]
+    session = Session.of(layout, stage, __file__, inputs, read, logging)
     if isinstance(entry, Own):
         if not process().is_main_process:  # a class of one's own is fitted by one process
             return

@@ -53,7 +53,8 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "finetune.centering_steps: got 40, allowed: at most a tenth of finetune.steps, 12",
             f"reduce.dimension: got 999 for own, {allowed}",
             "fetch.source: got 'own' (str), allowed: ml-100k, ml-1m, steam, amazon-books, tabular",
-            f"finetune.estimator: got 'ppo' (str), allowed: {', '.join(REGISTRIES['finetune.estimator'])}",
+            "finetune.estimator: got 'ppo' (str), "
+            f"allowed: {', '.join(REGISTRIES['finetune.estimator'])}, or module:attribute",
         )
     ]
 
@@ -103,6 +104,7 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
         ),
         ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
+        ({"finetune": {"weights": {"a:b": 1}}}, "finetune.weights: got 'a:b' (str), allowed: ctr, ioi, ior"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -121,6 +123,7 @@ def test_what_settings_do_not_agree_on_is_one_line(changes, message):
         {"finetune": {"steps": 5, "centering_steps": 1}},
         {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
         {"pretrain": {"search_paths": 0, "search_share": 0.6}},
+        {"finetune": {"estimator": "my_package.my_module:estimator"}},
         {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared"}},
         {"finetune": {"init_from": "models/policies/ml-100k/prorl"}},
     ],

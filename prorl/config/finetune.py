@@ -77,7 +77,8 @@ class Finetune(Section):
         description="Weight of each step reward; the paper's are 1 (Steam: ctr 0.1)"
     )
     estimator: str = Field(
-        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c or position_specific"
+        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, or "
+        "module:attribute"
     )
     centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
         description="How rewards are centred; all are scaled"

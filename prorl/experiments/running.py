@@ -169,9 +169,13 @@ def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str]
 
 
 def _as_committed(root: Path, worktree: Path, commit: str) -> None:
-    """Bring `worktree` to `commit`, without what an interrupted run left, and to the checkout's DVC cache."""
+    """Bring `worktree` to `commit`, without what an interrupted run left, and to the checkout's DVC cache.
+
+    Recorded checksums of files from outside stay, also those of a data set that git does not know: of a file
+    that is gone by now none can be made again.
+    """
     bring_to(root, worktree, commit)
-    git(worktree, "clean", "--quiet", "--force", "-d")
+    git(worktree, "clean", "--quiet", "--force", "-d", "--exclude=/reports/*/inputs/")
     cache = _dvc(root, "cache", "dir").strip()
     _dvc(worktree, "config", "--local", "cache.dir", cache)
 

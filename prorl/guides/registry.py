@@ -5,6 +5,8 @@ itself or `kind`: an entry of `GUIDES`, or `module:attribute` for a `GuideEntry`
 A guide's own module is imported when one is built, so that settings are checked at once.
 """
 
+from dataclasses import replace
+
 from prorl.config.guide import Guide as Section
 from prorl.config.guide import PolicySettings, SearchSettings
 from prorl.config.section import ConfigError, Settings, build
@@ -17,7 +19,7 @@ def _search(settings: SearchSettings, context: GuideContext) -> Guide:
     from prorl.simulators.protocol import branching
 
     name = settings.simulator
-    simulator = branching(context.simulators[name], name, f"{context.source}: guide.search.simulator")
+    simulator = branching(context.simulators[name], name, f"{context.source}: {context.key}.simulator")
     words = context.attribute_words
     return SearchGuide(simulator, context.decoding, settings.n_candidates, settings.weights, words)
 
@@ -38,7 +40,10 @@ def build_guides(names: list[str], section: Section, context: GuideContext) -> d
     """The guides called `names`. Raises `ConfigError` for the first mistake in their settings."""
     simulators = list(context.simulators)
     read = {name: _read(name, section, simulators, context.source) for name in names}
-    return {name: kind.build(settings, context) for name, (kind, settings) in read.items()}
+    return {
+        name: kind.build(settings, replace(context, key=f"guide.{name}"))
+        for name, (kind, settings) in read.items()
+    }
 
 
 def mistakes(names: list[str], section: Section, simulators: list[str], source: str) -> list[str]:

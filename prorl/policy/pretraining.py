@@ -52,15 +52,15 @@ def mixture(
     max_length: int,
     settings: Pretrain,
     seed: int,
-    search: Callable[[Prompts], Demonstrations],
+    search: Callable[[Prompts], Demonstrations] | None,
 ) -> Mixture:
-    """Mined paths, and where `settings` ask for them, paths that `search` finds towards random targets.
+    """Mined paths, and where there is a `search`, paths that it finds towards random targets.
 
     Of these there are `search_paths` to train on, and a tenth as many to validate on.
     """
     instances = {"train": train, "validation": validation}
     parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
-    if not settings.search_paths:
+    if search is None:
         return Mixture(parts["train"], parts["validation"], {"mined": 1.0})
     n_paths = {"train": settings.search_paths, "validation": -(-settings.search_paths // 10)}
     for split, part in instances.items():

@@ -1,6 +1,7 @@
 """Guides by name, built from settings: the library's own, a policy of one's own, and one from outside."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(context,
         build_guides(["search"], section(**guides), context)
     found = mistakes(["search"], section(**guides), ["SASRec", "GRU4Rec"], "params.yaml")
     assert found == [f"params.yaml: {message}"]
+
+
+def test_a_search_on_what_cannot_branch_names_the_guides_own_key(context):
+    class ScoresAlone:
+        n_items = N_ITEMS
+
+    guides = section(mine=SEARCH | {"kind": "search", "simulator": "plain"})
+    with pytest.raises(ConfigError, match=r"^params\.yaml: guide\.mine\.simulator: got simulator 'plain'"):
+        build_guides(["mine"], guides, replace(context, simulators={"plain": ScoresAlone()}))
 
 
 def test_settings_without_a_mistake_have_none():
