@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 
 from prorl.config.decoding import Decoding
 from prorl.config.simulator import SASRecSizes
+from prorl.devices import accelerator
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
@@ -23,7 +24,6 @@ from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import read_instances
-from prorl.training import accelerator
 
 DATASET = "ml-100k"
 TINY_SASREC = SASRecSizes(

@@ -16,19 +16,9 @@ from tools.stage_dependencies import (
 )
 
 FLOORS = [
-    *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "curves"),
-    *(
-        "checkpoint",
-        "training",
-        "datasets",
-        "paths",
-        "items",
-        "semantic_ids",
-        "prompts",
-        "simulators",
-        "metrics",
-    ),
-    *("guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
+    *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

@@ -2,6 +2,7 @@
 
 import torch
 
+from prorl.devices import accelerator
 from prorl.evaluation.judge import Judge
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
@@ -10,7 +11,6 @@ from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.scoring import Scores
-from prorl.training import accelerator
 from tests.tiny_models import (
     FINETUNE,
     prompts_of,
