@@ -16,7 +16,8 @@ from prorl.evaluation.judge import Judge
 from prorl.guide import GuideContext
 from prorl.guides.registry import GUIDES, build_guides, mistakes
 from prorl.guides.search import SearchGuide
-from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.layout import IDS_FILE
+from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
 from tests.guides.outside import ONE_ITEM
 from tests.policy.test_checkpoints import write_ids

@@ -7,8 +7,9 @@ import resource
 import pytest
 
 from prorl.files import write_json
+from prorl.presets import round_trip_yaml
 from tests.pipeline.clones import ALWAYS, DATASET
-from tools.stage_dependencies import DVC_FILE, round_trip_yaml
+from tools.stage_dependencies import DVC_FILE
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 SIMULATORS = ("SASRec", "GRU4Rec")
