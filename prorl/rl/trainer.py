@@ -22,7 +22,7 @@ from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.step import take_step
 from prorl.runtime import derived_seed
-from prorl.simulators.scoring import Simulator
+from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
 from prorl.training import Session, scale_learning_rate
 

@@ -10,7 +10,7 @@ from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 from tests.tiny_models import (
     FINETUNE,
     prompts_of,

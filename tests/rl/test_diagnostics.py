@@ -15,7 +15,7 @@ from prorl.rl.diagnostics import (
     rollout_sums,
 )
 from prorl.rl.rewards import rewards_with, step_rewards
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 from tests.tiny_models import random_paths
 
 

@@ -10,7 +10,7 @@ from prorl.rl import trainer
 from prorl.rl.diagnostics import GradientVariance
 from prorl.rl.step import take_step, takes_part
 from prorl.rl.trainer import is_reset_due
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_prompts
 from tests.tiny_models import FINETUNE, random_catalogue
 
