@@ -12,11 +12,13 @@ from prorl.metrics.registry import METRICS
 from prorl.params import params_of
 from prorl.rl.estimators import ESTIMATORS
 from prorl.rl.rewards import REWARDS
+from prorl.semantic_ids.quantisers import QUANTISERS
 from prorl.simulators.registry import SIMULATORS, simulator_entry
 
 REGISTRIES: Registries = {
     "simulators": SIMULATORS,
     "fetch.source": DATASETS,
+    "quantize.method": QUANTISERS,
     "finetune.estimator": ESTIMATORS,
     "finetune.weights": REWARDS,
     "finetune.select_on": METRICS,

@@ -8,6 +8,7 @@ from prorl.config.evaluate import Evaluate
 from prorl.config.guide import Guide
 from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
+from prorl.devices import own_device
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
 from prorl.evaluation.targets import percentile_targets
@@ -25,7 +26,6 @@ from prorl.simulators.protocol import ranking
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import own_device
 
 
 def body(params: Params, dataset: str) -> None:

@@ -103,6 +103,7 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             {"simulators": ["GRU4Rec"]},
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
         ),
+        ({"quantize": {"method": "x"}}, "quantize.method: got 'x' (str), allowed: rq_kmeans, rq_vae"),
         ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
         ({"finetune": {"weights": {"a:b": 1}}}, "finetune.weights: got 'a:b' (str), allowed: ctr, ioi, ior"),
     ],

@@ -12,9 +12,10 @@ from prorl import checkpoint as checkpoints
 from prorl import code
 from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
+from prorl.devices import accelerator
 from prorl.files import write_json
 from prorl.layout import Layout
-from prorl.training import Session, accelerator, adamw, scale_learning_rate
+from prorl.training import Session, adamw, scale_learning_rate
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 

@@ -4,8 +4,8 @@
 `.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. In it,
 unlike in DVC's temporary folders, an interrupted stage finds its checkpoint again. The worktree uses the
 checkout's DVC cache: a stage that has run before with the same code, parameters and inputs is taken from
-there, whether it ran in the checkout or for another row. The experiments are refs of the one repository, so
-`dvc exp show` in the checkout lists them.
+there, whether it ran in the checkout or for another row; `evaluate` and `report` are not kept there, and run
+again. The experiments are refs of the one repository, so `dvc exp show` in the checkout lists them.
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same

@@ -10,6 +10,7 @@ from dataclasses import replace
 from prorl.config.guide import Guide as Section
 from prorl.config.guide import PolicySettings, SearchSettings
 from prorl.config.section import ConfigError, Settings, build
+from prorl.errors import DataError
 from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.registries import entry
 
@@ -27,7 +28,13 @@ def _search(settings: SearchSettings, context: GuideContext) -> Guide:
 def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
     from prorl.policy.guide import PolicyGuide
 
-    return PolicyGuide.load(settings.path, context.decoding, context.device, context.precision)
+    decoding = None if settings.own_rules else context.decoding
+    guide = PolicyGuide.load(settings.path, decoding, context.device, context.precision)
+    found, needed = guide.catalogue.decoding.max_length, context.decoding.max_length
+    if found != needed:  # all guides' paths are judged side by side
+        allowed = f"{needed}, that of {context.source}, where a guide has own_rules"
+        raise DataError(f"{settings.path}/prorl.json: decoding.max_length: got {found}, allowed: {allowed}")
+    return guide
 
 
 GUIDES: dict[str, GuideEntry] = {
@@ -37,7 +44,10 @@ GUIDES: dict[str, GuideEntry] = {
 
 
 def build_guides(names: list[str], section: Section, context: GuideContext) -> dict[str, Guide]:
-    """The guides called `names`. Raises `ConfigError` for the first mistake in their settings."""
+    """The guides called `names`.
+
+    Raises `ConfigError` for the first mistake in their settings, `DataError` for a policy that does not fit.
+    """
     simulators = list(context.simulators)
     read = {name: _read(name, section, simulators, context.source) for name in names}
     return {

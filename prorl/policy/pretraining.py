@@ -19,13 +19,14 @@ from accelerate import Accelerator
 from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
+from prorl.devices import accelerator, summed
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
 from prorl.tables import Instances
-from prorl.training import Session, accelerator, adamw, scale_learning_rate, summed
+from prorl.training import Session, adamw, scale_learning_rate
 
 
 @dataclass(frozen=True)

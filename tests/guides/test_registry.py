@@ -1,5 +1,6 @@
 """Guides by name, built from settings: the library's own, a policy of one's own, and one from outside."""
 
+import dataclasses
 import re
 from dataclasses import replace
 
@@ -12,12 +13,15 @@ from prorl.config.evaluate import Evaluate
 from prorl.config.guide import Guide
 from prorl.config.pretrain import SearchWeights
 from prorl.config.section import ConfigError, build
+from prorl.errors import DataError
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
+from prorl.files import read_json
 from prorl.guide import GuideContext
 from prorl.guides.registry import GUIDES, build_guides, mistakes
 from prorl.guides.search import SearchGuide
-from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.layout import IDS_FILE
+from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
 from tests.guides.outside import ONE_ITEM
 from tests.policy.test_checkpoints import write_ids
@@ -74,6 +78,17 @@ def test_a_policy_of_ones_own_writes_by_the_rules_of_decoding(context, own_polic
         guide.paths(prompts),
         PolicyGuide.load(own_policy, DECODING, torch.device("cpu"), "float32").paths(prompts),
     )
+
+
+def test_a_policy_of_ones_own_may_write_by_the_rules_it_was_saved_with(context, own_policy):
+    guides = section(mine={"kind": "policy", "path": str(own_policy), "own_rules": True})
+    guide = build_guides(["mine"], guides, context)["mine"]
+    saved = read_json(own_policy / "prorl.json")["decoding"]
+    assert guide.catalogue.decoding == Decoding(**saved) != DECODING
+    context = dataclasses.replace(context, decoding=DECODING.replace(max_length=T + 1))
+    message = rf"prorl\.json: decoding\.max_length: got {T}, allowed: {T + 1}, that of params\.yaml"
+    with pytest.raises(DataError, match=message):
+        build_guides(["mine"], guides, context)
 
 
 @pytest.mark.parametrize("registered", [True, False])
