@@ -41,6 +41,12 @@ class SearchSettings(Settings):
     )
 
 
+class BeamSettings(SearchSettings):
+    """Beam search on a simulator."""
+
+    width: int = Field(ge=1, description="Paths under way for each prompt")
+
+
 class PolicySettings(Settings):
     """A policy of one's own; `own_rules` may be left out."""
 

@@ -6,23 +6,40 @@ A guide's own module is imported when one is built, so that settings are checked
 """
 
 from dataclasses import replace
+from typing import Any
 
+from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
 from prorl.config.guide import Guide as Section
-from prorl.config.guide import PolicySettings, SearchSettings
 from prorl.config.section import ConfigError, Settings, build
 from prorl.errors import DataError
 from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.registries import entry
 
 
-def _search(settings: SearchSettings, context: GuideContext) -> Guide:
-    from prorl.guides.search import SearchGuide
+def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]:
+    """What every search is made of."""
     from prorl.simulators.protocol import branching
 
     name = settings.simulator
-    simulator = branching(context.simulators[name], name, f"{context.source}: {context.key}.simulator")
-    words = context.attribute_words
-    return SearchGuide(simulator, context.decoding, settings.n_candidates, settings.weights, words)
+    return {
+        "simulator": branching(context.simulators[name], name, f"{context.source}: {context.key}.simulator"),
+        "decoding": context.decoding,
+        "n_candidates": settings.n_candidates,
+        "weights": settings.weights,
+        "attribute_words": context.attribute_words,
+    }
+
+
+def _search(settings: SearchSettings, context: GuideContext) -> Guide:
+    from prorl.guides.search import SearchGuide
+
+    return SearchGuide(**_searched(settings, context))
+
+
+def _beam(settings: BeamSettings, context: GuideContext) -> Guide:
+    from prorl.guides.beam import BeamSearchGuide
+
+    return BeamSearchGuide(**_searched(settings, context), width=settings.width)
 
 
 def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
@@ -39,6 +56,7 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
 
 GUIDES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
+    "beam": GuideEntry(BeamSettings, _beam),
     "policy": GuideEntry(PolicySettings, _policy),
 }
 

@@ -18,6 +18,7 @@ from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
 from prorl.files import read_json
 from prorl.guide import GuideContext
+from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.registry import GUIDES, build_guides, mistakes
 from prorl.guides.search import SearchGuide
 from prorl.layout import IDS_FILE
@@ -163,3 +164,15 @@ def test_settings_without_a_mistake_have_none():
 def test_a_guides_settings_are_a_mapping():
     with pytest.raises(ConfigError, match=r"params\.yaml: guide\.search: got 3, allowed: a mapping"):
         section(search=3)
+
+
+def test_a_beam_is_built_from_the_settings_of_search_and_its_width(context):
+    guide = build_guides(["wide"], section(wide={**SEARCH, "kind": "beam", "width": 3}), context)["wide"]
+    assert isinstance(guide, BeamSearchGuide)
+    assert (guide.width, guide.n_candidates, guide.simulator) == (3, 6, context.simulators["GRU4Rec"])
+    prompts = some_prompts(5, N_ITEMS)
+    paths = guide.paths(prompts)
+    assert paths.shape == (5, T)
+    assert (paths[:, 0] > 0).all()
+    (found,) = mistakes(["beam"], section(beam={**SEARCH, "width": 0}), ["GRU4Rec"], "params.yaml")
+    assert found == "params.yaml: guide.beam.width: got 0 (int), allowed: a number at least 1"
