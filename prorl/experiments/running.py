@@ -134,10 +134,8 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
             targets = [f"{stage}@{dataset}" for stage in experiment.contents.targets]
             _start(root, worktree, commit, run, targets, queue)
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
-        print(
-            f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD:$PYTHONPATH dvc queue start",
-            flush=True,
-        )
+        folder = worktree.relative_to(root)
+        print(f"to start the queue: cd {folder} && PYTHONPATH=$PWD:$PYTHONPATH dvc queue start", flush=True)
 
 
 def require_identity(root: Path) -> None:
