@@ -3,7 +3,6 @@
 import copy
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from accelerate.state import AcceleratorState
 
 from prorl.config.decoding import Decoding
 from prorl.config.simulator import SASRecSizes
+from prorl.devices import accelerator
+from prorl.layout import Layout
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
@@ -23,7 +24,6 @@ from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import read_instances
-from prorl.training import accelerator
 
 DATASET = "ml-100k"
 TINY_SASREC = SASRecSizes(
@@ -134,8 +134,9 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
 
     Ends the process where they have not been trained yet.
     """
-    instances = Path("data/instances") / DATASET / "validation.parquet"
-    folders = Path("models/policies") / DATASET / policy, Path("models/simulators") / DATASET / simulator
+    layout = Layout(DATASET)
+    instances = layout.instances("validation")
+    folders = layout.policy(policy), layout.simulator(simulator)
     for path in (instances, *folders):
         if not path.exists():
             sys.exit(

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from prorl.config.simulator import GRU4RecSizes, SASRecSizes
+from prorl.simulators.protocol import Scores
 from prorl.simulators.recbole_models import (
     CausalGRU4Rec,
     CausalSASRec,
@@ -15,7 +16,7 @@ from prorl.simulators.recbole_models import (
     SASRec,
     recbole_settings,
 )
-from prorl.simulators.scoring import InnerProductSimulator, Scores
+from prorl.simulators.scoring import InnerProductSimulator
 
 RECBOLE = {CausalSASRec: (SASRec, SASRecSizes), CausalGRU4Rec: (GRU4Rec, GRU4RecSizes)}
 PREFIXES_AT_ONCE = {"cpu": 64, "cuda": 8192}  # the fastest of 64, 256 and 1,024 on a CPU

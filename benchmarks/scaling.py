@@ -21,6 +21,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.policy import Policy
 from prorl.config.simulator import Simulator
+from prorl.devices import accelerator
 from prorl.params import read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Prompts
@@ -31,7 +32,6 @@ from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
-from prorl.training import accelerator
 
 TITLE = "Growth of a policy-gradient step"
 N_PROMPTS, HISTORY, MAX_SLOPE = 8, 10, 1

@@ -21,6 +21,7 @@ from benchmarks.models import DATASET, TINY_SASREC
 from benchmarks.recbole_training import train
 from prorl.checkpoint import Checkpoint
 from prorl.config.simulator import Simulator
+from prorl.layout import Layout
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.simulators.ranking import ranking_metrics
@@ -84,7 +85,7 @@ def setting(options: Options) -> tuple[Sequences, Simulator, int]:
             settings.replace(max_length=8, SASRec=TINY_SASREC),
             1,
         )
-    path = Path("data/raw") / DATASET / "ml-100k.inter"
+    path = Layout(DATASET).raw / "ml-100k.inter"
     if not path.exists():
         sys.exit(f"{path}: no such file; `make repro` makes the data that benchmarks use")
     log = pd.read_csv(path, sep="\t").sort_values(["user_id:token", "timestamp:float"], kind="stable")

@@ -13,18 +13,23 @@ from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
 from prorl.config.guide import Guide
+from prorl.config.heads import Heads
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
-from prorl.config.section import ConfigError, Section, Settings, keys_of, unknown_key
+from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
-from prorl.guides.registry import mistakes
-from prorl.params import Heads, Params
+from prorl.guides.registry import mistakes as guide_mistakes
+from prorl.params import Params, heads_in
+from prorl.registries import names_object
 
 Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
+OPEN = ("finetune.estimator",)  # settings that may also be `module:attribute`
+TAKEN = ("states", "popularity")  # what stands beside simulators in results
 COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # of a tabular source
 
 
@@ -37,7 +42,7 @@ def require(params: Params, registries: Registries | None = None) -> None:
 def findings(params: Params, registries: Registries | None = None) -> list[str]:
     """Every mistake in `params`, a line each, none twice.
 
-    Names of simulators, estimators and the like are looked up in `registries`; `prorl.registries` has the
+    Names of simulators, estimators and the like are looked up in `registries`; `prorl.names` has the
     library's. They take seconds to import, so a stage that does nothing but check leaves them out.
     """
     found = [*_names(params), *_missing(params)]
@@ -46,8 +51,26 @@ def findings(params: Params, registries: Registries | None = None) -> list[str]:
     across = [text for dataset in params.datasets for text in _across(params, dataset)]
     across += registered(params, registries or {})
     if not params.mistakes(Guide):
-        found += mistakes(params.guides, params.section(Guide), params.simulators, params.source)
+        found += guide_mistakes(params.guides, params.section(Guide), params.simulators, params.source)
     return list(dict.fromkeys([*found, *(f"{params.source}: {text}" for text in across)]))
+
+
+def findings_in(raw: dict[str, Any], source: str, registries: Registries | None = None) -> list[str]:
+    """Every mistake in the values `raw` of params.yaml; messages name them `source`.
+
+    Where settings outside sections are wrong, these are told, and what is wrong within single sections.
+    """
+    if not (wrong := mistakes(Heads, heads_in(raw), "", source)):
+        return findings(Params(Heads.model_validate(heads_in(raw)), raw, source), registries)
+    lists = {key: raw.get(key) for key in ("datasets", "simulators", "guides")}
+    names = {
+        key: [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+        for key, value in lists.items()
+    }
+    params = Params(Heads.model_construct(seed=0, training_seed=None, launch="", **names), raw, source)
+    for kind, dataset in _sections(params):
+        wrong += params.mistakes(kind, dataset)
+    return list(dict.fromkeys(wrong))
 
 
 def registered(params: Params, registries: Registries) -> Iterator[str]:
@@ -55,8 +78,10 @@ def registered(params: Params, registries: Registries) -> Iterator[str]:
     for setting, registry in registries.items():
         for dataset in params.datasets:
             for where, name in _registered_names(params, setting, dataset):
-                if name not in registry:
-                    yield f"{where}: got {name!r} ({type(name).__name__}), allowed: {', '.join(registry)}"
+                from_outside = setting in OPEN and names_object(name)
+                if name not in registry and not from_outside:
+                    allowed = ", ".join(registry) + (", or module:attribute" if setting in OPEN else "")
+                    yield f"{where}: got {name!r} ({type(name).__name__}), allowed: {allowed}"
 
 
 def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tuple[str, Any]]:
@@ -67,6 +92,8 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
     in no registry. Guides look after their names themselves, see `prorl.guides.registry.mistakes`.
     """
     section, _, key = setting.partition(".")
+    if section not in params.raw:
+        return
     value = params.raw[section]
     if key:
         kind = SECTIONS[section]
@@ -129,6 +156,9 @@ def _names(params: Params) -> Iterator[str]:
         if field and not (isinstance(field.annotation, type) and issubclass(field.annotation, Settings)):
             found = f"got {simulator!r}, allowed: a name that is no setting, as simulator.{simulator} is"
             yield f"{params.source}: simulators[{i}]: {found}"
+        elif not field and (simulator in TAKEN or hasattr(Simulator, simulator)):
+            found = f"got {simulator!r}, allowed: a name that stands for nothing else"
+            yield f"{params.source}: simulators[{i}]: {found}"
 
 
 def _across(params: Params, dataset: str) -> Iterator[str]:
@@ -190,6 +220,13 @@ def _released_start_shares_tokens(dataset: str, finetune: Finetune, policy: Poli
         yield f"policy.target_tokens: got {policy.target_tokens} for {dataset}, allowed: {allowed}"
 
 
+def _ids_have_levels(dataset: str, quantize: Quantize) -> Iterator[str]:
+    """A policy writes at least two tokens per item."""
+    if quantize.n_codebooks + quantize.expand_final < 2:
+        allowed = "at least 2 where quantize.expand_final is false"
+        yield f"quantize.n_codebooks: got {quantize.n_codebooks} for {dataset}, allowed: {allowed}"
+
+
 def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
     """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any."""
     if (finetune.empty_paths == "forbid") != (decoding.min_length >= 1):
@@ -220,6 +257,7 @@ AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _lsa_is_wide_enough: (Embed, Reduce),
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
     _released_start_shares_tokens: (Finetune, Policy),
+    _ids_have_levels: (Quantize,),
     _errors_are_possible: (Finetune, Decoding),
     _warmups_end: (Finetune,),
 }

@@ -24,8 +24,8 @@ data sets, since DVC needs them. Its entry in `fetch` then says where its raw fi
 RUN = """\
 Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
 .experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before
-are taken from the cache. What has run on the checked-out commit is skipped, so after an interruption the same
-command goes on."""
+are taken from the cache; `evaluate` and `report` are not kept there, and run again. What has run on the
+checked-out commit is skipped, so after an interruption the same command goes on."""
 TABLE = """\
 Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the
 checked-out commit, is also written to reports/experiments/<dataset>/<name>.md and .json. Means over seeds
@@ -115,11 +115,10 @@ def _command(
 
 def check_settings(options: argparse.Namespace) -> int:
     """Print what is wrong in params.yaml; the exit status."""
-    from prorl.check import findings
-    from prorl.names import REGISTRIES
-    from prorl.params import PARAMS_FILE, read_params
+    from prorl.names import every_finding
+    from prorl.params import PARAMS_FILE, read_params_file
 
-    found = findings(read_params(), REGISTRIES)
+    found = every_finding(read_params_file(), str(PARAMS_FILE))
     print("\n".join(found) or f"{PARAMS_FILE}: no mistakes")
     return 1 if found else 0
 

@@ -75,7 +75,7 @@ class GuideContext:
     """What guides are built from beside their settings.
 
     `simulators` lie on `device`; attribute_words [n+1, w]: each item's attributes as bits; `precision`: in
-    which policies write; `source`: the file of the settings, for errors.
+    which policies write; `source`: the file of the settings, and `key`: that of the guide's own, for errors.
     """
 
     simulators: Mapping[str, Simulator]
@@ -84,6 +84,7 @@ class GuideContext:
     device: torch.device
     precision: Precision
     source: str
+    key: str = "guide"
 
 
 @dataclass(frozen=True)

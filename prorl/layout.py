@@ -96,11 +96,6 @@ class Layout:
         """The JSON file of metrics called `name`, such as `pretrain` or `simulator/SASRec`."""
         return self.reports / f"{name}.json"
 
-    @property
-    def simulator_metrics(self) -> Path:
-        """The folder of all simulators' metrics."""
-        return self.reports / "simulator"
-
     def inputs(self, stage: str) -> Path:
         """The checksums of the outside files that `stage` (`mine`, `simulator/SASRec`) reads."""
         return self.reports / "inputs" / f"{stage}.json"

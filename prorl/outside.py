@@ -4,10 +4,10 @@ DVC knows such a file by its path in params.yaml alone. The stage `inputs` there
 that reads one, a JSON of the names of its files, as params.yaml has them, and their SHA-256.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
 from prorl.config.mine import Mine
+from prorl.errors import DataError
 from prorl.files import read_json, sha256_of, write_json
-
-OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # `module:Class`, or a function, of the user's own
+from prorl.registries import names_object
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Outside:
 def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outside]:
     """The archive that `fetch` reads: the settings', or what the folder `archives` (PRORL_ARCHIVES) holds.
 
-    Raises `ConfigError` for an unknown source, `DataError` for several archives of one data set.
+    Where that folder is gone or holds several, none is found: the stage `fetch` refuses both, if it runs.
+    Raises `ConfigError` for an unknown source.
     """
     if not settings.archive and archives is None:
         return [Outside("PRORL_ARCHIVES", None, optional=True)]
@@ -54,7 +55,10 @@ def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outsi
     only = tuple(name for names in files for name in names)
     if settings.archive:
         return [Outside(settings.archive, Path(settings.archive), only)]
-    found = find_archive(dataset, files, archives) if archives else None
+    found = None
+    if archives is not None:
+        with contextlib.suppress(DataError):  # for the stage `fetch` to tell
+            found = find_archive(dataset, files, archives)
     return [Outside("PRORL_ARCHIVES", found, only, optional=True)]
 
 
@@ -92,7 +96,7 @@ def of_files(*names: str | None) -> list[Outside]:
 
 def _objects(value: Any) -> Iterable[str]:
     if isinstance(value, str):
-        if OBJECT.fullmatch(value):
+        if names_object(value):
             yield value
     elif isinstance(value, dict):
         yield from _objects([*value.keys(), *value.values()])
@@ -107,7 +111,10 @@ def module_file(name: str) -> Path | None:
     The working folder may hold it, as it may where the module is imported.
     """
     parts = name.split(".")
-    spec = importlib.util.find_spec(parts[0]) or PathFinder.find_spec(parts[0], [str(Path.cwd())])
+    try:
+        spec = importlib.util.find_spec(parts[0]) or PathFinder.find_spec(parts[0], [str(Path.cwd())])
+    except ValueError:  # `__main__` has no spec, and neither has the empty part of a relative name
+        return None
     for depth in range(2, len(parts) + 1):
         if spec is None or spec.submodule_search_locations is None:
             return None

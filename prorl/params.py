@@ -6,55 +6,17 @@ them for that one alone. A missing key, an unknown key, a wrong type or a value 
 """
 
 import copy
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from prorl.config.section import ConfigError, Refused, Section, Settings, build, mistakes
+from prorl.config.heads import Heads
+from prorl.config.section import ConfigError, Section, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
-POLICIES = ("pretrained", "prorl")  # the pipeline's own: what fine-tuning starts from, and what it gives
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of folders and stages, and safe in a shell
 S = TypeVar("S", bound=Section)
-
-
-class Heads(Settings):
-    """The settings outside sections."""
-
-    seed: int = Field(description="Seed of everything random")
-    training_seed: int | None = Field(
-        description="Seed of pretrain and finetune alone, whose data, simulators and prompts stay those of "
-        "`seed`; null is `seed`"
-    )
-    launch: str = Field(
-        description="What starts training and embedding stages: python, or such as `accelerate launch "
-        "--num_processes 4`"
-    )
-    datasets: list[str] = Field(description="Data sets that the pipeline runs for")
-    simulators: list[str] = Field(description="Simulators that are trained; the first ranks harder targets")
-    guides: list[str] = Field(
-        description="Guides that are evaluated beside the two policies; `guide` has the settings of each"
-    )
-
-    @model_validator(mode="after")
-    def _names_are_plain(self) -> Self:
-        for key, one in (("datasets", "data set"), ("simulators", "simulator"), ("guides", "guide")):
-            names = getattr(self, key)
-            if not names:
-                raise Refused(key, "an empty list", f"at least one {one}")
-            for i, name in enumerate(names):
-                if not PLAIN_NAME.fullmatch(name):
-                    allowed = "letters, digits, - and _, of which the first is a letter or a digit"
-                    raise Refused(f"{key}[{i}]", repr(name), allowed)
-                if name in names[:i]:
-                    raise Refused(f"{key}[{i}]", repr(name), "each name once")
-                if key == "guides" and name in POLICIES:
-                    raise Refused(f"{key}[{i}]", repr(name), "a name that is no policy of the pipeline")
-        return self
 
 
 @dataclass(frozen=True)
@@ -135,9 +97,14 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
     Raises `ConfigError` for a file that is not there, for one that is no mapping, and for the first mistake
     outside sections.
     """
+    return params_of(read_params_file(path), str(path))
+
+
+def read_params_file(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The unchecked values of params.yaml. Raises `ConfigError` where it is not there or no mapping."""
     if not Path(path).exists():
         raise ConfigError(f"{path}: no such file; run from the root of the repository")
-    return params_of(read_yaml(path), str(path))
+    return read_yaml(path)
 
 
 def params_of(raw: dict[str, Any], source: str) -> Params:
@@ -145,8 +112,12 @@ def params_of(raw: dict[str, Any], source: str) -> Params:
 
     Raises `ConfigError` for the first mistake outside sections.
     """
-    heads = {key: raw[key] for key in Heads.model_fields if key in raw}
-    return Params(build(Heads, heads, "", source), raw, source)
+    return Params(build(Heads, heads_in(raw), "", source), raw, source)
+
+
+def heads_in(raw: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values `raw` of params.yaml that stand outside sections."""
+    return {key: raw[key] for key in Heads.model_fields if key in raw}
 
 
 def read_yaml(path: Path, source: str | None = None, holds: str = "sections") -> dict[str, Any]:

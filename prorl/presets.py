@@ -82,9 +82,10 @@ def drop_other_data_sets(document: dict, before: list[str]) -> None:
     kept = document["datasets"] if isinstance(document["datasets"], list) else before
     dropped = [dataset for dataset in before if dataset not in kept]
     for section in PER_DATA_SET:
-        if isinstance(document[section], dict):
+        entries = document.get(section)
+        if isinstance(entries, dict):
             for dataset in dropped:
-                document[section].pop(dataset, None)
+                entries.pop(dataset, None)
 
 
 def add_data_set(params_file: Path, dataset: str) -> None:

@@ -9,6 +9,12 @@ from typing import Any
 from prorl.config.section import ConfigError
 
 
+def names_object(name: str) -> bool:
+    """Whether `name` has the form `module:attribute`."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), attribute))
+
+
 def entry(registry: Mapping[str, Any], name: str, key: str) -> Any:
     """What `registry` holds under `name`, or the object that `name` gives as `module:attribute`.
 
@@ -22,16 +28,17 @@ def entry(registry: Mapping[str, Any], name: str, key: str) -> Any:
 
 def imported(name: str, key: str, allowed: str = "module:attribute") -> Any:
     """The object that `name` gives as `module:attribute`; see `entry`."""
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
+    if not names_object(name):
         raise ConfigError(f"{key}: got {name!r}, allowed: {allowed}")
+    module, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # a user's module may raise anything
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(
-            f"{key}: got {name!r}, which cannot be imported: {error}; allowed: {allowed}"
+            f"{key}: got {name!r}, which cannot be imported: {cause}; allowed: {allowed}"
         ) from error
     if not hasattr(found, attribute):
         raise ConfigError(f"{key}: got {name!r}, but {module} has no {attribute!r}; allowed: {allowed}")

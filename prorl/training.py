@@ -1,5 +1,5 @@
-"""Keeps a training going: device and precision, optimiser, checkpoints that an interrupted run continues
-from, best weights so far, and curves.
+"""Keeps a training going: optimiser, checkpoints that an interrupted run continues from, best weights so far,
+and curves.
 
 A stage makes a `Session`; a trainer begins it, and reads as its algorithm:
 
@@ -16,14 +16,13 @@ continued run draws what an unbroken one would have drawn.
 """
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from torch import nn
 
 from prorl.checkpoint import Checkpoint, Resumable, pack, unpack
@@ -34,38 +33,6 @@ from prorl.layout import Layout
 from prorl.runtime import progress
 
 TENSORBOARD = Path(".tensorboard")
-
-
-def accelerator(precision: str) -> Accelerator:
-    """One process on CPU or GPU, or one of several under `accelerate launch`; `precision` is float32 or bf16
-    (autocast).
-
-    PyTorch's deterministic algorithms are switched on; on CUDA those without one warn.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    # Every buffer is written before it is read.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    return Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
-    )
-
-
-def process() -> PartialState:
-    """This process among those that `accelerate launch` started, or the only one: its device, and whether it
-    is the one that writes.
-    """
-    return PartialState(cpu=not torch.cuda.is_available())
-
-
-def own_device() -> torch.device:
-    """The device of this process."""
-    return torch.device(process().device or "cpu")
-
-
-def summed(run: Accelerator, tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of `tensor` over all processes of `run`."""
-    return cast(torch.Tensor, run.reduce(tensor, reduction="sum"))
 
 
 def adamw(
@@ -122,9 +89,12 @@ class Session:
     ) -> Self:
         """The session `pretrain`, `finetune` or `simulator/<simulator>` of one data set.
 
-        A checkpoint is found again where `inputs` (files and folders), `settings`, the stage's `script` and
-        the code that it imports are the same.
+        A checkpoint is found again where `inputs` (files and folders), the files from outside the repository,
+        `settings`, the stage's `script` and the code that it imports are the same.
         """
+        outside = layout.inputs(name)
+        if outside.exists():
+            inputs = [*inputs, outside]
         stage, *rest = name.split("/")
         label = "-".join([layout.dataset, *rest])
         checkpoint = Checkpoint(f"{stage}-{label}", inputs, *settings, script=script)

@@ -64,12 +64,14 @@ def bring_to(root: Path, worktree: Path, commit: str, kept: tuple[str, ...] = ()
 
 
 def environment(worktree: Path) -> dict[str, str]:
-    """This process's environment, with this Python's programs first and the worktree's own library instead of
-    the checkout's.
+    """This process's environment, with this Python's programs and the worktree's own library first.
+
+    The user's own folders of modules stay, for the worktree to find what its settings name.
     """
     variables = dict(os.environ)
     variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
-    variables["PYTHONPATH"] = str(worktree)
+    own = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    variables["PYTHONPATH"] = os.pathsep.join([str(worktree), *(str(Path(path).resolve()) for path in own)])
     if variables.get("PRORL_ARCHIVES"):
         variables["PRORL_ARCHIVES"] = str(Path(variables["PRORL_ARCHIVES"]).resolve())
     return variables

@@ -6,7 +6,9 @@ The only stage that reads the test split.
 from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
 from prorl.config.guide import Guide
+from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
+from prorl.devices import own_device
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
 from prorl.evaluation.targets import percentile_targets
@@ -14,7 +16,7 @@ from prorl.files import atomic_file, write_json
 from prorl.guide import GuideContext
 from prorl.guides.registry import build_guides
 from prorl.layout import Layout
-from prorl.params import POLICIES, Params
+from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import user_sequences
 from prorl.policy.guide import PolicyGuide
@@ -24,7 +26,6 @@ from prorl.simulators.protocol import ranking
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import own_device
 
 
 def body(params: Params, dataset: str) -> None:

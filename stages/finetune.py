@@ -6,6 +6,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
+from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.layout import IDS_FILE, Layout
@@ -22,7 +23,7 @@ from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Session, own_device, process
+from prorl.training import Session
 
 
 def body(params: Params, dataset: str) -> None:

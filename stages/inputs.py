@@ -66,16 +66,17 @@ def body(params: Params, dataset: str) -> None:
 
 
 def require_right(params: Params, classes: list[Path], dataset: str) -> None:
-    """End the run with all findings in params.yaml, a line each; one that was right and has not changed is
-    not checked again.
+    """End the run with all findings in params.yaml, a line each.
+
+    Settings that were right are checked again once params.yaml, the library or one of `classes`, the files
+    with classes of one's own, has changed.
     """
     state = state_of([PARAMS_FILE, *(ROOT / "prorl").rglob("*.py"), *classes])
     if CHECKED.exists() and CHECKED.read_text(encoding="utf-8") == state:
         return
-    from prorl.check import findings
-    from prorl.names import REGISTRIES  # takes seconds to import
+    from prorl.names import every_finding  # takes seconds to import
 
-    if found := findings(params, REGISTRIES):
+    if found := every_finding(params.raw, params.source):
         sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
     with atomic_file(CHECKED) as temporary:
         temporary.write_text(state, encoding="utf-8")

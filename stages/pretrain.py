@@ -4,6 +4,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy
 from prorl.config.pretrain import Pretrain
+from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.guides.search import SearchGuide
@@ -21,7 +22,7 @@ from prorl.simulators.protocol import branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-from prorl.training import Session, own_device, process
+from prorl.training import Session
 
 
 def body(params: Params, dataset: str) -> None:
@@ -34,11 +35,12 @@ def body(params: Params, dataset: str) -> None:
     session = Session.of(layout, "pretrain", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
     name = settings.simulator
-    simulator = branching(
-        load_simulator(folder, own_class(params, dataset, name)), name, f"{params.source}: pretrain.simulator"
-    )
+    simulator = load_simulator(folder, own_class(params, dataset, name))
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
-    search = SearchGuide(simulator, decoding, settings.search_candidates, settings.search_weights, words)
+    search = None
+    if settings.search_paths:  # else any simulator will do
+        searched = branching(simulator, name, f"{params.source}: pretrain.simulator")
+        search = SearchGuide(searched, decoding, settings.search_candidates, settings.search_weights, words)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     demonstrations = mixture(
         train,
@@ -48,9 +50,9 @@ def body(params: Params, dataset: str) -> None:
         decoding.max_length,
         settings,
         params.training_seed,
-        lambda prompts: search.demonstrations(prompts, logging.every_seconds),
+        (lambda prompts: search.demonstrations(prompts, logging.every_seconds)) if search else None,
     )
-    found = search.statistics(demonstrations.train["search"]) if settings.search_paths else {"paths": 0}
+    found = search.statistics(demonstrations.train["search"]) if search else {"paths": 0}
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     policy = new_policy(sizes, catalogue, params.training_seed)
     training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)

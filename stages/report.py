@@ -15,7 +15,7 @@ from prorl.runtime import run_stage
 def body(params: Params, dataset: str) -> None:
     """Write the page and the summary."""
     layout = Layout(dataset)
-    inputs = read_inputs(dataset, layout.reports, layout.per_prompt, layout.items)
+    inputs = read_inputs(layout, params.simulators)
     with atomic_file(layout.page) as temporary:
         temporary.write_text(render(inputs, params.section(Report, dataset)), encoding="utf-8")
     write_json(layout.metrics("summary"), summary(inputs, params.simulators))

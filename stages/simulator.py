@@ -6,6 +6,7 @@ import numpy as np
 
 from prorl.config.logging import Logging
 from prorl.config.simulator import Simulator
+from prorl.devices import process
 from prorl.files import write_json
 from prorl.layout import Layout
 from prorl.params import Params
@@ -18,7 +19,7 @@ from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
 from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
-from prorl.training import Session, process
+from prorl.training import Session
 
 
 def body(params: Params, dataset: str, name: str) -> None:
@@ -31,7 +32,8 @@ def body(params: Params, dataset: str, name: str) -> None:
     n_items = len(read_frame(layout.items, ITEMS))
     data = split["train"], split["validation"], n_items
     stage, folder, inputs = f"simulator/{name}", layout.simulator(name), [layout.prepared]
-    session = Session.of(layout, stage, __file__, inputs, [name, settings, params.seed], logging)
+    read = [name, settings.read_by(name), params.seed]
+    session = Session.of(layout, stage, __file__, inputs, read, logging)
     if isinstance(entry, Own):
         if not process().is_main_process:  # a class of one's own is fitted by one process
             return

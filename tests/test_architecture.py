@@ -6,29 +6,13 @@ import pytest
 
 from prorl.code import STATED_ELSEWHERE, imported_names
 from prorl.config.sections import SECTIONS
-from tools.stage_dependencies import (
-    DVC_FILE,
-    ROOT,
-    dependencies_of,
-    is_module,
-    round_trip_yaml,
-    settings_read,
-)
+from prorl.presets import round_trip_yaml
+from tools.stage_dependencies import DVC_FILE, ROOT, dependencies_of, is_module, settings_read
 
 FLOORS = [
-    *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "curves"),
-    *(
-        "checkpoint",
-        "training",
-        "datasets",
-        "paths",
-        "items",
-        "semantic_ids",
-        "prompts",
-        "simulators",
-        "metrics",
-    ),
-    *("guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
+    *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from prorl.check import findings, registered, require
+from prorl.check import findings, findings_in, registered, require
 from prorl.config.section import ConfigError
-from prorl.names import REGISTRIES
+from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
 from tools.stage_dependencies import ROOT
 
@@ -53,7 +53,8 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "finetune.centering_steps: got 40, allowed: at most a tenth of finetune.steps, 12",
             f"reduce.dimension: got 999 for own, {allowed}",
             "fetch.source: got 'own' (str), allowed: ml-100k, ml-1m, steam, amazon-books, tabular",
-            f"finetune.estimator: got 'ppo' (str), allowed: {', '.join(REGISTRIES['finetune.estimator'])}",
+            "finetune.estimator: got 'ppo' (str), "
+            f"allowed: {', '.join(REGISTRIES['finetune.estimator'])}, or module:attribute",
         )
     ]
 
@@ -89,10 +90,22 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ),
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
         (
+            {"quantize": {"n_codebooks": 1, "expand_final": False}},
+            "quantize.n_codebooks: got 1 for ml-100k, "
+            "allowed: at least 2 where quantize.expand_final is false",
+        ),
+        (
+            {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0}}},
+            "finetune.weights: got {'ctr': 0.0, 'ioi': 0.0, 'ior': 0.0}, "
+            "allowed: at least one weight above 0",
+        ),
+        (
             {"simulators": ["GRU4Rec"]},
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
         ),
+        ({"quantize": {"method": "x"}}, "quantize.method: got 'x' (str), allowed: rq_kmeans, rq_vae"),
         ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
+        ({"finetune": {"weights": {"a:b": 1}}}, "finetune.weights: got 'a:b' (str), allowed: ctr, ioi, ior"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -111,6 +124,7 @@ def test_what_settings_do_not_agree_on_is_one_line(changes, message):
         {"finetune": {"steps": 5, "centering_steps": 1}},
         {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
         {"pretrain": {"search_paths": 0, "search_share": 0.6}},
+        {"finetune": {"estimator": "my_package.my_module:estimator"}},
         {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared"}},
         {"finetune": {"init_from": "models/policies/ml-100k/prorl"}},
     ],
@@ -198,7 +212,7 @@ def test_a_class_of_ones_own_is_in_no_registry():
 def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
     guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
     assert findings(params_with({"guides": list(guides), "guide": guides})) == [
-        "params.yaml: guide.first.kind: got 'polic', allowed: search, policy, or module:attribute",
+        "params.yaml: guide.first.kind: got 'polic', allowed: search, beam, policy, or module:attribute",
         "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
         "['SASRec', 'GRU4Rec']",
     ]
@@ -208,3 +222,32 @@ def test_checking_without_registries_takes_a_moment():
     started = time.perf_counter()
     findings(params_with({}))
     assert time.perf_counter() - started < 1
+
+
+def test_a_mistake_outside_sections_hides_none_within_them():
+    raw = laid_over(RAW, {"seed": "x", "finetune": {"gamma": 3}})
+    assert findings_in(raw, "params.yaml") == [
+        "params.yaml: seed: got 'x' (str), allowed: a whole number",
+        "params.yaml: finetune.gamma: got 3.0 (float), allowed: a number above 0 and at most 1",
+    ]
+    assert findings_in(RAW, "params.yaml", REGISTRIES) == []
+
+
+def test_a_section_that_is_missing_is_one_line():
+    raw = {name: value for name, value in RAW.items() if name != "fetch"}
+    assert findings_in(raw, "params.yaml", REGISTRIES) == ["params.yaml: fetch: missing"]
+
+
+@pytest.mark.parametrize("name", ["states", "popularity", "section", "replace"])
+def test_a_simulator_is_not_named_like_what_stands_beside_it_in_results_or_code(name):
+    found = findings(params_with({"simulators": ["SASRec", "GRU4Rec", name]}))
+    assert found == [
+        f"params.yaml: simulators[2]: got {name!r}, allowed: a name that stands for nothing else"
+    ]
+
+
+def test_the_class_of_an_own_simulator_is_looked_for_before_anything_runs():
+    changes = {"simulators": ["SASRec", "GRU4Rec", "Mine"]}
+    raw = laid_over(RAW, changes | {"simulator": {"Mine": {"class": "nowhere:Class", "settings": {}}}})
+    (found,) = every_finding(raw, "params.yaml")
+    assert found.startswith("params.yaml: simulator.Mine.class: got 'nowhere:Class'")

@@ -8,12 +8,13 @@ from ruamel.yaml import YAML
 from prorl.check import require
 from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
+from prorl.config.heads import Heads
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.section import ConfigError, Settings, build
 from prorl.config.sections import SECTIONS
 from prorl.config.simulator import Simulator
-from prorl.params import Heads, read_params
+from prorl.params import read_params
 from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"

@@ -5,8 +5,9 @@ import inspect
 import pytest
 
 from prorl.layout import IDS_FILE, Layout
+from prorl.presets import round_trip_yaml
 from prorl.tables import SPLITS
-from tools.stage_dependencies import DVC_FILE, is_module, round_trip_yaml
+from tools.stage_dependencies import DVC_FILE, is_module
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 LAYOUT = Layout("${item.dataset}")
@@ -64,7 +65,11 @@ DEPS = {
     ],
     "report": [
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
-        *(LAYOUT.simulator_metrics, LAYOUT.metrics("pretrain"), LAYOUT.metrics("finetune")),
+        *(
+            LAYOUT.metrics(f"simulator/{SIMULATOR}").parent,
+            LAYOUT.metrics("pretrain"),
+            LAYOUT.metrics("finetune"),
+        ),
         *(LAYOUT.all_curves, LAYOUT.metrics("evaluation"), LAYOUT.metrics("comparison")),
     ],
 }

@@ -140,6 +140,25 @@ def test_fetch_reads_the_settings_archive_or_else_that_of_the_environment(tmp_pa
     assert {"ml-100k.inter", "u.data"} & set(found.only)
 
 
+def test_an_archive_keeps_its_checksum_where_its_folder_is_gone_or_holds_another(tmp_path, capsys):
+    settings, folder = Fetch(source="ml-100k", archive=None), tmp_path / "archives"
+    path = tmp_path / "fetch.json"
+
+    def recorded():
+        record(path, of_fetch("tiny", settings, folder), Checksums(tmp_path / "cache.json"))
+        return read_json(path), capsys.readouterr().err != ""
+
+    assert recorded() == ({}, False)
+    folder.mkdir()
+    (folder / "tiny.zip").write_bytes(b"one")
+    found = {"PRORL_ARCHIVES": sha256_of(folder / "tiny.zip")}
+    assert recorded() == (found, False)
+    (folder / "tiny-2.zip").write_bytes(b"two")
+    assert recorded() == (found, True)
+    folder.rename(tmp_path / "moved")
+    assert recorded() == (found, True)
+
+
 def test_imports_are_named_as_settings_name_them():
     vectors = EmbeddingImport(vectors="../v.npy", items="i.json")
     embed = Embed(**CODES | {"import": vectors}, precision="float32")
@@ -173,6 +192,14 @@ def test_a_class_of_the_users_own_is_found_anywhere_in_settings_without_importin
     assert module_file("own_users_package.slow") is None
     assert module_file("own_users_package.fast.deeper") is None
     assert module_file("no_such_package.fast") is None
+    assert module_file(".own_users_package") is None
+
+
+def test_a_module_without_a_spec_has_no_file(monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    assert module_file("__main__") is None
+    (found,) = of_objects("__main__:Users")
+    assert found.path is None
 
 
 def test_a_guide_is_read_from_its_path_and_its_class_where_it_is_listed():

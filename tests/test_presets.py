@@ -25,7 +25,14 @@ from prorl.presets import (
     with_layers,
     write_params,
 )
-from prorl.worktrees import WorktreeError, alone_in, bring_to, head, refuse_uncommitted_changes
+from prorl.worktrees import (
+    WorktreeError,
+    alone_in,
+    bring_to,
+    environment,
+    head,
+    refuse_uncommitted_changes,
+)
 from tools.preset import KEPT
 from tools.stage_dependencies import ROOT
 
@@ -281,3 +288,15 @@ def test_one_run_at_a_time_works_in_a_worktree(tmp_path):
         alone_in(worktree).__enter__()
     with alone_in(worktree):
         assert worktree.with_name("a.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "after"), [(None, []), ("", []), ("/a:", ["/a"]), ("b:/a", ["{here}/b", "/a"])]
+)
+def test_a_worktrees_library_comes_before_the_users_modules(tmp_path, monkeypatch, own, after):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if own is not None:
+        monkeypatch.setenv("PYTHONPATH", own)
+    found = environment(tmp_path / "worktree")["PYTHONPATH"].split(":")
+    assert found == [f"{tmp_path}/worktree", *(path.format(here=tmp_path) for path in after)]

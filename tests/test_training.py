@@ -12,8 +12,10 @@ from prorl import checkpoint as checkpoints
 from prorl import code
 from prorl.checkpoint import Checkpoint, Modules, pack, unpack
 from prorl.config.logging import Logging
+from prorl.devices import accelerator
+from prorl.files import write_json
 from prorl.layout import Layout
-from prorl.training import Session, accelerator, adamw, scale_learning_rate
+from prorl.training import Session, adamw, scale_learning_rate
 from tests.tiny_models import fresh_accelerator  # noqa: F401
 
 
@@ -266,3 +268,13 @@ def test_a_session_lies_where_its_stage_and_data_set_say(workplace, tensorboard)
     assert session.tensorboard == (Path(".tensorboard/simulator@a-Mine") if tensorboard else None)
     other = Session.of(Layout("a"), "simulator/Mine", __file__, [], [2], logging)
     assert other.checkpoint.path != session.checkpoint.path
+
+
+def test_a_session_of_other_files_from_outside_does_not_go_on(workplace):
+    layout, logging = Layout("a"), Logging(every_seconds=15, tensorboard=False)
+
+    def checkpoint(recorded):
+        write_json(layout.inputs("finetune"), recorded)
+        return Session.of(layout, "finetune", __file__, [], [1], logging).checkpoint.path
+
+    assert checkpoint({"own:Users": "1"}) == checkpoint({"own:Users": "1"}) != checkpoint({"own:Users": "2"})

@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from prorl.config.heads import Heads
 from prorl.config.section import Declared, Settings, declared
 from prorl.config.sections import SECTIONS
-from prorl.params import PARAMS_FILE, Heads, read_yaml
+from prorl.params import PARAMS_FILE, read_yaml
 from prorl.presets import round_trip_yaml
 
 ROOT = Path(__file__).resolve().parent.parent

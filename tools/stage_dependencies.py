@@ -12,25 +12,16 @@ import io
 import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from prorl.code import ROOT, modules_of
+from prorl.config.heads import Heads
 from prorl.config.section import Settings
 from prorl.config.sections import SECTIONS
-from prorl.params import Heads
+from prorl.presets import round_trip_yaml
 
 DVC_FILE = ROOT / "dvc.yaml"
 WITHOUT_EFFECT = ("logging",)  # sections that change how a run looks and never what it writes
 # Settings outside sections that a script may read; dvc.yaml itself states how and for what stages run.
 HEADS = [head for head in Heads.model_fields if head not in ("launch", "datasets")]
-
-
-def round_trip_yaml() -> YAML:
-    """A reader and writer that keeps comments, order and line breaks."""
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
 
 
 def is_module(dep: str) -> bool:

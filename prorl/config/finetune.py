@@ -77,7 +77,8 @@ class Finetune(Section):
         description="Weight of each step reward; the paper's are 1 (Steam: ctr 0.1)"
     )
     estimator: str = Field(
-        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c or position_specific"
+        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, or "
+        "module:attribute"
     )
     centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
         description="How rewards are centred; all are scaled"
@@ -117,6 +118,10 @@ class Finetune(Section):
     def _settings_agree(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise Refused("steps", self.steps, "a number where finetune.epochs is null, null where it is one")
+        if not self.select_on:
+            raise Refused("select_on", "an empty mapping", "at least one metric")
+        if not any(self.weights.values()):
+            raise Refused("weights", self.weights, "at least one weight above 0")
         if (self.offset is not None) != (self.centering == "fixed_offset"):
             allowed = "a number" if self.centering == "fixed_offset" else "null"
             raise Refused("offset", self.offset, f"{allowed} where finetune.centering is {self.centering}")

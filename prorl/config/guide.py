@@ -9,7 +9,10 @@ from prorl.config.section import Refused, Section, Settings
 
 
 class Guide(Section):
-    """A mapping for each guide: its `kind`, unless that is the name itself, and the settings of that kind."""
+    """A mapping for each guide: its settings, which are those of its kind.
+
+    `kind` says what a guide is; left out, the guide's name does.
+    """
 
     section: ClassVar[str] = "guide"
     per_data_set: ClassVar[bool] = False
@@ -38,7 +41,17 @@ class SearchSettings(Settings):
     )
 
 
+class BeamSettings(SearchSettings):
+    """Beam search on a simulator."""
+
+    width: int = Field(ge=1, description="Paths under way for each prompt")
+
+
 class PolicySettings(Settings):
-    """A policy of one's own."""
+    """A policy of one's own; `own_rules` may be left out."""
 
     path: str = Field(description="Its folder, as the pretrain and finetune stages write theirs")
+    own_rules: bool = Field(
+        default=False,
+        description="Whether it decodes by the rules it was saved with, instead of those of `decoding`",
+    )

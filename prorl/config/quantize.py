@@ -1,6 +1,6 @@
 """Section `quantize`: from vectors to semantic IDs."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -26,7 +26,9 @@ class Quantize(Section):
     import_: str | None = Field(
         alias="import", description="Codes made elsewhere instead: a JSON file, raw item id -> codes"
     )
-    method: Literal["rq_kmeans", "rq_vae"] = Field(description="Residual k-means, or a residual autoencoder")
+    method: str = Field(
+        description="Quantiser: rq_kmeans, residual k-means, or rq_vae, a residual autoencoder"
+    )
     n_codebooks: int = Field(ge=1, description="Levels of the quantiser")
     codebook_size: int = Field(ge=2, le=4096, description="Codes of each level")
     expand_final: bool = Field(

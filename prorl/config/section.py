@@ -157,8 +157,9 @@ def _at(kind: Any, location: tuple[int | str, ...]) -> Declared:
             fields = found.kind.model_fields
             field = next((field for name, field in fields.items() if part in (name, field.alias)), None)
             if field is None:  # a further key, where a model allows them
-                further = typing.get_type_hints(found.kind, include_extras=True)["__pydantic_extra__"]
-                found = _plain(typing.get_args(further)[-1], [])
+                hints = typing.get_type_hints(found.kind, include_extras=True)
+                further = typing.get_args(hints.get("__pydantic_extra__"))
+                found = _plain(further[-1] if further else Any, [])
             else:
                 found = _plain(field.annotation, list(field.metadata))
         else:  # a list's entry, or a mapping's value

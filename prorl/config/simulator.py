@@ -74,3 +74,7 @@ class Simulator(Section):
     weight_decay: float = Field(ge=0, description="Weight decay")
     SASRec: SASRecSizes = Field(description="Sizes of SASRec")
     GRU4Rec: GRU4RecSizes = Field(description="Sizes of GRU4Rec")
+
+    def read_by(self, name: str) -> dict[str, Any]:
+        """What the simulator `name` is trained with: all but the groups of other simulators."""
+        return {key: value for key, value in self if key == name or not isinstance(value, Settings)}

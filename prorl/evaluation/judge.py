@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from accelerate.utils import reduce
 
+from prorl.devices import process
 from prorl.guide import Guide
 from prorl.metrics.judging import judged_metrics
 from prorl.metrics.registry import METRICS, headline
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator
-from prorl.training import process
 
 
 @dataclass(frozen=True)

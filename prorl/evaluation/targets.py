@@ -16,9 +16,11 @@ SCORES_AT_ONCE = 2**24  # 64 MiB of float32
 def percentile_targets(
     simulator: RankingSimulator, prompts: Prompts, sequences: Sequences, percentiles: list[int]
 ) -> dict[str, torch.Tensor]:
-    """For each percentile q the targets `target@q` [p]: of the items that the prompt's user never interacted
-    with, ranked by the simulator's score after the history, likeliest first, the one at rank ceil(q / 100 *
-    their number). Equal scores are ranked by item.
+    """The targets `target@q` [p] of each percentile q.
+
+    Ranked are the items that the prompt's user never interacted with, by the simulator's score after the
+    history, likeliest first; equal scores are ranked by item. The target is the item at rank ceil(q / 100 *
+    their number).
 
     Raises `DataError` for a user who interacted with every item.
     """

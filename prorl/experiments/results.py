@@ -14,20 +14,19 @@ from dvc.api import DVCFileSystem
 
 from prorl.errors import DataError
 from prorl.experiments.definition import TrainingFigure
-
-CURVES = "curves/finetune/plots/metrics"
+from prorl.layout import Layout
 
 
 @dataclass(frozen=True)
 class Result:
-    """`name` of the experiment, and its prompts: a row for each policy, simulator and prompt, with a column
+    """`name` of the experiment, and its prompts: a row for each guide, simulator and prompt, with a column
     for each metric.
     """
 
     name: str
     prompts: pd.DataFrame
     files: DVCFileSystem
-    reports: str
+    layout: Layout
 
     @classmethod
     def read(cls, root: Path, name: str, commit: str, dataset: str) -> "Result":
@@ -36,12 +35,13 @@ class Result:
         Raises `DataError` where the DVC cache does not have them.
         """
         files = DVCFileSystem(str(root), rev=commit)
-        path = f"data/evaluation/{dataset}/per_prompt.parquet"
+        layout = Layout(dataset)
+        path = str(layout.per_prompt)
         try:
             content = cast(bytes, files.read_bytes(path))
         except FileNotFoundError as error:
             raise DataError(f"{name}: {path} is not in the DVC cache: {error}") from error
-        return cls(name, pd.read_parquet(io.BytesIO(content)), files, f"reports/{dataset}")
+        return cls(name, pd.read_parquet(io.BytesIO(content)), files, layout)
 
     def of(self, policy: str, simulator: str) -> pd.DataFrame:
         """The rows of one policy under one simulator, in the order of prompts, without the columns of ways to
@@ -64,7 +64,7 @@ class Result:
 
         Raises `DataError` where it holds none.
         """
-        path = f"{self.reports}/{CURVES}/{figure.curve}.tsv"
+        path = f"{self.layout.curves('finetune')}/plots/metrics/{figure.curve}.tsv"
         try:
             rows = list(csv.DictReader(str(self.files.read_text(path)).splitlines(), delimiter="\t"))
         except FileNotFoundError as error:

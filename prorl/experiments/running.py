@@ -4,8 +4,8 @@
 `.experiments/<dataset>`, a worktree of the checked-out commit, so the checkout stays as it is. In it,
 unlike in DVC's temporary folders, an interrupted stage finds its checkpoint again. The worktree uses the
 checkout's DVC cache: a stage that has run before with the same code, parameters and inputs is taken from
-there, whether it ran in the checkout or for another row. The experiments are refs of the one repository, so
-`dvc exp show` in the checkout lists them.
+there, whether it ran in the checkout or for another row; `evaluate` and `report` are not kept there, and run
+again. The experiments are refs of the one repository, so `dvc exp show` in the checkout lists them.
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
@@ -134,10 +134,8 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
             targets = [f"{stage}@{dataset}" for stage in experiment.contents.targets]
             _start(root, worktree, commit, run, targets, queue)
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
-        print(
-            f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD dvc queue start",
-            flush=True,
-        )
+        folder = worktree.relative_to(root)
+        print(f"to start the queue: cd {folder} && PYTHONPATH=$PWD:$PYTHONPATH dvc queue start", flush=True)
 
 
 def require_identity(root: Path) -> None:
@@ -169,9 +167,13 @@ def _start(root: Path, worktree: Path, commit: str, run: Run, targets: list[str]
 
 
 def _as_committed(root: Path, worktree: Path, commit: str) -> None:
-    """Bring `worktree` to `commit`, without what an interrupted run left, and to the checkout's DVC cache."""
+    """Bring `worktree` to `commit`, without what an interrupted run left, and to the checkout's DVC cache.
+
+    Recorded checksums of files from outside stay, also those of a data set that git does not know: of a file
+    that is gone by now none can be made again.
+    """
     bring_to(root, worktree, commit)
-    git(worktree, "clean", "--quiet", "--force", "-d")
+    git(worktree, "clean", "--quiet", "--force", "-d", "--exclude=/reports/*/inputs/")
     cache = _dvc(root, "cache", "dir").strip()
     _dvc(worktree, "config", "--local", "cache.dir", cache)
 

@@ -5,40 +5,73 @@ itself or `kind`: an entry of `GUIDES`, or `module:attribute` for a `GuideEntry`
 A guide's own module is imported when one is built, so that settings are checked at once.
 """
 
+from dataclasses import replace
+from typing import Any
+
+from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
 from prorl.config.guide import Guide as Section
-from prorl.config.guide import PolicySettings, SearchSettings
 from prorl.config.section import ConfigError, Settings, build
+from prorl.errors import DataError
 from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.registries import entry
 
 
-def _search(settings: SearchSettings, context: GuideContext) -> Guide:
-    from prorl.guides.search import SearchGuide
+def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]:
+    """What every search is made of."""
     from prorl.simulators.protocol import branching
 
     name = settings.simulator
-    simulator = branching(context.simulators[name], name, f"{context.source}: guide.search.simulator")
-    words = context.attribute_words
-    return SearchGuide(simulator, context.decoding, settings.n_candidates, settings.weights, words)
+    return {
+        "simulator": branching(context.simulators[name], name, f"{context.source}: {context.key}.simulator"),
+        "decoding": context.decoding,
+        "n_candidates": settings.n_candidates,
+        "weights": settings.weights,
+        "attribute_words": context.attribute_words,
+    }
+
+
+def _search(settings: SearchSettings, context: GuideContext) -> Guide:
+    from prorl.guides.search import SearchGuide
+
+    return SearchGuide(**_searched(settings, context))
+
+
+def _beam(settings: BeamSettings, context: GuideContext) -> Guide:
+    from prorl.guides.beam import BeamSearchGuide
+
+    return BeamSearchGuide(**_searched(settings, context), width=settings.width)
 
 
 def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
     from prorl.policy.guide import PolicyGuide
 
-    return PolicyGuide.load(settings.path, context.decoding, context.device, context.precision)
+    decoding = None if settings.own_rules else context.decoding
+    guide = PolicyGuide.load(settings.path, decoding, context.device, context.precision)
+    found, needed = guide.catalogue.decoding.max_length, context.decoding.max_length
+    if found != needed:  # all guides' paths are judged side by side
+        allowed = f"{needed}, that of {context.source}, where a guide has own_rules"
+        raise DataError(f"{settings.path}/prorl.json: decoding.max_length: got {found}, allowed: {allowed}")
+    return guide
 
 
 GUIDES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
+    "beam": GuideEntry(BeamSettings, _beam),
     "policy": GuideEntry(PolicySettings, _policy),
 }
 
 
 def build_guides(names: list[str], section: Section, context: GuideContext) -> dict[str, Guide]:
-    """The guides called `names`. Raises `ConfigError` for the first mistake in their settings."""
+    """The guides called `names`.
+
+    Raises `ConfigError` for the first mistake in their settings, `DataError` for a policy that does not fit.
+    """
     simulators = list(context.simulators)
     read = {name: _read(name, section, simulators, context.source) for name in names}
-    return {name: kind.build(settings, context) for name, (kind, settings) in read.items()}
+    return {
+        name: kind.build(settings, replace(context, key=f"guide.{name}"))
+        for name, (kind, settings) in read.items()
+    }
 
 
 def mistakes(names: list[str], section: Section, simulators: list[str], source: str) -> list[str]:

@@ -16,6 +16,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.section import build
 from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, write_json
+from prorl.layout import IDS_FILE
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.unique_ids import read_semantic_ids
@@ -23,7 +24,6 @@ from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.t5.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, T5, T5Sizes
 from prorl.tables import SEMANTIC_IDS, read_table
 
-IDS_FILE = "semantic_ids.parquet"
 FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
     "feed_forward_proj": "relu",
     "layer_norm_epsilon": 1e-6,

@@ -19,13 +19,14 @@ from accelerate import Accelerator
 from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
+from prorl.devices import accelerator, summed
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
 from prorl.tables import Instances
-from prorl.training import Session, accelerator, adamw, scale_learning_rate, summed
+from prorl.training import Session, adamw, scale_learning_rate
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ def mixture(
     max_length: int,
     settings: Pretrain,
     seed: int,
-    search: Callable[[Prompts], Demonstrations],
+    search: Callable[[Prompts], Demonstrations] | None,
 ) -> Mixture:
-    """Mined paths, and where `settings` ask for them, paths that `search` finds towards random targets.
+    """Mined paths, and where there is a `search`, paths that it finds towards random targets.
 
     Of these there are `search_paths` to train on, and a tenth as many to validate on.
     """
     instances = {"train": train, "validation": validation}
     parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
-    if not settings.search_paths:
+    if search is None:
         return Mixture(parts["train"], parts["validation"], {"mined": 1.0})
     n_paths = {"train": settings.search_paths, "validation": -(-settings.search_paths // 10)}
     for split, part in instances.items():

@@ -13,8 +13,9 @@ import torch
 from prorl.config.decoding import Decoding
 from prorl.config.policy import Policy as PolicySettings
 from prorl.errors import DataError
+from prorl.layout import IDS_FILE
 from prorl.policy.catalogue import Catalogue
-from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy
+from prorl.policy.checkpoints import load_catalogue, load_policy
 from prorl.t5.model import T5, T5Sizes
 
 PREFIX = "t5."

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from prorl.errors import DataError
 from prorl.files import read_json
+from prorl.layout import Layout
 from prorl.metrics.registry import METRICS, headline
 from prorl.tables import ITEMS, read_frame
 
@@ -51,7 +52,8 @@ class Curve:
 class ReportInputs:
     """All of it, for one data set.
 
-    `simulators` maps a simulator's name to its metrics; `titles` an item to its title.
+    `simulators` maps a simulator's name to its metrics, in the order of params.yaml; `titles` an item to its
+    title.
     """
 
     dataset: str
@@ -68,19 +70,19 @@ class ReportInputs:
     titles: dict[int, str]
 
 
-def read_inputs(dataset: str, reports: Path, greedy: Path, items: Path) -> ReportInputs:
-    """Read the folder `reports` of `dataset`, the greedy paths and the items.
+def read_inputs(layout: Layout, simulators: list[str]) -> ReportInputs:
+    """Read what the stages of one data set wrote, and the metrics of `simulators`.
 
     Raises `DataError` naming a file that is not as needed.
     """
     stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison")
-    described = read_frame(items, ITEMS)
+    described = read_frame(layout.items, ITEMS)
     return ReportInputs(
-        dataset=dataset,
-        **{stage: read_json(reports / f"{stage}.json") for stage in stages},
-        simulators={path.stem: read_json(path) for path in sorted((reports / "simulator").glob("*.json"))},
-        curves=read_curves(reports / "curves"),
-        greedy=read_frame(greedy, greedy_paths_schema()),
+        dataset=layout.dataset,
+        **{stage: read_json(layout.metrics(stage)) for stage in stages},
+        simulators={name: read_json(layout.metrics(f"simulator/{name}")) for name in simulators},
+        curves=read_curves(layout.all_curves),
+        greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
     )
 

@@ -61,7 +61,7 @@ def render(inputs: ReportInputs, settings: Report) -> str:
         other_ways=tables.other_ways(inputs),
         length_plot=length_plot(inputs.greedy),
         examples=examples(inputs, settings.example_paths),
-        judge=inputs.greedy.simulator.min(),
+        judge=next(iter(inputs.simulators)),
         simulators=tables.simulators(inputs),
         simulator_notes=_simulator_notes(inputs),
         training=tables.training(inputs),
@@ -122,9 +122,9 @@ def _epochs(values: dict[str, Any]) -> str:
 
 def examples(inputs: ReportInputs, n: int) -> list[Example]:
     """The greedy paths of all guides for `n` prompts at equal distances among the test prompts, metrics
-    under the first simulator.
+    under the first simulator of params.yaml.
     """
-    first = inputs.greedy.simulator == inputs.greedy.simulator.min()
+    first = inputs.greedy.simulator == next(iter(inputs.simulators))
     judged = pd.DataFrame(inputs.greedy[first]).sort_values(by=["prompt", "policy"])
     prompts = judged.prompt.unique()
     chosen = (

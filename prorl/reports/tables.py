@@ -38,8 +38,9 @@ def with_interval(value: dict[str, float | None], decimals: int = 3) -> str:
 
 
 def judges(inputs: ReportInputs) -> list[str]:
-    """The simulators that judged every guide."""
-    return [name for name in next(iter(inputs.evaluation.values())) if name != STATES]
+    """The simulators that judged every guide, in the order of params.yaml."""
+    judged = next(iter(inputs.evaluation.values()))
+    return [name for name in inputs.simulators if name in judged]
 
 
 def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]]]:

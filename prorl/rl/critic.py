@@ -16,8 +16,9 @@ from torch import nn
 
 from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
+from prorl.devices import summed
 from prorl.runtime import derived_seed
-from prorl.training import adamw, summed
+from prorl.training import adamw
 
 
 class Critic(nn.Module):

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
+from prorl.devices import summed
 from prorl.rl.passes import Pass
 from prorl.rl.rewards import REWARDS, StepRewards, repeats
-from prorl.training import summed
 
 
 def pairwise_distance(items: torch.Tensor) -> torch.Tensor:

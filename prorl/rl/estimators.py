@@ -1,7 +1,8 @@
 """Estimators of advantages by name: how much better than expected an action was, the critic's among them.
 
-Source: ProRL (arXiv 2605.28293) compares these. `finetune.estimator` names one of `ESTIMATORS`; the training
-knows it by the protocol `Estimator` alone.
+Source: ProRL (arXiv 2605.28293) compares these. `finetune.estimator` names one of `ESTIMATORS`, or a
+`Factory` from outside the library as `module:attribute`; the training knows it by the protocol `Estimator`
+alone.
 Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `d` width of a
 decoder state.
 """
@@ -16,6 +17,7 @@ from accelerate import Accelerator
 from prorl.checkpoint import Resumable
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
+from prorl.registries import entry
 from prorl.rl.advantages import group_relative, position_specific, reinforce, without_baseline
 from prorl.rl.critic import CriticEstimator
 
@@ -108,15 +110,11 @@ ESTIMATORS: dict[str, Factory] = {
 }
 
 
-def require_estimator(name: str) -> None:
-    """Raises `ConfigError` where `ESTIMATORS` holds no `name`."""
-    if name not in ESTIMATORS:
-        raise ConfigError(
-            f"params.yaml: finetune.estimator: got {name!r} (str), allowed: {', '.join(ESTIMATORS)}"
-        )
-
-
 def new_estimator(settings: Finetune, d_model: int, seed: int, device: torch.device) -> Estimator:
     """The estimator that `settings` name, for a policy of width `d_model`. Raises `ConfigError` for none."""
-    require_estimator(settings.estimator)
-    return ESTIMATORS[settings.estimator](settings, d_model, seed, device)
+    key = "params.yaml: finetune.estimator"
+    factory = entry(ESTIMATORS, settings.estimator, key)
+    if not callable(factory):
+        found = f"got {settings.estimator!r}, a {type(factory).__name__}"
+        raise ConfigError(f"{key}: {found}, allowed: what is called as those of ESTIMATORS are")
+    return factory(settings, d_model, seed, device)

@@ -14,7 +14,7 @@ from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import Moments, collected
 from prorl.rl.estimators import Estimator, new_estimator
 from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
-from prorl.simulators.scoring import Simulator
+from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
 from prorl.training import adamw
 

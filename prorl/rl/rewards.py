@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from prorl.config.section import ConfigError
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from prorl.config.finetune import Finetune
+from prorl.devices import summed
 from prorl.errors import TrainingError
 from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, reward_to_go
@@ -22,7 +23,6 @@ from prorl.rl.learner import Learner
 from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
 from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
-from prorl.training import summed
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
@@ -113,7 +113,8 @@ def _update(
     run, settings, policy = learner.run, learner.settings, learner.policy
     sums = torch.zeros(len(LOSS_SUMS), dtype=torch.float64, device=run.device)
     after: list[BeforeUpdates | None] = []
-    for part, known in zip(variance.watch(passes), before, strict=True):
+    watched = passes if warming_up else variance.watch(passes)
+    for part, known in zip(watched, before, strict=True):
         found = pass_loss(learner, part, n_paths, known, warming_up=warming_up)
         run.backward(found.loss)
         sums += found.sums

@@ -14,6 +14,7 @@ from typing import Literal
 
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
+from prorl.devices import accelerator
 from prorl.errors import TrainingError
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.kl import adapted
@@ -21,9 +22,9 @@ from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.step import take_step
 from prorl.runtime import derived_seed
-from prorl.simulators.scoring import Simulator
+from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
-from prorl.training import Session, accelerator, scale_learning_rate
+from prorl.training import Session, scale_learning_rate
 
 NEW_COUNTS = {
     "stalled": 0,  # validations on end without a better score, since the reference's last reset

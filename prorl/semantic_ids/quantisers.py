@@ -11,6 +11,7 @@ import numpy as np
 
 from prorl.config.embed import Embed
 from prorl.config.quantize import Quantize
+from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
@@ -23,19 +24,27 @@ QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {
 }
 
 
+def require_quantiser(name: str) -> None:
+    """Raises `ConfigError` where `QUANTISERS` holds no `name`."""
+    if name not in QUANTISERS:
+        allowed = ", ".join(QUANTISERS)
+        raise ConfigError(f"params.yaml: quantize.method: got {name!r} (str), allowed: {allowed}")
+
+
 def semantic_ids(
     vectors: np.ndarray, raw_ids: Sequence[str], settings: Quantize, seed: int
 ) -> tuple[np.ndarray, Quantised | None]:
     """Unique codes [n, k] of the items `raw_ids` with `vectors` [n, d], and the quantiser's result.
 
     The result is None for imported codes. k is `n_codebooks`, and one more with `expand_final`. Raises
-    `DataError` where codes are not unique and cannot be made so.
+    `DataError` where codes are not unique and cannot be made so, `ConfigError` for an unknown quantiser.
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
     if settings.import_ is not None:
         n_levels = settings.n_codebooks + settings.expand_final
         return imported(Path(settings.import_), raw_ids, n_levels, settings.codebook_size), None
+    require_quantiser(settings.method)
     quantised = QUANTISERS[settings.method](vectors, settings, seed)
     if settings.expand_final:
         return with_final_code(quantised.codes, settings.codebook_size), quantised

@@ -1,6 +1,7 @@
 """Fitting a simulator of one's own: a class that trains by itself, judged as the others are."""
 
 from pathlib import Path
+from typing import Any
 
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.curves import Curves
@@ -23,15 +24,18 @@ def fit_own(
     seed: int,
     curves_folder: Path,
 ) -> OwnSimulator:
-    """Simulator `name` of class `kind`, fitted. The metrics on validation users are its curves' one row.
+    """Simulator `name` of class `kind`, fitted, on the CPU. The metrics on validation users are its curves'
+    one row.
 
     Raises `DataError` where the class gives no `n_items`, or others than there are.
     """
-    simulator = kind.fit(
+    simulator: Any = kind.fit(
         train, validation, n_items, own_settings(settings, name), derived_seed(seed, "simulator", name)
     )
     if (found := getattr(simulator, "n_items", None)) != n_items:
         raise DataError(f"simulator {name}: n_items of {kind.__name__}.fit: got {found}, allowed: {n_items}")
+    if hasattr(simulator, "to"):  # it may have been fitted elsewhere
+        simulator = simulator.to("cpu")
     metrics = ranking_metrics(last_item_ranks(simulator, validation, settings.max_length))
     curves = Curves(curves_folder)
     curves.log(1, {f"validation/{key}": value for key, value in metrics.items()})

@@ -52,7 +52,7 @@ class Simulator(Protocol):
 class OwnSimulator(Simulator, Protocol):
     """A user's own class, which params.yaml names as `module:Class`; it fits, stores and loads itself.
 
-    Where it has a method `to(device)`, it is moved to the device that prompts are on.
+    Where it has a method `to(device)`, which gives the instance there, it is moved to where prompts are.
     """
 
     @classmethod
@@ -60,7 +60,8 @@ class OwnSimulator(Simulator, Protocol):
         cls, train: Sequences, validation: Sequences, n_items: int, settings: dict[str, Any], seed: int
     ) -> Self:
         """An instance fitted to the sequences of training users over items 1..n_items, with its `settings` of
-        params.yaml; those of validation users are there to stop by.
+        params.yaml; those of validation users are there to stop by. It may lie on any device where it has
+        `to`, and on the CPU where it has none.
         """
         ...
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from prorl.checkpoint import Modules
 from prorl.config.simulator import Simulator as SimulatorSettings
+from prorl.devices import accelerator, summed
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator
@@ -21,7 +22,7 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.registry import causal_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.simulators.windows import last_items, windows
-from prorl.training import Session, accelerator, adamw, summed
+from prorl.training import Session, adamw
 
 
 def last_item_ranks(

@@ -1,7 +1,7 @@
 """Experiments made by tests."""
 
 from prorl.experiments.definition import Experiment, read_experiment
-from tools.stage_dependencies import round_trip_yaml
+from prorl.presets import round_trip_yaml
 
 SMALL = {
     "title": "A title",

@@ -18,6 +18,7 @@ from prorl.experiments.pages import document, findings, markdown, write_page
 from prorl.experiments.results import Result
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.files import read_json
+from prorl.layout import Layout
 from prorl.metrics.intervals import UserBootstrap
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
@@ -52,9 +53,8 @@ def result(tmp_path):
             for plus, policy in ((0, "prorl"), (100, "pretrained"))
             for simulator in ("SASRec", "GRU4Rec")
         ]
-        return Result(
-            name, pd.concat(parts), DirFileSystem(tmp_path / name, LocalFileSystem()), "reports/ml-100k"
-        )
+        files = DirFileSystem(tmp_path / name, LocalFileSystem())
+        return Result(name, pd.concat(parts), files, Layout("ml-100k"))
 
     return make
 

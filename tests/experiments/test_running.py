@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from prorl.config.section import ConfigError
+from prorl.experiments import running
 from prorl.experiments.definition import read_experiment
 from prorl.experiments.running import (
     base_params,
@@ -74,3 +75,18 @@ def test_two_runs_in_one_worktree_are_refused(repository):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(WorktreeError, match=r"another run is at work in .*\.experiments/ml-100k"):
             run_all(repository, experiment, None, [1], queue=False)
+
+
+def test_a_new_run_keeps_checksums_of_outside_files_and_nothing_else_of_an_interrupted_one(
+    repository, monkeypatch
+):
+    monkeypatch.setattr(running, "_dvc", lambda folder, *arguments: "cache")
+    worktree = repository / ".experiments" / "own"
+    running._as_committed(repository, worktree, head(repository))
+    kept = ("reports/own/inputs/mine.json", "reports/own/inputs/simulator/SASRec.json")
+    for name in (*kept, "reports/own/mine.json", "own/inputs/mine.json"):
+        (worktree / name).parent.mkdir(parents=True, exist_ok=True)
+        (worktree / name).write_text("{}", encoding="utf-8")
+    running._as_committed(repository, worktree, head(repository))
+    left = {str(path.relative_to(worktree)) for path in worktree.rglob("*.json")}
+    assert left == set(kept)

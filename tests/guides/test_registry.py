@@ -1,6 +1,8 @@
 """Guides by name, built from settings: the library's own, a policy of one's own, and one from outside."""
 
+import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +13,16 @@ from prorl.config.evaluate import Evaluate
 from prorl.config.guide import Guide
 from prorl.config.pretrain import SearchWeights
 from prorl.config.section import ConfigError, build
+from prorl.errors import DataError
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
+from prorl.files import read_json
 from prorl.guide import GuideContext
+from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.registry import GUIDES, build_guides, mistakes
 from prorl.guides.search import SearchGuide
-from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.layout import IDS_FILE
+from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
 from tests.guides.outside import ONE_ITEM
 from tests.policy.test_checkpoints import write_ids
@@ -75,6 +81,17 @@ def test_a_policy_of_ones_own_writes_by_the_rules_of_decoding(context, own_polic
     )
 
 
+def test_a_policy_of_ones_own_may_write_by_the_rules_it_was_saved_with(context, own_policy):
+    guides = section(mine={"kind": "policy", "path": str(own_policy), "own_rules": True})
+    guide = build_guides(["mine"], guides, context)["mine"]
+    saved = read_json(own_policy / "prorl.json")["decoding"]
+    assert guide.catalogue.decoding == Decoding(**saved) != DECODING
+    context = dataclasses.replace(context, decoding=DECODING.replace(max_length=T + 1))
+    message = rf"prorl\.json: decoding\.max_length: got {T}, allowed: {T + 1}, that of params\.yaml"
+    with pytest.raises(DataError, match=message):
+        build_guides(["mine"], guides, context)
+
+
 @pytest.mark.parametrize("registered", [True, False])
 def test_guides_of_every_kind_are_evaluated_together(context, own_policy, registered, monkeypatch):
     mine = {"kind": "policy", "path": str(own_policy)}
@@ -131,6 +148,15 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(context,
     assert found == [f"params.yaml: {message}"]
 
 
+def test_a_search_on_what_cannot_branch_names_the_guides_own_key(context):
+    class ScoresAlone:
+        n_items = N_ITEMS
+
+    guides = section(mine=SEARCH | {"kind": "search", "simulator": "plain"})
+    with pytest.raises(ConfigError, match=r"^params\.yaml: guide\.mine\.simulator: got simulator 'plain'"):
+        build_guides(["mine"], guides, replace(context, simulators={"plain": ScoresAlone()}))
+
+
 def test_settings_without_a_mistake_have_none():
     assert mistakes(["search"], section(search=SEARCH, unused={}), ["SASRec", "GRU4Rec"], "file") == []
 
@@ -138,3 +164,15 @@ def test_settings_without_a_mistake_have_none():
 def test_a_guides_settings_are_a_mapping():
     with pytest.raises(ConfigError, match=r"params\.yaml: guide\.search: got 3, allowed: a mapping"):
         section(search=3)
+
+
+def test_a_beam_is_built_from_the_settings_of_search_and_its_width(context):
+    guide = build_guides(["wide"], section(wide={**SEARCH, "kind": "beam", "width": 3}), context)["wide"]
+    assert isinstance(guide, BeamSearchGuide)
+    assert (guide.width, guide.n_candidates, guide.simulator) == (3, 6, context.simulators["GRU4Rec"])
+    prompts = some_prompts(5, N_ITEMS)
+    paths = guide.paths(prompts)
+    assert paths.shape == (5, T)
+    assert (paths[:, 0] > 0).all()
+    (found,) = mistakes(["beam"], section(beam={**SEARCH, "width": 0}), ["GRU4Rec"], "params.yaml")
+    assert found == "params.yaml: guide.beam.width: got 0 (int), allowed: a number at least 1"

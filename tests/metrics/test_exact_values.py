@@ -7,7 +7,7 @@ import torch
 from prorl.metrics.intervals import UserBootstrap
 from prorl.metrics.judging import judged_metrics
 from prorl.prompts import Prompts
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 
 
 def test_the_ends_leave_out_a_fortieth_on_either_side():

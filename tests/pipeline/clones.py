@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prorl.params import lay_over
-from tools.stage_dependencies import ROOT, round_trip_yaml
+from prorl.presets import round_trip_yaml
+from tools.stage_dependencies import ROOT
 
 DATASET = "ml-100k"
 ALWAYS = f"inputs@{DATASET}"  # the stage that every `dvc repro` runs

@@ -7,8 +7,9 @@ import resource
 import pytest
 
 from prorl.files import write_json
+from prorl.presets import round_trip_yaml
 from tests.pipeline.clones import ALWAYS, DATASET
-from tools.stage_dependencies import DVC_FILE, round_trip_yaml
+from tools.stage_dependencies import DVC_FILE
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 SIMULATORS = ("SASRec", "GRU4Rec")
@@ -172,6 +173,19 @@ def test_plots_show_draws_every_curve_over_steps_and_nothing_else(pipeline):
     for path in curves:
         header = (pipeline.clone.root / path).read_text(encoding="utf-8").splitlines()[0]
         assert header.split("\t")[0] == "step", path
+
+
+def lists(value):
+    """All lists in a value of JSON."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value] * isinstance(value, list) + [found for part in parts for found in lists(part)]
+
+
+def test_no_json_that_dvc_takes_for_a_plot_holds_an_empty_list(pipeline):
+    """DVC takes a list for a plot's points, and crashes on one that has none."""
+    paths = [path for path in declared(("plots",)) if path.endswith(".json")]
+    assert f"reports/{DATASET}/quantize.json" in paths
+    assert [path for path in paths if [] in lists(pipeline.clone.read(path))] == []
 
 
 def test_a_remote_needs_no_data_in_git_and_pull_of_one_model_brings_that_alone(pipeline, untouched):

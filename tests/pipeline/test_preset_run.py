@@ -2,8 +2,8 @@
 
 import pytest
 
+from prorl.presets import round_trip_yaml
 from tests.pipeline.clones import TINY, Clone, clone_of_working_tree, stages_run
-from tools.stage_dependencies import round_trip_yaml
 
 SECTIONS = [*TINY, "fetch", "mine"]  # those with entries per data set
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from prorl.code import STATED_ELSEWHERE
+from prorl.presets import round_trip_yaml
 from tests.pipeline.clones import DATASET, Clone
 from tests.pipeline.test_pipeline import SIMULATORS, STAGES
-from tools.stage_dependencies import round_trip_yaml
 
 
 def resolved(path, simulator, params):

@@ -11,7 +11,8 @@ from transformers import T5ForConditionalGeneration
 
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.policy.checkpoints import IDS_FILE, load_catalogue, load_policy, save_policy
+from prorl.layout import IDS_FILE
+from prorl.policy.checkpoints import load_catalogue, load_policy, save_policy
 from prorl.policy.decoding import greedy
 from prorl.tables import SEMANTIC_IDS, write_table
 from tests.tiny_models import random_catalogue, random_policy, random_prompts

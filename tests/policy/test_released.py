@@ -6,7 +6,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from prorl.config.policy import Policy
 from prorl.errors import DataError
-from prorl.policy.checkpoints import IDS_FILE, save_policy
+from prorl.layout import IDS_FILE
+from prorl.policy.checkpoints import save_policy
 from prorl.policy.released import load_released, load_start
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
@@ -145,6 +146,6 @@ def test_training_starts_from_a_released_file_or_from_a_folder_with_its_own_ids(
     save_policy(tmp_path / "policy", policy, its_catalogue, path)
     other = tmp_path / "other.parquet"  # not read, since the folder holds its own
     again, _, own_ids = load_start(tmp_path / "policy", SIZES, other, catalogue.decoding)
-    assert own_ids == tmp_path / "policy" / "semantic_ids.parquet"
+    assert own_ids == tmp_path / "policy" / IDS_FILE
     for name, weight in policy.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)

@@ -18,8 +18,10 @@ def test_a_curve_knows_its_stage_name_steps_and_values(inputs):
     assert inputs.curves[0] == Curve("finetune", "train/kl", [0, 10], [0.0, 0.25])
 
 
-def test_simulators_are_named_after_their_files_and_items_have_titles(inputs):
+def test_simulators_are_those_asked_for_in_that_order_and_items_have_titles(inputs, written):
     assert list(inputs.simulators) == ["GRU4Rec", "SASRec"]
+    assert list(read_all(written, ["SASRec", "GRU4Rec"]).simulators) == ["SASRec", "GRU4Rec"]
+    assert list(read_all(written, ["SASRec"]).simulators) == ["SASRec"]
     assert inputs.titles[1] == "Alien"
 
 

@@ -119,6 +119,19 @@ def test_examples_are_spread_evenly_and_hold_every_policys_path(inputs):
     assert examples(inputs, 0) == []
 
 
+def test_the_first_simulator_of_the_settings_judges_the_examples_and_stands_first_in_all_tables(written):
+    for simulators in (["SASRec", "GRU4Rec"], ["GRU4Rec", "SASRec"]):
+        inputs = read_all(written, simulators)
+        ctr = inputs.greedy.simulator.map({simulators[0]: 0.75, simulators[1]: 0.25})
+        inputs = dataclasses.replace(inputs, greedy=inputs.greedy.assign(ctr=ctr))
+        (example,) = examples(inputs, 1)
+        assert all(path.metrics.endswith("CTR 0.750") for path in example.paths)
+        text = Elements(render(inputs, Report(example_paths=1))).text
+        assert f"judged by {simulators[0]}. Histories" in text
+        judged = [text.index(f"Greedy paths, judged by {name}") for name in simulators]
+        assert judged == sorted(judged)
+
+
 def test_training_and_validation_and_all_simulators_share_a_plot(inputs):
     simulator, pretrain, finetune = curve_plots(inputs)
     assert 'aria-label="simulator: mrr@10"' in simulator

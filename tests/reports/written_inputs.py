@@ -1,8 +1,12 @@
 """The outputs of all stages, small and written by hand, as the report stage finds them."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pyarrow as pa
 
 from prorl.files import write_json
+from prorl.layout import Layout
 from prorl.reports.inputs import example_metrics, greedy_paths_schema, read_inputs
 from prorl.tables import ITEMS, write_table
 
@@ -28,9 +32,28 @@ def write_all(folder):
     write_tables(folder)
 
 
-def read_all(folder, dataset="ml-100k"):
+@dataclass(frozen=True)
+class Written(Layout):
+    """Where `write_all` writes."""
+
+    folder: Path
+
+    @property
+    def reports(self):
+        return self.folder / "reports"
+
+    @property
+    def per_prompt(self):
+        return self.folder / "per_prompt.parquet"
+
+    @property
+    def items(self):
+        return self.folder / "items.parquet"
+
+
+def read_all(folder, simulators=SIMULATORS):
     """What `write_all` wrote, as the report's inputs."""
-    return read_inputs(dataset, folder / "reports", folder / "per_prompt.parquet", folder / "items.parquet")
+    return read_inputs(Written("ml-100k", folder), list(simulators))
 
 
 def write_data_metrics(reports):

@@ -2,6 +2,7 @@
 
 import torch
 
+from prorl.devices import accelerator
 from prorl.evaluation.judge import Judge
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
@@ -9,8 +10,7 @@ from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
-from prorl.simulators.scoring import Scores
-from prorl.training import accelerator
+from prorl.simulators.protocol import Scores
 from tests.tiny_models import (
     FINETUNE,
     prompts_of,

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from prorl.devices import accelerator
 from prorl.rl.diagnostics import (
     GradientVariance,
     gradient_variance,
@@ -14,8 +15,7 @@ from prorl.rl.diagnostics import (
     rollout_sums,
 )
 from prorl.rl.rewards import rewards_with, step_rewards
-from prorl.simulators.scoring import Scores
-from prorl.training import accelerator
+from prorl.simulators.protocol import Scores
 from tests.tiny_models import random_paths
 
 

@@ -27,8 +27,8 @@ def test_the_critic_alone_learns_warms_up_and_has_a_curve_of_its_own():
 
 
 def test_an_unknown_estimator_is_an_error():
-    allowed = "reinforce, reward_to_go, grpo, a2c, position_specific"
-    with pytest.raises(ConfigError, match=rf"finetune\.estimator: got 'ppo' \(str\), allowed: {allowed}$"):
+    allowed = "reinforce, reward_to_go, grpo, a2c, position_specific, or module:attribute"
+    with pytest.raises(ConfigError, match=rf"finetune\.estimator: got 'ppo', allowed: {allowed}$"):
         a_learner(FINETUNE.replace(estimator="ppo"))
 
 
@@ -38,8 +38,20 @@ def leave_one_out(to_go, acts):
     return (path_return - (path_return.sum(1, keepdim=True) - path_return) / others) * acts
 
 
+LEAVE_ONE_OUT = of_rewards(leave_one_out)
+
+
+def test_an_estimator_may_be_named_as_module_and_attribute():
+    to_go = torch.arange(12.0).reshape(2, 3, 2)
+    acts = torch.ones_like(to_go)
+    advantages = named(f"{__name__}:LEAVE_ONE_OUT").advantages(to_go, acts)
+    assert torch.equal(advantages, leave_one_out(to_go, acts))
+    with pytest.raises(ConfigError, match=r"finetune\.estimator: got .*:CPU', a device, allowed"):
+        named(f"{__name__}:CPU")
+
+
 def test_an_estimator_from_outside_the_library(tmp_path, monkeypatch):
-    monkeypatch.setitem(ESTIMATORS, "rloo", of_rewards(leave_one_out))
+    monkeypatch.setitem(ESTIMATORS, "rloo", LEAVE_ONE_OUT)
     settings = FINETUNE.replace(
         estimator="rloo", steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2
     )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from prorl.config.finetune import A2C, KL
+from prorl.devices import accelerator
 from prorl.policy.catalogue import NO_TOKEN, Paths
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.centering import collected
@@ -17,7 +18,6 @@ from prorl.rl.passes import in_passes, pass_loss
 from prorl.rl.rewards import rewards_with, step_rewards
 from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
-from prorl.training import accelerator
 from tests.policy import naive
 from tests.rl.short_runs import some_prompts
 from tests.tiny_models import FINETUNE, prompts_of, random_catalogue, random_policy, random_simulator

@@ -7,7 +7,7 @@ import torch
 from prorl.config.section import ConfigError
 from prorl.metrics import path_metrics
 from prorl.rl.rewards import REWARDS, Reward, lowest, penalised, repeats, step_rewards
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 from tests.rl.short_runs import a_learner, run
 from tests.tiny_models import FINETUNE, random_paths, random_prompts, random_simulator
 

@@ -7,9 +7,10 @@ from safetensors import safe_open
 from prorl.config.finetune import A2C, KL, StopOnErrors
 from prorl.errors import TrainingError
 from prorl.rl import trainer
+from prorl.rl.diagnostics import GradientVariance
 from prorl.rl.step import take_step, takes_part
 from prorl.rl.trainer import is_reset_due
-from prorl.simulators.scoring import Scores
+from prorl.simulators.protocol import Scores
 from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_prompts
 from tests.tiny_models import FINETUNE, random_catalogue
 
@@ -40,6 +41,15 @@ def test_in_its_warm_up_the_critic_alone_learns():
     again = take_step(learner, some_prompts(), centering=False, seed=1)
     assert again["train/value_loss"] < alone["train/value_loss"]  # on the same rollouts
     assert not torch.equal(policy["shared.weight"], learner.policy.shared.weight)
+
+
+def test_in_the_critics_warm_up_no_gradient_of_the_policy_is_watched(monkeypatch):
+    def watch(*_):
+        raise AssertionError("the policy has none")
+
+    monkeypatch.setattr(GradientVariance, "watch", watch)
+    learner = a_learner(FINETUNE.replace(estimator="a2c"))
+    take_step(learner, some_prompts(), centering=True, seed=1, warming_up=True)
 
 
 def test_the_critics_warm_up_is_the_first_steps(tmp_path, monkeypatch):

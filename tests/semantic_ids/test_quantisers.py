@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.quantize import RQVAE, Quantize
+from prorl.config.section import ConfigError
 from prorl.errors import DataError, TrainingError
 from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
 from prorl.semantic_ids.residual import nearest, reconstruct, residual_codes
@@ -138,6 +140,12 @@ def test_equal_vectors_without_a_final_code_are_told_apart_or_refused():
         semantic_ids(vectors, raw_ids, settings, 7)
     codes, _ = semantic_ids(vectors, raw_ids, settings.replace(balanced=True, n_codebooks=2), 7)
     assert len(np.unique(codes, axis=0)) == 40
+
+
+def test_an_unknown_quantiser_is_one_line_that_names_those_there_are(vectors):
+    message = "params.yaml: quantize.method: got 'rq_kmean' (str), allowed: rq_kmeans, rq_vae"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        semantic_ids(vectors[:1], ["a"], SETTINGS.replace(method="rq_kmean"), 7)
 
 
 def test_as_many_vectors_as_items(vectors):

@@ -80,9 +80,9 @@ def with_own(settings):
     return Params(PARAMS.heads, raw, "params.yaml")
 
 
-def stage():
-    """The stage's script as a module."""
-    spec = importlib.util.spec_from_file_location("simulator_stage", ROOT / "stages/simulator.py")
+def stage(name="simulator"):
+    """The script of a stage as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_stage", ROOT / f"stages/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -157,7 +157,10 @@ def test_an_entry_of_the_registry_may_be_such_a_class(params, monkeypatch, tmp_p
     ("path", "message"),
     [
         ("a_users_module", "got 'a_users_module', allowed: module:Class"),
-        ("nowhere:Class", "which cannot be imported: No module named 'nowhere'; allowed: module:Class"),
+        (
+            "nowhere:Class",
+            "cannot be imported: ModuleNotFoundError: No module named 'nowhere'; allowed: module:Class",
+        ),
         ("a_users_module:Other", "but a_users_module has no 'Other'; allowed: module:Class"),
         (
             "a_users_module:Scores",
@@ -207,12 +210,43 @@ def test_settings_replaced_keep_the_users_own(params):
     assert settings.Mine.settings == {"smoothing": 0.5}
 
 
+def test_a_training_goes_on_whatever_becomes_of_the_sizes_of_other_simulators(params):
+    settings = params.section(Simulator)
+    sizes = settings.GRU4Rec.replace(hidden_size=settings.GRU4Rec.hidden_size + 1)
+    others = settings.replace(GRU4Rec=sizes, Mine={"class": "a:B", "settings": {}})
+    assert others.read_by("SASRec") == settings.read_by("SASRec")
+    for name in ("GRU4Rec", "Mine"):
+        assert others.read_by(name) != settings.read_by(name)
+    longer = settings.replace(epochs=settings.epochs + 1)
+    assert longer.read_by("SASRec") != settings.read_by("SASRec")
+
+
 def test_fit_must_give_as_many_items_as_there_are(params, tmp_path, monkeypatch):
     write_prepared(tmp_path / "data/prepared" / DATASET)
     kind = simulator_entry(params, DATASET, "Mine").kind
     monkeypatch.setattr(kind, "fit", classmethod(lambda cls, *arguments: cls(np.ones(3))))
     with pytest.raises(DataError, match=r"simulator Mine: n_items of Popularity\.fit: got 3, allowed: 8"):
         stage().body(params, DATASET, "Mine")
+
+
+def test_an_instance_that_was_fitted_elsewhere_is_judged_on_the_cpu(params, tmp_path, monkeypatch):
+    write_prepared(tmp_path / "data/prepared" / DATASET)
+    kind = simulator_entry(params, DATASET, "Mine").kind
+
+    class Elsewhere(kind):
+        device = "cuda"
+
+        def to(self, device):
+            self.device = str(device)
+            return self
+
+        def score(self, history, path, target, *, ends=False):
+            assert self.device == str(history.device)
+            return super().score(history, path, target, ends=ends)
+
+    monkeypatch.setattr(sys.modules["a_users_module"], "Popularity", Elsewhere)
+    stage().body(params, DATASET, "Mine")
+    assert (tmp_path / "models/simulators" / DATASET / "Mine/own/config.npy").exists()
 
 
 def test_what_cannot_branch_or_rank_is_refused_in_one_line(params):
