@@ -135,7 +135,8 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
             _start(root, worktree, commit, run, targets, queue)
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
         print(
-            f"to start the queue: cd {worktree.relative_to(root)} && PYTHONPATH=$PWD:$PYTHONPATH dvc queue start",
+            f"to start the queue: cd {worktree.relative_to(root)} && "
+            "PYTHONPATH=$PWD:$PYTHONPATH dvc queue start",
             flush=True,
         )
 
