@@ -17,6 +17,7 @@ from tests.tiny_models import PARAMS, random_catalogue, random_instances
 OWN = {"class": "a_users_module:Popularity", "settings": {"smoothing": 0.5}}
 SMALL = {
     "simulator": {"Mine": OWN},
+    "decoding": {"forbid": [], "min_length": 1, "max_length": 5},
     "policy": {"n_layers": 1, "d_model": 16, "d_ff": 16, "d_kv": 8, "n_heads": 2},
     "pretrain": {
         "simulator": "Mine",
