@@ -62,12 +62,15 @@ def findings_in(raw: dict[str, Any], source: str, registries: Registries | None 
     """
     if not (wrong := mistakes(Heads, heads_in(raw), "", source)):
         return findings(Params(Heads.model_validate(heads_in(raw)), raw, source), registries)
-    lists = {key: raw.get(key) for key in ("datasets", "simulators", "guides")}
-    names = {
-        key: [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
-        for key, value in lists.items()
-    }
-    params = Params(Heads.model_construct(seed=0, training_seed=None, launch="", **names), raw, source)
+
+    def names(key: str) -> list[str]:
+        value = raw.get(key)
+        return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+    heads = Heads.model_construct(
+        datasets=names("datasets"), simulators=names("simulators"), guides=names("guides")
+    )
+    params = Params(heads, raw, source)
     for kind, dataset in _sections(params):
         wrong += params.mistakes(kind, dataset)
     return list(dict.fromkeys(wrong))

@@ -9,7 +9,7 @@ decoder state.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from accelerate import Accelerator
@@ -117,4 +117,4 @@ def new_estimator(settings: Finetune, d_model: int, seed: int, device: torch.dev
     if not callable(factory):
         found = f"got {settings.estimator!r}, a {type(factory).__name__}"
         raise ConfigError(f"{key}: {found}, allowed: what is called as those of ESTIMATORS are")
-    return factory(settings, d_model, seed, device)
+    return cast(Estimator, factory(settings, d_model, seed, device))
