@@ -31,6 +31,7 @@ HEART = (
     "prorl/policy/decoding.py",
     "prorl/policy/unfinished.py",
     "prorl/guides/search.py",
+    "prorl/guides/beam.py",
     "prorl/rl/*.py",
 )
 EQUIVALENT = Path("tools/equivalent_mutants.toml")
