@@ -247,7 +247,12 @@ def tried(
     if not chosen:
         return
     warm(root)
-    left_out = shutil.ignore_patterns(".*", "data", "models", "reports", "__pycache__", "*.partial")
+    everywhere = shutil.ignore_patterns(".*", "__pycache__", "*.partial")
+
+    def left_out(place: str, names: list[str]) -> set[str]:
+        results = {"data", "models", "reports"} if Path(place) == root else set()
+        return everywhere(place, names) | (results & set(names))
+
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Path(folder).resolve() / str(job) / "tree" for job in range(n_jobs)]
         shutil.copytree(root, copies[0], ignore=left_out)

@@ -56,6 +56,18 @@ def test_non_items_change_no_simulated_metric():
         assert values[0, 2] == 0
 
 
+def test_under_several_simulators_the_simulated_metrics_alone_differ():
+    simulators = {name: random_simulator(N_ITEMS, name) for name in ("SASRec", "GRU4Rec")}
+    judged = found(prompts_of(6), random_paths(6, 1, 3, N_ITEMS, min_length=1), simulators=simulators)
+    one, other = judged["SASRec"], judged["GRU4Rec"]
+    assert list(one) == list(other) == list(METRICS)
+    assert [name for name in METRICS if not np.array_equal(one[name], other[name])] == SIMULATED
+
+
+def test_ranks_and_lengths_are_shown_with_fewer_decimals():
+    assert {name: m.decimals for name, m in METRICS.items() if m.decimals != 3} == {"ior": 1, "length": 2}
+
+
 def test_every_metric_is_there_in_the_registrys_order_as_its_function_gives_it():
     prompts, items = prompts_of(6), random_paths(6, 2, 3, N_ITEMS)
     metrics = found(prompts, items)["SASRec"]
@@ -114,6 +126,8 @@ def test_a_metric_from_outside_is_judged_selected_on_and_shown(tmp_path):
     best = judge.best_of(paths, {"rollout@1": 1, "rollout@4": 4})["SASRec"]  # the lower, the better
     assert (best["rollout@4"]["worst"] <= best["rollout@1"]["worst"]).all()
     assert (best["rollout@4"]["worst"] < best["rollout@1"]["worst"]).any()
+    each = [judge.metrics(paths[:, m])["SASRec"]["ioi"] for m in range(4)]
+    assert best["rollout@4"]["ioi"] == pytest.approx(np.max(each, axis=0), abs=1e-5)
 
     class Prepared:
         n_items = N_ITEMS
