@@ -20,7 +20,7 @@ ALWAYS = f"inputs@{DATASET}"  # the stage that every `dvc repro` runs
 # So small that each stage takes little more than its imports; what it learns means nothing.
 TINY = {
     "prepare": {"split": [94, 3, 3]},
-    "embed": {"dimension": 16},
+    "embed": {"model": "lsa", "dimension": 16},
     "reduce": {"dimension": 8},
     "quantize": {"codebook_size": 32, "n_restarts": 1},
     "simulator": {
