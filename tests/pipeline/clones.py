@@ -31,8 +31,7 @@ TINY = {
     },
     "policy": {"n_layers": 1, "d_model": 16, "d_ff": 16, "d_kv": 8, "n_heads": 2},
     "pretrain": {
-        "search_paths": 16,
-        "search_candidates": 4,
+        "search": {"n_candidates": 4, "validation_paths": 8},
         "max_steps": 6,
         "evaluate_every": 3,
         "batch_size": 16,
