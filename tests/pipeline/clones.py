@@ -22,7 +22,11 @@ TINY = {
     "prepare": {"split": [94, 3, 3]},
     "embed": {"model": "lsa", "dimension": 16},
     "reduce": {"dimension": 8},
-    "quantize": {"codebook_size": 32, "n_restarts": 1},
+    "quantize": {
+        "codebook_size": 32,
+        "n_restarts": 1,
+        DATASET: {"n_codebooks": 3, "expand_final": True},
+    },
     "simulator": {
         "max_length": 20,
         "epochs": 2,
