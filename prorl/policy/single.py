@@ -104,7 +104,7 @@ class _Tables:
 
         As `Trie.allowed_codes`, where there is one.
         """
-        if level > 0 and self.only_code[node] >= 0:
+        if self.only_code[node] >= 0:
             return self.only_code[node : node + 1]
         n_left = self.n_items_below[self.next_node[node]]
         passing = forbidden[self.item_parents[forbidden, level] == node]

@@ -77,28 +77,32 @@ class SingleDecoder:
 
     def __init__(self, layers: SingleLayers, prompt: torch.Tensor):
         self._layers, self._length = layers, 0
-        n_tokens, width = layers.bias.shape[0], layers.head.shape[1]
-        self._n_heads = layers.bias.shape[1] // n_tokens
+        self._n_heads = layers.bias.shape[1] // layers.bias.shape[0]
         states = encoded(layers.folded, prompt[None]).states[0, prompt != 0]
-        self._crossed = [(states @ layer.crossed).view(-1, 2 * width) for layer in layers.layers]
-        self._own = [states.new_empty(n_tokens, layer.own.shape[1]) for layer in layers.layers]
+        self._crossed = [self._heads(states @ layer.crossed) for layer in layers.layers]
+        self._read = [states.new_empty(layers.bias.shape[0], layer.own.shape[1]) for layer in layers.layers]
+        self._own = [self._heads(read) for read in self._read]
+
+    def _heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys [d, t * a] and values [t * a, d] of all heads, views of `x` [t, a * 2d]."""
+        keys, values = x.view(x.shape[0] * self._n_heads, -1).chunk(2, dim=1)
+        return keys.T, values
 
     def step(self, tokens: list[int]) -> torch.Tensor:
         """The state [d] after the last of `tokens`, which follow those before; `logits` reads it."""
         start, end = self._length, self._length + len(tokens)
-        self._length, width = end, self._layers.head.shape[1]
+        self._length, n_read = end, end * self._n_heads
         x, last = self._layers.folded.policy.shared.weight[tokens], self._layers.layers[-1]
-        for layer, own, crossed in zip(self._layers.layers, self._own, self._crossed, strict=True):
+        for layer, read, (keys, values), (crossed_keys, crossed_values) in zip(
+            self._layers.layers, self._read, self._own, self._crossed, strict=True
+        ):
             asking = self._unit(x)
-            torch.mm(asking, layer.own, out=own[start:end])
+            torch.mm(asking, layer.own, out=read[start:end])
             if layer is last and end - start > 1:  # only the last token's state is asked for
                 start, x, asking = end - 1, x[-1:], asking[-1:]
-            read = own[:end].view(-1, 2 * width)
-            bias = self._layers.bias[start:end, : end * self._n_heads]
-            scores = torch.addmm(bias, asking, read[:, :width].T)
-            x = self._attended(x, scores, read[:, width:])
-            scores = self._unit(x) @ crossed[:, :width].T
-            x = self._attended(x, scores, crossed[:, width:])
+            scores = torch.addmm(self._layers.bias[start:end, :n_read], asking, keys[:, :n_read])
+            x = self._attended(x, scores, values[:n_read])
+            x = self._attended(x, self._unit(x) @ crossed_keys, crossed_values)
             x = torch.addmm(x, (self._unit(x) @ layer.wi).relu_(), layer.wo)
         return self._unit(x)[0]
 

@@ -39,6 +39,17 @@ def test_it_takes_the_likeliest_token_at_every_step():
         assert [i for i in path.tolist() if i] == naive.greedy_path(policy, catalogue, *prompt)
 
 
+def test_without_constraints_a_prompt_alone_is_decoded_as_in_a_batch():
+    catalogue = random_catalogue(N_ITEMS, constrained=False, min_length=0)
+    policy = random_policy(catalogue, seed=8).double()
+    history, target = random_prompts(8, N_ITEMS)
+    together = greedy(policy, catalogue, history, target)
+    assert (together.items == -1).any()  # groups of tokens that are no item
+    for i in range(8):
+        alone = greedy(policy, catalogue, history[i : i + 1], target[i : i + 1])
+        assert torch.equal(alone.tokens, together.tokens[i : i + 1])
+
+
 def test_autocast_is_not_for_a_single_path():
     catalogue = random_catalogue(N_ITEMS, forbid=RULES)
     policy = random_policy(catalogue)
