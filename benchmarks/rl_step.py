@@ -142,8 +142,8 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     scale_learning_rate(optimizer, 0.0)
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator,
-        setting.attribute_words, settings, problem.moments, settings.kl.coefficient,
-        new_estimator(settings, policy.sizes.d_model, SEED, run.device),
+        setting.attribute_words, settings, None, settings.weights, {None: problem.moments},
+        settings.kl.coefficient, new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 
 

@@ -221,6 +221,16 @@ def _released_start_shares_tokens(dataset: str, finetune: Finetune, policy: Poli
     if finetune.init_from and finetune.init_from.endswith(".pth") and policy.target_tokens != "shared":
         allowed = f"shared where finetune.init_from is a released policy, {finetune.init_from}"
         yield f"policy.target_tokens: got {policy.target_tokens} for {dataset}, allowed: {allowed}"
+    if finetune.init_from and finetune.init_from.endswith(".pth") and policy.acceptances:
+        allowed = f"empty where finetune.init_from is a released policy, {finetune.init_from}"
+        yield f"policy.acceptances: got {policy.acceptances} for {dataset}, allowed: {allowed}"
+
+
+def _acceptances_are_demonstrated(dataset: str, pretrain: Pretrain, policy: Policy) -> Iterator[str]:
+    """What a policy is told has a meaning by the paths it is shown with it."""
+    if policy.acceptances and not (pretrain.search.fresh and pretrain.search.share == 1):
+        allowed = "empty where pretrain.search is not fresh, or its share is below 1"
+        yield f"policy.acceptances: got {policy.acceptances} for {dataset}, allowed: {allowed}"
 
 
 def _ids_have_levels(dataset: str, quantize: Quantize) -> Iterator[str]:
@@ -260,6 +270,7 @@ AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _lsa_is_wide_enough: (Embed, Reduce),
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
     _released_start_shares_tokens: (Finetune, Policy),
+    _acceptances_are_demonstrated: (Pretrain, Policy),
     _ids_have_levels: (Quantize,),
     _errors_are_possible: (Finetune, Decoding),
     _warmups_end: (Finetune,),

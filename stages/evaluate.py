@@ -10,6 +10,7 @@ from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
 from prorl.devices import own_device
 from prorl.evaluation.evaluate import evaluate
+from prorl.evaluation.frontier import frontier
 from prorl.evaluation.judge import Judge
 from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, write_json
@@ -63,6 +64,7 @@ def body(params: Params, dataset: str) -> None:
         evaluation.per_prompt.to_parquet(temporary, index=False)
     write_json(layout.metrics("comparison"), evaluation.comparison)
     write_json(layout.metrics("evaluation"), evaluation.results)
+    write_json(layout.metrics("frontier"), frontier(guides, judge))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The policy pre-trained on mined paths and on paths found by search on a simulator."""
 
+import numpy as np
+import torch
+
 from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
-from prorl.config.policy import Policy
-from prorl.config.pretrain import Pretrain
+from prorl.config.policy import Policy, ctr_factor
+from prorl.config.pretrain import Pretrain, SearchedPaths
 from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
@@ -17,10 +20,10 @@ from prorl.policy.checkpoints import load_catalogue, save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.initial import new_policy
 from prorl.policy.pretraining import pretrain
-from prorl.policy.sources import mixture
-from prorl.prompts import Prompts
+from prorl.policy.sources import Search, mixture
+from prorl.prompts import Demonstrations, Prompts
 from prorl.runtime import run_stage
-from prorl.simulators.protocol import branching
+from prorl.simulators.protocol import BranchingSimulator, branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
@@ -43,11 +46,11 @@ def body(params: Params, dataset: str) -> None:
     asked, teacher = settings.search, None
     if asked.share:  # else any simulator will do
         searched = branching(simulator, name, f"{params.source}: pretrain.simulator")
-        parts = searched, decoding, asked.n_candidates, asked.weights, words
-        teacher = SearchGuide(*parts)
-        if asked.teacher == "beam":
-            teacher = BeamSearchGuide(*parts, width=asked.width)
+        teacher = teacher_on(searched, decoding, asked, words)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
+    catalogue = load_catalogue(
+        semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance
+    )
     demonstrations = mixture(
         train,
         validation,
@@ -56,10 +59,10 @@ def body(params: Params, dataset: str) -> None:
         decoding.max_length,
         settings,
         params.training_seed,
-        (lambda prompts: teacher.demonstrations(prompts.to(device), asked.temperature)) if teacher else None,
+        None if teacher is None else demonstrating(teacher, asked, sizes, device),
+        catalogue.acceptance_at,
         logging.every_seconds,
     )
-    catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     policy = new_policy(sizes, catalogue, params.training_seed)
     training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
 
@@ -85,6 +88,26 @@ def body(params: Params, dataset: str) -> None:
     save_policy(layout.policy("pretrained"), policy, catalogue, semantic_ids)
     write_json(layout.metrics("pretrain"), {**training, "search": shown, "validation": judged})
     session.checkpoint.remove()
+
+
+def teacher_on(
+    simulator: BranchingSimulator, decoding: Decoding, asked: SearchedPaths, words: np.ndarray
+) -> SearchGuide:
+    """The search on `simulator` that is `asked` for; `words` are the items' attributes as bits, [n+1, w]."""
+    parts = simulator, decoding, asked.n_candidates, asked.weights, words
+    return BeamSearchGuide(*parts, width=asked.width) if asked.teacher == "beam" else SearchGuide(*parts)
+
+
+def demonstrating(teacher: SearchGuide, asked: SearchedPaths, sizes: Policy, device: torch.device) -> Search:
+    """The demonstrations of `teacher`, whose weight of CTR grows with the acceptance."""
+
+    def search(prompts: Prompts, acceptance: float | None) -> Demonstrations:
+        own = teacher
+        if acceptance is not None and sizes.acceptance is not None:
+            own = teacher.weighing(ctr_factor(acceptance, sizes.acceptance))
+        return own.demonstrations(prompts.to(device), asked.temperature)
+
+    return search
 
 
 if __name__ == "__main__":

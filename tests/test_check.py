@@ -91,7 +91,7 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ),
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
         (
-            {"quantize": {"n_codebooks": 1, "expand_final": False}},
+            {"quantize": {"ml-100k": {"n_codebooks": 1, "expand_final": False}}},
             "quantize.n_codebooks: got 1 for ml-100k, "
             "allowed: at least 2 where quantize.expand_final is false",
         ),

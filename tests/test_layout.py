@@ -39,7 +39,10 @@ OUTS = {
     ],
     "pretrain": [LAYOUT.policy("pretrained"), LAYOUT.metrics("pretrain"), *trained("pretrain")],
     "finetune": [LAYOUT.policy("prorl"), LAYOUT.metrics("finetune"), *trained("finetune")],
-    "evaluate": [LAYOUT.per_prompt, LAYOUT.metrics("evaluation"), LAYOUT.metrics("comparison")],
+    "evaluate": [
+        LAYOUT.per_prompt,
+        *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
+    ],
     "report": [LAYOUT.page, LAYOUT.metrics("summary")],
 }
 DEPS = {
@@ -70,7 +73,8 @@ DEPS = {
             LAYOUT.metrics("pretrain"),
             LAYOUT.metrics("finetune"),
         ),
-        *(LAYOUT.all_curves, LAYOUT.metrics("evaluation"), LAYOUT.metrics("comparison")),
+        LAYOUT.all_curves,
+        *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
     ],
 }
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.

@@ -55,3 +55,8 @@ class PolicySettings(Settings):
         default=False,
         description="Whether it decodes by the rules it was saved with, instead of those of `decoding`",
     )
+    acceptance: float | None = Field(
+        default=None,
+        description="How much acceptance is to count, one of those it can be told; null: that it was saved "
+        "with",
+    )

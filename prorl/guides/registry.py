@@ -47,6 +47,11 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
 
     decoding = None if settings.own_rules else context.decoding
     guide = PolicyGuide.load(settings.path, decoding, context.device, context.precision)
+    if settings.acceptance is not None:
+        try:
+            guide = guide.told(settings.acceptance)
+        except ConfigError as error:
+            raise ConfigError(f"{context.source}: {context.key}.{error}") from error
     found, needed = guide.catalogue.decoding.max_length, context.decoding.max_length
     if found != needed:  # all guides' paths are judged side by side
         allowed = f"{needed}, that of {context.source}, where a guide has own_rules"

@@ -13,7 +13,8 @@ Shape key: `b` prompts, `h` history, `t` path position, `n` items, `c` candidate
 bits.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -68,6 +69,10 @@ class SearchGuide:
         parts = [self._batch(batch.history, batch.target, temperature) for batch in self._batches(prompts)]
         own = (getattr(prompts, field.name) for field in fields(Prompts))
         return Demonstrations(*own, *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+    def weighing(self, factor: float) -> Self:
+        """The same search, with `factor` times the weight of CTR."""
+        return replace(self, weights=self.weights.replace(ctr=factor * self.weights.ctr))
 
     @property
     def _n_of_each(self) -> int:

@@ -4,12 +4,13 @@ Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `k
 encoder tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from prorl.config.decoding import Decoding
+from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.semantic_ids.trie import Trie, named_once
 from prorl.semantic_ids.vocabulary import Vocabulary
@@ -38,12 +39,18 @@ class Paths:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All items as codes, and the rules of decoding: what the policy may write."""
+    """All items as codes, and the rules of decoding: what the policy may write.
+
+    acceptances: how much acceptance may count, as a policy can be told by a token each; empty where it is not
+    told. acceptance: the one of them that `prompt_tokens` tell.
+    """
 
     vocabulary: Vocabulary
     trie: Trie
     decoding: Decoding
     target_tokens: Literal["shared", "separate"]
+    acceptances: tuple[float, ...] = ()
+    acceptance: float | None = None
 
     @property
     def n_levels(self) -> int:
@@ -57,13 +64,35 @@ class Catalogue:
 
     @property
     def n_ids(self) -> int:
-        """Token ids that a policy has, those of the target's codes included where they are separate."""
+        """Token ids that a policy has: those of the target's codes included where they are separate, and
+        behind them those of `acceptances`.
+        """
+        return self._n_ids_of_items + len(self.acceptances)
+
+    @property
+    def _n_ids_of_items(self) -> int:
         separate = self.target_tokens == "separate"
         return self.vocabulary.size_with_target_tokens if separate else self.vocabulary.size
 
     def to(self, device: torch.device) -> "Catalogue":
         """The same on `device`."""
-        return Catalogue(self.vocabulary, self.trie.to(device), self.decoding, self.target_tokens)
+        return replace(self, trie=self.trie.to(device))
+
+    def at(self, acceptance: float | None) -> "Catalogue":
+        """The same, telling `acceptance`. Raises `ConfigError` where a policy cannot be told that."""
+        if acceptance not in (self.acceptances or (None,)):
+            allowed = (
+                f"one of {list(self.acceptances)}" if self.acceptances else "null: the policy is not told"
+            )
+            raise ConfigError(f"acceptance: got {acceptance}, allowed: {allowed}")
+        return replace(self, acceptance=acceptance)
+
+    def acceptance_at(self, step: int) -> float | None:
+        """What a policy in training is told at `step`, counted from 1: at every other step `acceptance`, and
+        the others of `acceptances` in turn between them.
+        """
+        others = [a for a in self.acceptances if a != self.acceptance]
+        return self.acceptance if step % 2 or not others else others[(step // 2 - 1) % len(others)]
 
     def item_tokens(self, items: torch.Tensor) -> torch.Tensor:
         """Token ids [.., k] of `items` [..]; padding throughout for item 0."""
@@ -71,11 +100,14 @@ class Catalogue:
         return (self.trie.item_codes[items] + levels) * (items != 0)[..., None]
 
     def prompt_tokens(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Encoder input [b, s]: history [b, h], target [b], EOS."""
+        """Encoder input [b, s]: history [b, h], target [b], and EOS or the token of `acceptance`."""
         target_tokens = self.item_tokens(target)
         if self.target_tokens == "separate":
             target_tokens = target_tokens + self.vocabulary.eos
-        end = torch.full_like(target_tokens[:, :1], self.vocabulary.eos)
+        last = self.vocabulary.eos
+        if self.acceptance is not None:
+            last = self._n_ids_of_items + self.acceptances.index(self.acceptance)
+        end = torch.full_like(target_tokens[:, :1], last)
         return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
 
     def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

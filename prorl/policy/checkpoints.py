@@ -6,6 +6,7 @@ tokens, and under which rules of decoding the policy was saved.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -35,9 +36,13 @@ FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
 
 
 def load_catalogue(
-    semantic_ids: Path, decoding: Decoding, target_tokens: Literal["shared", "separate"]
+    semantic_ids: Path,
+    decoding: Decoding,
+    target_tokens: Literal["shared", "separate"],
+    acceptances: Sequence[float] = (),
+    acceptance: float | None = None,
 ) -> Catalogue:
-    """The catalogue of the items in the table `semantic_ids`.
+    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
     codes.
@@ -51,9 +56,8 @@ def load_catalogue(
     try:
         if not np.array_equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
-        return Catalogue(
-            vocabulary, Trie.from_codes(codes, vocabulary.codebook_size), decoding, target_tokens
-        )
+        trie = Trie.from_codes(codes, vocabulary.codebook_size)
+        return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance)
     except ValueError as error:
         raise DataError(f"{semantic_ids}: {error}") from error
 
@@ -85,7 +89,12 @@ def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Pa
         )
         write_json(
             temporary / "prorl.json",
-            {"target_tokens": catalogue.target_tokens, "decoding": catalogue.decoding.model_dump()},
+            {
+                "target_tokens": catalogue.target_tokens,
+                "acceptances": list(catalogue.acceptances),
+                "acceptance": catalogue.acceptance,
+                "decoding": catalogue.decoding.model_dump(),
+            },
         )
         shutil.copyfile(semantic_ids, temporary / IDS_FILE)
 
@@ -121,7 +130,8 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
     if decoding is None:
         decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
-    catalogue = load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"])
+    told = own.get("acceptances", ()), own.get("acceptance")  # earlier policies are told none
+    catalogue = load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"], *told)
     if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
             f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make "

@@ -1,6 +1,6 @@
 """A policy as a guide."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -41,6 +41,10 @@ class PolicyGuide:
         policy, catalogue = load_policy(Path(folder), decoding)
         frozen = policy.to(device).eval().requires_grad_(False)
         return cls(frozen, catalogue.to(device), precision)
+
+    def told(self, acceptance: float | None) -> Self:
+        """The same policy, told how much `acceptance` counts. Raises `ConfigError` where it cannot be."""
+        return replace(self, catalogue=self.catalogue.at(acceptance))
 
     @property
     def n_items(self) -> int:

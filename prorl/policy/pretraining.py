@@ -134,7 +134,8 @@ def pretrain(
         batch = demonstrations.drawn(step, settings.batch_size, step_seed)
         model.train()
         torch.manual_seed(step_seed)  # of dropout
-        losses.append(train_step(run, model, optimizer, catalogue, batch, settings.gradient_clip))
+        told = catalogue.at(catalogue.acceptance_at(step))
+        losses.append(train_step(run, model, optimizer, told, batch, settings.gradient_clip))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue
         validation = _validation_losses(run, model, catalogue, demonstrations)

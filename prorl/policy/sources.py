@@ -19,7 +19,8 @@ from prorl.tables import Instances
 
 BATCHES_AT_ONCE = 16  # that are searched for together: a search is faster on many prompts
 SEARCHED_AT_ONCE = 512  # prompts between two signs of progress
-Search = Callable[[Prompts], Demonstrations]
+Search = Callable[[Prompts, float | None], Demonstrations]  # at an acceptance, None where there is none
+ToldAt = Callable[[int], float | None]  # the acceptance that the policy is told at a step
 
 
 class Source(Protocol):
@@ -55,8 +56,9 @@ class Fresh:
     """Demonstrations found by `search` while training, each seen once: random histories of `instances`
     towards random targets.
 
-    Those of `BATCHES_AT_ONCE` steps are searched for together, each process taking a share. They follow from
-    `seed` and the step alone, so that a run that goes on finds the same ones.
+    Those of `BATCHES_AT_ONCE` steps are searched for together, each process taking a share, and each at the
+    acceptance that the policy is `told` at its step. They follow from `seed` and the step alone, so that a
+    run that goes on finds the same ones.
     """
 
     instances: Instances
@@ -64,31 +66,46 @@ class Fresh:
     n_items: int
     seed: int
     search: Search
+    told: ToldAt
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _block: int | None = None
-    _made: Demonstrations | None = None
+    _made: list[Demonstrations] = field(default_factory=list)
 
     def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
         """See `Source.batch`; `n` is the same at every step."""
         block, place = divmod(step - 1, BATCHES_AT_ONCE)
-        if block != self._block or self._made is None:
+        if block != self._block:
             seed = derived_seed(self.seed, "fresh", block)
             prompts = random_prompts(self.instances, self.sequences, self.n_items, n * BATCHES_AT_ONCE, seed)
-            self._block, self._made = block, shared_search(self.search, prompts.to(self.device))
-        return self._made[slice(place * n, (place + 1) * n)]
+            self._block, self._made = block, self._batches(block, prompts.to(self.device), n)
+        return self._made[place]
+
+    def _batches(self, block: int, prompts: Prompts, n: int) -> list[Demonstrations]:
+        """`prompts` in batches of `n` with their paths, all that are told the same searched for together."""
+        told = [self.told(block * BATCHES_AT_ONCE + place + 1) for place in range(BATCHES_AT_ONCE)]
+        batch = torch.arange(len(prompts), device=self.device).view(-1, n)
+        found: dict[int, Demonstrations] = {}
+        for acceptance in dict.fromkeys(told):
+            places = [place for place, own in enumerate(told) if own == acceptance]
+            part = shared_search(self.search, prompts[batch[places].flatten()], acceptance)
+            found |= {place: part[slice(i * n, (i + 1) * n)] for i, place in enumerate(places)}
+        return [found[place] for place in range(BATCHES_AT_ONCE)]
 
     def to(self, device: torch.device) -> "Fresh":
         """See `Source.to`."""
-        return Fresh(self.instances, self.sequences, self.n_items, self.seed, self.search, device)
+        parts = self.instances, self.sequences, self.n_items, self.seed, self.search, self.told
+        return Fresh(*parts, device)
 
 
-def shared_search(search: Search, prompts: Prompts) -> Demonstrations:
-    """What `search` finds for `prompts`; with several processes each searches a share, and all get all."""
+def shared_search(search: Search, prompts: Prompts, acceptance: float | None) -> Demonstrations:
+    """What `search` finds for `prompts` at `acceptance`; with several processes each searches a share, and
+    all get all.
+    """
     state = process()
     if state.num_processes == 1:
-        return search(prompts)
+        return search(prompts, acceptance)
     own = torch.arange(len(prompts), device=prompts.target.device)[state.process_index :: state.num_processes]
-    found = search(prompts[own])
+    found = search(prompts[own], acceptance)
 
     def of_all(name: str) -> torch.Tensor:
         part = getattr(found, name)
@@ -132,11 +149,13 @@ def mixture(
     settings: Pretrain,
     seed: int,
     search: Search | None,
+    told: ToldAt,
     every_seconds: float,
 ) -> Mixture:
     """Mined paths, and where there is a `search`, paths that it finds towards random targets.
 
-    Paths that are searched for beforehand tell how far they are every `every_seconds`.
+    Fresh ones are at the acceptance that the policy is `told` at their step, others at that of step 1. Paths
+    that are searched for beforehand tell how far they are every `every_seconds`.
     """
     own = {"mined": mined(validation, max_length)}
     sources: dict[str, Source] = {"mined": Pool(mined(train, max_length))}
@@ -148,12 +167,12 @@ def mixture(
         prompts = random_prompts(instances, sequences, n_items, n_paths, search_seed)
         batches = [prompts[first : first + SEARCHED_AT_ONCE] for first in range(0, n_paths, SEARCHED_AT_ONCE)]
         watched = progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)
-        return concatenated([search(batch) for batch in watched])
+        return concatenated([search(batch, told(1)) for batch in watched])
 
     asked = settings.search
     own["search"] = found(validation, "validation", asked.validation_paths)
     sources["search"] = (
-        Fresh(train, sequences, n_items, seed, search)
+        Fresh(train, sequences, n_items, seed, search, told)
         if asked.fresh
         else Pool(found(train, "train", asked.paths))
     )

@@ -65,6 +65,7 @@ class ReportInputs:
     finetune: dict[str, Any]
     evaluation: dict[str, dict[str, Any]]
     comparison: dict[str, dict[str, dict[str, Any]]]
+    frontier: dict[str, list[dict[str, Any]]]
     curves: list[Curve]
     greedy: pd.DataFrame
     titles: dict[int, str]
@@ -75,7 +76,7 @@ def read_inputs(layout: Layout, simulators: list[str]) -> ReportInputs:
 
     Raises `DataError` naming a file that is not as needed.
     """
-    stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison")
+    stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison", "frontier")
     described = read_frame(layout.items, ITEMS)
     return ReportInputs(
         dataset=layout.dataset,

@@ -174,7 +174,11 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
     for judge in judges:
         of_guides = {guide: inputs.evaluation[guide][judge] for guide in guides}
         points = {guide: (row["ctr"]["mean"], row["ioi"]["mean"]) for guide, row in of_guides.items()}
-        plots.append(point_plot(f"Interest against acceptance, {judge}", "CTR", "IoI", points))
+        lines = {
+            guide: [(row[judge]["ctr"], row[judge]["ioi"]) for row in rows]
+            for guide, rows in inputs.frontier.items()
+        }
+        plots.append(point_plot(f"Interest against acceptance, {judge}", "CTR", "IoI", points, lines))
     for judge in judges:
         best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {

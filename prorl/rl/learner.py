@@ -11,6 +11,7 @@ from torch import nn
 
 from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
+from prorl.config.policy import ctr_factor
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Prompts
 from prorl.rl.centering import Moments, collected
@@ -25,9 +26,11 @@ MOMENT_PARTS = ("count", "mean", "squares")
 
 @dataclass
 class Learner:
-    """A policy in training, as `Resumable`; `moments` are those of the rewards that take part.
+    """A policy in training, as `Resumable`.
 
-    attribute_words: each item's attributes as bits, int64 [n+1, w].
+    attribute_words: each item's attributes as bits, int64 [n+1, w]. headline: the acceptance that settings
+    are given for, None where the policy is told none. weights: those of the rewards now. moments_at: moments
+    of the rewards that take part, by the acceptance.
     """
 
     run: Accelerator
@@ -38,7 +41,9 @@ class Learner:
     simulator: Simulator
     attribute_words: torch.Tensor
     settings: Finetune
-    moments: dict[str, Moments]
+    headline: float | None
+    weights: dict[str, float]
+    moments_at: dict[float | None, dict[str, Moments]]
     kl_coefficient: float
     estimator: Estimator
 
@@ -64,13 +69,28 @@ class Learner:
         own_rates = {policy.shared.weight: settings.embedding_learning_rate}
         optimizer = run.prepare(adamw(policy, settings.learning_rate, settings.weight_decay, own_rates))
         none = Moments.of(torch.zeros(0, device=run.device))
-        moments = dict.fromkeys(rewards_with(settings.weights), none)
+        moments = {
+            acceptance: dict.fromkeys(rewards_with(settings.weights), none)
+            for acceptance in catalogue.acceptances or (None,)
+        }
         estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
         words = torch.from_numpy(attribute_words.view(np.int64)).to(run.device)
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, words, settings,
-            moments, settings.kl.coefficient, estimator,
+            catalogue.acceptance, settings.weights, moments, settings.kl.coefficient, estimator,
         )  # fmt: skip
+
+    def tell(self, acceptance: float | None) -> None:
+        """Let the policy be told `acceptance` from now on, and the CTR reward weigh accordingly."""
+        self.catalogue = self.catalogue.at(acceptance)
+        if acceptance is not None and self.headline is not None:
+            factor = {"ctr": ctr_factor(acceptance, self.headline)}
+            self.weights = {n: factor.get(n, 1.0) * weight for n, weight in self.settings.weights.items()}
+
+    @property
+    def moments(self) -> dict[str, Moments]:
+        """The moments of the rewards at what the policy is told now."""
+        return self.moments_at[self.catalogue.acceptance]
 
     def rated(self, prompts: Prompts, items: torch.Tensor) -> RatedPaths:
         """What rewards may know of paths `items` [b, m, t] of `prompts`."""
@@ -79,10 +99,11 @@ class Learner:
 
     def collect(self, rewards: StepRewards) -> None:
         """Add the rewards of all processes to the moments, in the order of the processes."""
+        own = self.moments
         for name, moments in collected(rewards).items():
             packed = gather(torch.stack([getattr(moments, part) for part in MOMENT_PARTS])[None])
             for row in packed:
-                self.moments[name] = self.moments[name].merged(Moments(*row))
+                own[name] = own[name].merged(Moments(*row))
 
     def reset_reference(self) -> None:
         """Hold the policy, from now on, to what it is now."""
@@ -91,8 +112,9 @@ class Learner:
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that changes, by name."""
         moments = {
-            f"moments/{name}/{part}": getattr(m, part)
-            for name, m in self.moments.items()
+            f"moments/{acceptance}/{name}/{part}": getattr(m, part)
+            for acceptance, own in self.moments_at.items()
+            for name, m in own.items()
             for part in MOMENT_PARTS
         }
         coefficient = torch.tensor(self.kl_coefficient, dtype=torch.float64)
@@ -103,10 +125,10 @@ class Learner:
         """Put back what `tensors` gave."""
         self._modules.restore(tensors)
         self.estimator.restore(tensors)
-        self.moments = {
-            name: Moments(*(tensors[f"moments/{name}/{part}"].to(self.run.device) for part in MOMENT_PARTS))
-            for name in self.moments
-        }
+        for acceptance, own in self.moments_at.items():
+            for name in own:
+                key = f"moments/{acceptance}/{name}"
+                own[name] = Moments(*(tensors[f"{key}/{part}"].to(self.run.device) for part in MOMENT_PARTS))
         self.kl_coefficient = tensors["kl_coefficient"].item()
 
     @property

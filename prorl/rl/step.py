@@ -79,8 +79,8 @@ def step_values(learner: Learner, rewards: StepRewards) -> torch.Tensor:
     """What each step is worth, [b, m, t], by `finetune.centering`."""
     settings, max_length = learner.settings, learner.catalogue.decoding.max_length
     if settings.centering in ("none", "fixed_offset"):
-        return uncentered(rewards, learner.moments, settings.weights, max_length, settings.offset or 0.0)
-    return centered(rewards, learner.moments, settings.weights, max_length)
+        return uncentered(rewards, learner.moments, learner.weights, max_length, settings.offset or 0.0)
+    return centered(rewards, learner.moments, learner.weights, max_length)
 
 
 def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) -> torch.Tensor:

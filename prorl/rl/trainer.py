@@ -71,6 +71,7 @@ def finetune(
     `TrainingError` naming step, cause and last good checkpoint where no further step can be taken.
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
+    require_moments(catalogue, settings, centering_steps)
     run = accelerator(settings.precision)
     if source.fewest_per_step < run.num_processes:
         raise ConfigError(
@@ -92,6 +93,7 @@ def finetune(
         scale_learning_rate(learner.optimizer, min(1.0, share))
         prompts = source.at(step, run.device)
         warming_up = step <= warmup_steps
+        learner.tell(catalogue.acceptance_at(step))
         try:
             row = take_step(
                 learner,
@@ -134,11 +136,22 @@ def finetune(
         "best_step": training.best_step,
         "stopped": training.stopped or "steps",
         "centering": {
-            name: {"mean": m.mean.item(), "std": m.std.item()} for name, m in learner.moments.items()
+            name: {"mean": m.mean.item(), "std": m.std.item()}
+            for name, m in learner.moments_at[catalogue.acceptance].items()
         },
         "validation_initial": counts["initial"],
         "validation": counts["validation"],
     }
+
+
+def require_moments(catalogue: Catalogue, settings: Finetune, centering_steps: int) -> None:
+    """Raises `ConfigError` where the warm-up is over before every acceptance has been told."""
+    needed = 2 * (len(catalogue.acceptances) - 1)
+    if centering_steps < needed and settings.centering != "running":
+        raise ConfigError(
+            f"params.yaml: finetune.centering_steps: {centering_steps}, allowed: at least {needed}, in which "
+            f"each of policy.acceptances, {list(catalogue.acceptances)}, is told once"
+        )
 
 
 def require_steps_behind(warmup_steps: int, n_steps: int, estimator: str) -> None:

@@ -9,7 +9,7 @@ from prorl.policy import sources
 from prorl.policy.sources import BATCHES_AT_ONCE, Fresh, Mixture, Pool, mixture, shared_search
 from prorl.prompts import Demonstrations, mined, random_prompts
 from prorl.runtime import derived_seed
-from tests.tiny_models import PRETRAIN, demonstrations_of, random_instances
+from tests.tiny_models import PRETRAIN, demonstrations_of, random_catalogue, random_instances
 from tests.tiny_models import random_prompts as histories_and_targets
 
 N_ITEMS = 30
@@ -21,10 +21,11 @@ class Search:
     """Gives every prompt the path of its target alone, and remembers what it was asked."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.told = [], []
 
-    def __call__(self, prompts):
+    def __call__(self, prompts, acceptance):
         self.asked.append(prompts)
+        self.told.append(acceptance)
         path = torch.zeros(len(prompts), 4, dtype=torch.int64)
         path[:, 0] = prompts.target
         return Demonstrations.certain(prompts, path)
@@ -32,6 +33,10 @@ class Search:
 
 def settings(**changes):
     return PRETRAIN.replace(search=PRETRAIN.search.replace(**changes))
+
+
+def never(step):
+    """No acceptance is told."""
 
 
 def generator(seed=0):
@@ -54,7 +59,7 @@ def test_a_pool_is_drawn_from_again_and_again():
 
 def test_fresh_demonstrations_are_seen_once_and_searched_for_together():
     search = Search()
-    fresh = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, search)
+    fresh = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, search, never)
     batches = [fresh.batch(step, 3, generator()) for step in range(1, 2 * BATCHES_AT_ONCE + 1)]
     assert [len(prompts) for prompts in search.asked] == [3 * BATCHES_AT_ONCE] * 2
     for block, prompts in enumerate(search.asked):
@@ -67,18 +72,32 @@ def test_fresh_demonstrations_are_seen_once_and_searched_for_together():
         assert torch.equal(torch.cat([batch.path[:, 0] for batch in own]), expected.target)
 
 
+def test_what_is_told_at_a_step_is_searched_for_at_that_acceptance():
+    catalogue = replace(random_catalogue(N_ITEMS), acceptances=(0.0, 0.5, 1.0), acceptance=0.5)
+    search = Search()
+    fresh = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, search, catalogue.acceptance_at)
+    batches = [fresh.batch(step, 3, generator()) for step in range(1, BATCHES_AT_ONCE + 1)]
+    assert search.told == [0.5, 0.0, 1.0]
+    assert [len(prompts) for prompts in search.asked] == [24, 12, 12]
+    untold = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), never)
+    for step, batch in enumerate(batches, start=1):
+        assert equal(batch, untold.batch(step, 3, generator()))
+        asked = search.asked[search.told.index(catalogue.acceptance_at(step))]
+        assert set(batch.number.tolist()) <= set(asked.number.tolist())
+
+
 @pytest.mark.parametrize("step", [1, 5, 16, 17, 40])
 def test_a_run_that_goes_on_sees_the_same_fresh_demonstrations(step):
-    from_start = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())
+    from_start = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), never)
     for earlier in range(1, step):
         from_start.batch(earlier, 3, generator())
-    anew = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())
+    anew = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), never)
     assert equal(anew.batch(step, 3, generator()), from_start.batch(step, 3, generator()))
 
 
 def test_batches_are_mixed_in_their_shares():
     drawn = Mixture(
-        {"mined": Pool(mined(TRAIN, 4)), "search": Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())},
+        {"mined": Pool(mined(TRAIN, 4)), "search": Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), never)},
         {},
         {"mined": 0.25, "search": 0.75},
     )
@@ -90,7 +109,7 @@ def test_batches_are_mixed_in_their_shares():
 
 
 def test_without_a_search_there_are_mined_paths_alone():
-    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, settings(), 7, None, 60)
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, settings(), 7, None, never, 60)
     assert (found.shares, list(found.train)) == ({"mined": 1.0}, ["mined"])
     assert equal(found.train["mined"].demonstrations, mined(TRAIN, 4))
     assert equal(found.validation["mined"], mined(VALIDATION, 4))
@@ -101,7 +120,7 @@ def test_a_search_validates_on_paths_of_its_own_and_trains_on_fresh_ones_or_a_po
     monkeypatch.setattr(sources, "SEARCHED_AT_ONCE", 8)
     search = Search()
     asked = settings(fresh=fresh, paths=21, validation_paths=3, share=0.75)
-    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, 60)
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
     assert found.shares == {"mined": 0.25, "search": 0.75}
     sizes = [len(prompts) for prompts in search.asked]
     assert sizes == ([3] if fresh else [3, 8, 8, 5])
@@ -118,14 +137,14 @@ def test_several_processes_share_a_search(monkeypatch):
     """Each process searches for its own prompts; their parts add up to what one alone finds."""
     history, target = histories_and_targets(7, N_ITEMS)
     prompts = demonstrations_of(history, target, torch.zeros(7, 4, dtype=torch.int64))
-    alone = Search()(prompts)
+    alone = Search()(prompts, 0.5)
     parts = []
     state = type("State", (), {"num_processes": 2, "process_index": 0})
     monkeypatch.setattr(sources, "process", lambda: state)
     monkeypatch.setattr(sources, "reduce", lambda tensor, how: tensor)
     for index in (0, 1):
         state.process_index = index
-        parts.append(shared_search(Search(), prompts))
+        parts.append(shared_search(Search(), prompts, 0.5))
     for name in ("number", "user", "history", "target", "path"):
         assert torch.equal(sum(getattr(part, name) for part in parts), getattr(alone, name))
 

@@ -6,6 +6,7 @@ import pytest
 
 from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
 
+LINES = {"prorl": [(0.85, 3.5), (0.9, 3.3)]}
 PLOTS = {
     "lines": lambda title: line_plot(
         title, "step", {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 3], [3.0, 1.5])}
@@ -16,7 +17,9 @@ PLOTS = {
     "bars": lambda title: bar_plot(
         title, "items", range(3), {"prorl": [0.25, 0.75, 0.0], "pretrained": [0.5, 0.25, 0.25]}
     ),
-    "points": lambda title: point_plot(title, "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)}),
+    "points": lambda title: point_plot(
+        title, "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)}, LINES
+    ),
 }
 
 
@@ -66,5 +69,5 @@ def test_every_reference_of_a_plot_is_to_an_id_it_holds():
 
 
 def test_points_carry_their_names():
-    plot = point_plot("Interest", "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)})
+    plot = point_plot("Interest", "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)}, LINES)
     assert all(f">{name}<" in plot for name in ("prorl", "search", "CTR", "IoI"))

@@ -132,6 +132,8 @@ def write_results(reports):
     evaluation["prorl"]["SASRec"] |= {"beam@4": metrics, "target@40": metrics, "target@20": metrics}
     write_json(reports / "evaluation.json", evaluation)
     difference = {"ioi": interval(1.0), "ior": interval(40.0)}
+    line = [{"acceptance": a, **{n: {"ctr": a, "ioi": 2 - a} for n in SIMULATORS}} for a in (0.25, 0.75)]
+    write_json(reports / "frontier.json", {"prorl": line})
     write_json(reports / "comparison.json", {"prorl - pretrained": dict.fromkeys(SIMULATORS, difference)})
 
 

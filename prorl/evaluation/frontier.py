@@ -1,0 +1,46 @@
+"""The frontier: what interest a policy reaches, and what acceptance it keeps, for everything that it can be
+told; and the searches beside it with the same weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prorl.config.policy import ctr_factor
+from prorl.evaluation.judge import Judge
+from prorl.guide import Guide
+from prorl.guides.search import SearchGuide
+from prorl.policy.guide import PolicyGuide
+
+FRONTIER_METRICS = ("ioi", "ior", "ctr", "coherence", "distinct")
+
+
+def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[str, Any]]]:
+    """{guide: [{"acceptance": a, simulator: {metric: mean}}]} of the policies of `guides` that can be told,
+    and of the searches beside them, in ascending order of a; empty where no policy can be told.
+
+    A search's own weight of CTR counts at the policies' headline.
+    """
+    policies = {name: guide for name, guide in guides.items() if _told(guide)}
+    if not policies:
+        return {}
+    catalogue = next(iter(policies.values())).catalogue
+    at: dict[str, dict[float, Guide]] = {}
+    for name, guide in guides.items():
+        if _told(guide):
+            at[name] = {a: guide.told(a) for a in guide.catalogue.acceptances}
+        elif isinstance(guide, SearchGuide) and catalogue.acceptance is not None:
+            factors = {a: ctr_factor(a, catalogue.acceptance) for a in catalogue.acceptances}
+            at[name] = {a: guide.weighing(factor) for a, factor in factors.items()}
+    return {
+        name: [{"acceptance": a, **_judged(guide, judge)} for a, guide in own.items()]
+        for name, own in at.items()
+    }
+
+
+def _told(guide: Guide) -> bool:
+    return isinstance(guide, PolicyGuide) and bool(guide.catalogue.acceptances)
+
+
+def _judged(guide: Guide, judge: Judge) -> dict[str, dict[str, float]]:
+    means = judge.greedy_means(guide)
+    return {name: {metric: own[metric] for metric in FRONTIER_METRICS} for name, own in means.items()}
