@@ -68,9 +68,10 @@ class Demonstrations(Prompts):
     @classmethod
     def certain(cls, prompts: Prompts, path: torch.Tensor) -> "Demonstrations":
         """`prompts` with paths [b, t] that have no alternatives."""
-        parts = (getattr(prompts, field.name) for field in fields(Prompts))
         none = path.new_zeros(*path.shape, 0)
-        return Demonstrations(*parts, path, none, none.float())
+        return Demonstrations(
+            prompts.number, prompts.user, prompts.history, prompts.target, path, none, none.float()
+        )
 
     @property
     def lengths(self) -> torch.Tensor:

@@ -3,7 +3,7 @@ told; and the searches beside it with the same weights.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from prorl.config.policy import ctr_factor
 from prorl.evaluation.judge import Judge
@@ -20,10 +20,10 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
 
     A search's own weight of CTR counts at the policies' headline.
     """
-    policies = {name: guide for name, guide in guides.items() if _told(guide)}
-    if not policies:
+    catalogues = [guide.catalogue for guide in guides.values() if _told(guide)]
+    if not catalogues:
         return {}
-    catalogue = next(iter(policies.values())).catalogue
+    catalogue = catalogues[0]
     at: dict[str, dict[float, Guide]] = {}
     for name, guide in guides.items():
         if _told(guide):
@@ -37,7 +37,7 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
     }
 
 
-def _told(guide: Guide) -> bool:
+def _told(guide: Guide) -> TypeGuard[PolicyGuide]:
     return isinstance(guide, PolicyGuide) and bool(guide.catalogue.acceptances)
 
 
