@@ -229,6 +229,10 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
             "finetune.offset: got None, allowed: a number where finetune.centering is fixed_offset",
         ),
         (
+            lambda raw: raw["finetune"].update(normalise="per_reward", centering="fixed_offset", offset=1.0),
+            "finetune.normalise: got per_reward, allowed: none where finetune.centering is fixed_offset",
+        ),
+        (
             put("finetune.kl", {"estimator": "exact", "coefficient": 0.0, "target": 1.0}),
             "finetune.kl.coefficient: got 0.0, allowed: a number",
         ),

@@ -79,6 +79,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
     estimator="position_specific",
     centering="warmup",
     offset=None,
+    normalise="none",
     kl=KL(estimator="exact", coefficient=0.01, target=None),
     item_log_prob="sum",
     empty_paths="forbid",

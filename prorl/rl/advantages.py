@@ -2,8 +2,9 @@
 
 Source: ProRL (arXiv 2605.28293), which compares them; `prorl.rl.estimators` gives them their names. Each
 takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the
-advantages [b, m, t+1], 0 where a rollout does not act. A rollout's own reward is part of its baseline, as in
-the paper, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one.
+advantages [b, m, t+1], 0 where a rollout does not act. In the paper's, a rollout's own reward is part of its
+baseline, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one; in
+`leave_one_out` it is not.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
 
@@ -61,3 +62,21 @@ def position_specific(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     count = acts.sum(1, keepdim=True)
     baseline = (to_go * acts).sum(1, keepdim=True) / count.clamp(min=1)
     return (to_go - baseline) * (acts & (count > 1))
+
+
+def leave_one_out(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[t] - mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]; 0 where a
+    rollout does not act, or acts alone.
+
+    RLOO (Kool et al. 2019; Ahmadian et al. 2024) at each position: n / (n - 1) times `position_specific`
+    where n act, so that its expected gradient is the true one wherever a rollout has company.
+    """
+    return (to_go - mean_of_others(to_go, acts)) * (acts & (acts.sum(1, keepdim=True) > 1))
+
+
+def mean_of_others(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """The mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]; 0 where there are none,
+    of no meaning where a rollout does not act.
+    """
+    acted = to_go * acts
+    return (acted.sum(1, keepdim=True) - acted) / (acts.sum(1, keepdim=True) - 1).clamp(min=1)

@@ -1,8 +1,8 @@
 """Estimators of advantages by name: how much better than expected an action was, the critic's among them.
 
-Source: ProRL (arXiv 2605.28293) compares these. `finetune.estimator` names one of `ESTIMATORS`, or a
-`Factory` from outside the library as `module:attribute`; the training knows it by the protocol `Estimator`
-alone.
+Source: ProRL (arXiv 2605.28293) compares those up to `position_specific`. `finetune.estimator` names one of
+`ESTIMATORS`, or a `Factory` from outside the library as `module:attribute`; the training knows it by the
+protocol `Estimator` alone.
 Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `d` width of a
 decoder state.
 """
@@ -18,7 +18,13 @@ from prorl.checkpoint import Resumable
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.registries import entry
-from prorl.rl.advantages import group_relative, position_specific, reinforce, without_baseline
+from prorl.rl.advantages import (
+    group_relative,
+    leave_one_out,
+    position_specific,
+    reinforce,
+    without_baseline,
+)
 from prorl.rl.critic import CriticEstimator
 
 
@@ -107,6 +113,7 @@ ESTIMATORS: dict[str, Factory] = {
     "grpo": of_rewards(group_relative),
     "a2c": CriticEstimator.of,
     "position_specific": of_rewards(position_specific),
+    "leave_one_out": of_rewards(leave_one_out),
 }
 
 

@@ -17,12 +17,12 @@ from prorl.devices import summed
 from prorl.errors import TrainingError
 from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, reward_to_go
-from prorl.rl.centering import centered, uncentered
 from prorl.rl.diagnostics import GradientVariance, rollout_curves, rollout_sums
 from prorl.rl.learner import Learner
 from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
 from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
+from prorl.rl.values import scales_within_prompts, step_values, values_by_reward, weighed
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
@@ -49,6 +49,12 @@ def take_step(
     to_go = reward_to_go(step_values(learner, rewards), settings.gamma)
     part = takes_part(paths.length, to_go[..., 0], settings)
     acts = acting(paths.length, catalogue.decoding.max_length) & part[..., None]
+    if settings.normalise == "per_reward":
+        by_reward = {
+            name: reward_to_go(values, settings.gamma)
+            for name, values in values_by_reward(learner, rewards).items()
+        }
+        to_go = weighed(by_reward, scales_within_prompts(by_reward, acts, settings.weights))
     advantages = learner.estimator.advantages(to_go, acts)
     drawn = rollout_sums(paths.items, paths.length, raw)
     sums = torch.stack([*drawn.values(), part.sum().double()])
@@ -74,14 +80,6 @@ def take_step(
 def lowest_of_all(rewards: StepRewards) -> torch.Tensor:
     """The `lowest` rewards [r] of the whole batch, over all processes."""
     return cast(torch.Tensor, gather(lowest(rewards)[None])).min(0).values
-
-
-def step_values(learner: Learner, rewards: StepRewards) -> torch.Tensor:
-    """What each step is worth, [b, m, t], by `finetune.centering`."""
-    settings, max_length = learner.settings, learner.catalogue.decoding.max_length
-    if settings.centering in ("none", "fixed_offset"):
-        return uncentered(rewards, learner.moments, settings.weights, max_length, settings.offset or 0.0)
-    return centered(rewards, learner.moments, settings.weights, max_length)
 
 
 def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) -> torch.Tensor:

@@ -77,11 +77,13 @@ def factors(name, share, m):
     """
     if name == "position_specific":
         return 1 - (1 - (1 - share) ** m) / (m * share)
+    if name == "leave_one_out":
+        return 1 - (1 - share) ** (m - 1)
     return torch.full_like(share, (m - 1) / m if name == "grpo" else 1.0)
 
 
 @pytest.mark.parametrize("m", [2, 3])
-@pytest.mark.parametrize("name", ["reinforce", "reward_to_go", "grpo", "position_specific"])
+@pytest.mark.parametrize("name", ["reinforce", "reward_to_go", "grpo", "position_specific", "leave_one_out"])
 def test_the_expected_gradient_is_the_true_one_up_to_a_factor_at_each_position(name, m):
     """A rollout's own reward is in its baseline, which shrinks the gradient by (n - 1) / n where n rollouts
     act.
