@@ -35,6 +35,12 @@ class A2C(Settings):
     coefficient: float = Field(gt=0, description="Weight of its loss beside the policy's")
 
 
+class Expected(Settings):
+    """The expectation of estimator `expected`."""
+
+    items: int = Field(ge=1, description="Likeliest items at each prefix that it is taken over")
+
+
 class Clip(Settings):
     """How far importance weights may leave 1 before they stop counting, downwards and upwards."""
 
@@ -78,7 +84,7 @@ class Finetune(Section):
     )
     estimator: str = Field(
         description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, "
-        "leave_one_out, or module:attribute"
+        "leave_one_out, expected, or module:attribute"
     )
     centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
         description="How rewards are centred; all are scaled"
@@ -99,6 +105,7 @@ class Finetune(Section):
         description="Whether prompts are left out whose rollouts all have the same return"
     )
     a2c: A2C = Field(description="The critic of estimator a2c")
+    expected: Expected = Field(description="The expectation of estimator expected")
     entropy_bonus: float = Field(ge=0, description="Weight of the choices' entropy in the loss")
     updates_per_rollout: int = Field(ge=1, description="Updates on the same rollouts")
     clip: Clip = Field(description="Bounds of importance weights, from the second update on")
@@ -131,6 +138,10 @@ class Finetune(Section):
             raise Refused("offset", self.offset, f"{allowed} where finetune.centering is {self.centering}")
         if self.normalise == "per_reward" and self.centering == "fixed_offset":
             raise Refused("normalise", self.normalise, "none where finetune.centering is fixed_offset")
+        if self.estimator == "expected":
+            for key, allowed in (("item_log_prob", "sum"), ("updates_per_rollout", 1)):
+                if (found := getattr(self, key)) != allowed:
+                    raise Refused(key, found, f"{allowed} where finetune.estimator is expected")
         if self.reference_reset is not None and len(self.reference_reset) != 1:
             raise Refused("reference_reset", self.reference_reset, "null, or one of `every` and `stalled`")
         return self

@@ -4,7 +4,7 @@ Source: ProRL (arXiv 2605.28293), which compares them; `prorl.rl.estimators` giv
 takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the
 advantages [b, m, t+1], 0 where a rollout does not act. In the paper's, a rollout's own reward is part of its
 baseline, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one; in
-`leave_one_out` it is not.
+`leave_one_out` and `against_others` it is not.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
 
@@ -71,7 +71,14 @@ def leave_one_out(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     RLOO (Kool et al. 2019; Ahmadian et al. 2024) at each position: n / (n - 1) times `position_specific`
     where n act, so that its expected gradient is the true one wherever a rollout has company.
     """
-    return (to_go - mean_of_others(to_go, acts)) * (acts & (acts.sum(1, keepdim=True) > 1))
+    return against_others(to_go, acts) * (acts.sum(1, keepdim=True) > 1)
+
+
+def against_others(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[t] - mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]: `leave_one_out`
+    but for a rollout that acts alone, whose A[t] is G[t], so that nothing is lost of the expected gradient.
+    """
+    return (to_go - mean_of_others(to_go, acts)) * acts
 
 
 def mean_of_others(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ decoder state.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +19,7 @@ from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.registries import entry
 from prorl.rl.advantages import (
+    against_others,
     group_relative,
     leave_one_out,
     position_specific,
@@ -68,6 +69,18 @@ class Estimator(Resumable, Protocol):
         ...
 
 
+@runtime_checkable
+class Expecting(Estimator, Protocol):
+    """An estimator for which the immediate part of the policy gradient is an expectation, see
+    `prorl.rl.prospects`; the reward-to-go that it is given is what that leaves.
+    """
+
+    @property
+    def n_items_expected(self) -> int:
+        """The likeliest items at each prefix that the expectation is over."""
+        ...
+
+
 @dataclass(frozen=True)
 class OfRewards:
     """An estimator whose advantages follow from rewards alone, by `function`; it learns nothing."""
@@ -99,6 +112,15 @@ class OfRewards:
         """Nothing has changed."""
 
 
+@dataclass(frozen=True)
+class OfRewardsToCome(OfRewards):
+    """`OfRewards` of what comes after an action, beside the expectation of what it brings at once, over
+    `n_items_expected` items.
+    """
+
+    n_items_expected: int = 1
+
+
 Factory = Callable[[Finetune, int, int, torch.device], Estimator]
 
 
@@ -114,6 +136,9 @@ ESTIMATORS: dict[str, Factory] = {
     "a2c": CriticEstimator.of,
     "position_specific": of_rewards(position_specific),
     "leave_one_out": of_rewards(leave_one_out),
+    "expected": lambda settings, d_model, seed, device: OfRewardsToCome(
+        against_others, n_items_expected=settings.expected.items
+    ),
 }
 
 

@@ -12,9 +12,9 @@ from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import Moments, collected
-from prorl.rl.estimators import Estimator, new_estimator
+from prorl.rl.estimators import Estimator, Expecting, new_estimator
 from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
-from prorl.simulators.protocol import Simulator
+from prorl.simulators.protocol import Simulator, branching
 from prorl.t5.model import T5
 from prorl.training import adamw
 
@@ -48,7 +48,8 @@ class Learner:
     ) -> "Learner":
         """A learner at its first step, with `policy` as its own reference.
 
-        Raises `ConfigError` where `settings` name an estimator or a reward that there is not.
+        Raises `ConfigError` where `settings` name an estimator or a reward that there is not, or an
+        estimator that asks more of the simulator than it can.
         """
         require_rewards(settings.weights)
         policy.to(run.device).eval()
@@ -58,6 +59,8 @@ class Learner:
         none = Moments.of(torch.zeros(0, device=run.device))
         moments = dict.fromkeys(rewards_with(settings.weights), none)
         estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
+        if isinstance(estimator, Expecting):
+            branching(simulator, settings.simulator, f"params.yaml: finetune.estimator: {settings.estimator}")
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, settings,
             moments, settings.kl.coefficient, estimator,

@@ -15,14 +15,19 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from prorl.config.finetune import Finetune
 from prorl.devices import summed
 from prorl.errors import TrainingError
+from prorl.policy.catalogue import Paths
 from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.diagnostics import GradientVariance, rollout_curves, rollout_sums
+from prorl.rl.estimators import Expecting
 from prorl.rl.learner import Learner
 from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
+from prorl.rl.prefixes import likeliest, prefixes_of
+from prorl.rl.prospects import Prospects, candidate_rewards, shares
 from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
-from prorl.rl.values import scales_within_prompts, step_values, values_by_reward, weighed
+from prorl.rl.values import scales_within_prompts, step_values, values_by_reward, values_of_last, weighed
+from prorl.simulators.protocol import Scores, branching
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
@@ -49,12 +54,21 @@ def take_step(
     to_go = reward_to_go(step_values(learner, rewards), settings.gamma)
     part = takes_part(paths.length, to_go[..., 0], settings)
     acts = acting(paths.length, catalogue.decoding.max_length) & part[..., None]
+    scales = None
     if settings.normalise == "per_reward":
         by_reward = {
             name: reward_to_go(values, settings.gamma)
             for name, values in values_by_reward(learner, rewards).items()
         }
-        to_go = weighed(by_reward, scales_within_prompts(by_reward, acts, settings.weights))
+        scales = scales_within_prompts(by_reward, acts, settings.weights)
+        to_go = weighed(by_reward, scales)
+    prospects = None
+    if isinstance(learner.estimator, Expecting):
+        prospects = prospects_of(
+            learner, learner.estimator.n_items_expected, own, paths, scores, acts, scales
+        )
+        prospects = prospects.with_share(shares(to_go, acts, prospects))
+        to_go = to_go - prospects.brought
     advantages = learner.estimator.advantages(to_go, acts)
     drawn = rollout_sums(paths.items, paths.length, raw)
     sums = torch.stack([*drawn.values(), part.sum().double()])
@@ -63,7 +77,7 @@ def take_step(
         raise TrainingError(
             "no path takes part: all are empty and dropped, or all rollouts of every prompt score alike"
         )
-    passes = in_passes(catalogue, own, paths, to_go, acts, advantages, variance.first_half)
+    passes = in_passes(catalogue, own, paths, to_go, acts, advantages, variance.first_half, prospects)
     before: list[BeforeUpdates | None] = [None] * len(passes)
     updates = []
     for _ in range(settings.updates_per_rollout):
@@ -80,6 +94,34 @@ def take_step(
 def lowest_of_all(rewards: StepRewards) -> torch.Tensor:
     """The `lowest` rewards [r] of the whole batch, over all processes."""
     return cast(torch.Tensor, gather(lowest(rewards)[None])).min(0).values
+
+
+def prospects_of(
+    learner: Learner,
+    n_items: int,
+    prompts: Prompts,
+    paths: Paths,
+    scores: Scores,
+    acts: torch.Tensor,
+    scales: dict[str, torch.Tensor] | None,
+) -> Prospects:
+    """The prospects of rollouts with their `scores`, over the `n_items` likeliest items at every prefix that
+    one `acts` at [b, m, t+1]; `scales` [b, 1, t+1] are those of the rewards, where they are normalised.
+    """
+    settings, simulator = learner.settings, learner.simulator
+    prefixes = prefixes_of(paths.items, acts)
+    with learner.run.autocast():
+        candidates = likeliest(
+            learner.policy, learner.catalogue, prompts, prefixes, n_items, settings.temperature
+        )
+    names = rewards_with(settings.weights)
+    branches = branching(simulator, settings.simulator, "params.yaml: finetune.simulator")
+    rewards = candidate_rewards(branches, prompts, paths.items, scores, prefixes, candidates, names)
+    values = []
+    for t, (level, own) in enumerate(zip(prefixes, rewards, strict=True)):
+        at = None if scales is None else {name: scale[level.prompt, :, t] for name, scale in scales.items()}
+        values.append(values_of_last(learner, own, at))
+    return Prospects.of(paths.items, prefixes, candidates, values)
 
 
 def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) -> torch.Tensor:

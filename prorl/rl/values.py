@@ -64,6 +64,18 @@ def deviation(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     return torch.where(count > 1, found, 1.0)
 
 
+def values_of_last(
+    learner: Learner, rewards: StepRewards, scales: dict[str, torch.Tensor] | None
+) -> torch.Tensor:
+    """What the last step of paths [b, m, t] is worth, [b, m]; by `scales` [b, 1] where rewards are normalised
+    within the prompt.
+    """
+    if scales is None:
+        return step_values(learner, rewards)[..., -1]
+    by_reward = values_by_reward(learner, rewards)
+    return weighed({name: values[..., -1] for name, values in by_reward.items()}, scales)
+
+
 def weighed(values: dict[str, torch.Tensor], scales: dict[str, torch.Tensor]) -> torch.Tensor:
     """The sum over rewards of `values` times their `scales`, which broadcast to them."""
     return torch.stack([values[name] * scale for name, scale in scales.items()]).sum(0)
