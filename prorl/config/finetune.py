@@ -84,7 +84,7 @@ class Finetune(Section):
     )
     estimator: str = Field(
         description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, "
-        "leave_one_out, expected, or module:attribute"
+        "leave_one_out, prefix_specific, expected, or module:attribute"
     )
     centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
         description="How rewards are centred; all are scaled"

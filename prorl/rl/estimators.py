@@ -7,6 +7,7 @@ Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * 
 decoder state.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
@@ -15,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from prorl.checkpoint import Resumable
+from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.registries import entry
@@ -23,10 +25,12 @@ from prorl.rl.advantages import (
     group_relative,
     leave_one_out,
     position_specific,
+    prefix_specific,
     reinforce,
     without_baseline,
 )
 from prorl.rl.critic import CriticEstimator
+from prorl.simulators.protocol import Simulator, branching
 
 
 class Estimator(Resumable, Protocol):
@@ -136,6 +140,9 @@ ESTIMATORS: dict[str, Factory] = {
     "a2c": CriticEstimator.of,
     "position_specific": of_rewards(position_specific),
     "leave_one_out": of_rewards(leave_one_out),
+    "prefix_specific": lambda settings, d_model, seed, device: OfRewards(
+        functools.partial(prefix_specific, gamma=settings.gamma)
+    ),
     "expected": lambda settings, d_model, seed, device: OfRewardsToCome(
         against_others, n_items_expected=settings.expected.items
     ),
@@ -150,3 +157,21 @@ def new_estimator(settings: Finetune, d_model: int, seed: int, device: torch.dev
         found = f"got {settings.estimator!r}, a {type(factory).__name__}"
         raise ConfigError(f"{key}: {found}, allowed: what is called as those of ESTIMATORS are")
     return cast(Estimator, factory(settings, d_model, seed, device))
+
+
+def require_expectable(
+    estimator: Estimator, settings: Finetune, decoding: Decoding, simulator: Simulator
+) -> None:
+    """Raises `ConfigError` where `estimator` is `Expecting` and the simulator does not branch, or decoding or
+    the loss is such that its expectation would not be that of the policy gradient.
+    """
+    if not isinstance(estimator, Expecting):
+        return
+    key = f"params.yaml: finetune.estimator: {settings.estimator}"
+    branching(simulator, settings.simulator, key)
+    needed = (decoding.constrained, settings.item_log_prob == "sum", settings.updates_per_rollout == 1)
+    if not all(needed):
+        raise ConfigError(
+            f"{key}: allowed where decoding.constrained is true, finetune.item_log_prob sum and "
+            "finetune.updates_per_rollout 1"
+        )

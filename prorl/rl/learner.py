@@ -12,9 +12,9 @@ from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
 from prorl.rl.centering import Moments, collected
-from prorl.rl.estimators import Estimator, Expecting, new_estimator
+from prorl.rl.estimators import Estimator, new_estimator, require_expectable
 from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
-from prorl.simulators.protocol import Simulator, branching
+from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
 from prorl.training import adamw
 
@@ -49,7 +49,7 @@ class Learner:
         """A learner at its first step, with `policy` as its own reference.
 
         Raises `ConfigError` where `settings` name an estimator or a reward that there is not, or an
-        estimator that asks more of the simulator than it can.
+        estimator that asks more than simulator, decoding or loss can give.
         """
         require_rewards(settings.weights)
         policy.to(run.device).eval()
@@ -59,8 +59,7 @@ class Learner:
         none = Moments.of(torch.zeros(0, device=run.device))
         moments = dict.fromkeys(rewards_with(settings.weights), none)
         estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
-        if isinstance(estimator, Expecting):
-            branching(simulator, settings.simulator, f"params.yaml: finetune.estimator: {settings.estimator}")
+        require_expectable(estimator, settings, catalogue.decoding, simulator)
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, settings,
             moments, settings.kl.coefficient, estimator,

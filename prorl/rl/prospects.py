@@ -34,14 +34,12 @@ import torch
 from prorl.policy.actions import LevelActions
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Prompts
-from prorl.rl.advantages import against_others
+from prorl.rl.advantages import against_others, slope_of_others
 from prorl.rl.prefixes import Candidates, Prefixes
 from prorl.rl.rewards import StepRewards, step_rewards
 from prorl.simulators.protocol import BranchingSimulator, Scores
 from prorl.t5.kernels import exponential
 from prorl.t5.packing import within_groups
-
-NO_SQUARE = 1e-9  # a sum of squares that counts as 0
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,8 @@ def shares(to_go: torch.Tensor, acts: torch.Tensor, prospects: Prospects) -> tor
 
     Between 0 and 1; 1 where the others say nothing.
     """
-    gain = prospects.own_gain * acts
-    product = (against_others(to_go - prospects.mean, acts) * gain).sum(1, keepdim=True)
-    square = gain.square().sum(1, keepdim=True)
-    product, square = (x.sum(0, keepdim=True) - x for x in (product, square))
-    share = (product / square.clamp(min=NO_SQUARE)).clamp(0, 1)
-    return torch.where(square > NO_SQUARE, share, 1.0)
+    rest = against_others(to_go - prospects.mean, acts)
+    return slope_of_others(rest, prospects.own_gain * acts, otherwise=1.0).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -181,26 +175,30 @@ def candidate_rewards(
         states, memory = model.extend(prompts.history)
         state = states[:, -1]
         for t, (level, own) in enumerate(zip(prefixes, candidates, strict=True)):
-            n_candidates, target = own.items.shape[1], prompts.target[level.prompt]
             following = prefixes[t + 1] if t + 1 < len(prefixes) else None
-            asked = own.items
-            if following is not None:
-                n_children = torch.bincount(following.parent, minlength=len(level.item))
-                place = within_groups(n_children)
-                children = asked.new_zeros(len(asked), int(n_children.max()))
-                children[following.parent, place] = following.item
-                asked = torch.cat([asked, children], dim=1)
+            asked, place = _asked(own.items, following)
             after, branches = model.branch(asked, memory)
+            reached = after[:, : own.items.shape[1]]
+            target = prompts.target[level.prompt]
             yield step_rewards(
-                *_continued(
-                    simulator, level, t, own.items, items, scores, state, after[:, :n_candidates], target
-                ),
-                names,
+                *_continued(simulator, level, t, own.items, items, scores, state, reached, target), names
             )
             if following is not None:
-                choice = n_candidates + place
-                state = after[following.parent, choice]
-                memory = model.follow(memory, branches, following.parent, choice)
+                state = after[following.parent, place]
+                memory = model.follow(memory, branches, following.parent, place)
+
+
+def _asked(candidates: torch.Tensor, following: Prefixes | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """`candidates` [r, c] and behind them the items that prefixes go on with, [r, c + w], 0 where there are
+    fewer; and the place of each of the `following` prefixes' items among those of its parent.
+    """
+    if following is None:
+        return candidates, candidates.new_zeros(0)
+    n_children = torch.bincount(following.parent, minlength=len(candidates))
+    place = within_groups(n_children)
+    children = candidates.new_zeros(len(candidates), int(n_children.max()))
+    children[following.parent, place] = following.item
+    return torch.cat([candidates, children], dim=1), candidates.shape[1] + place
 
 
 def _continued(

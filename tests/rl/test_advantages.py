@@ -9,7 +9,7 @@ Three rollouts of one prompt, at most three items long:
 import pytest
 import torch
 
-from prorl.rl.advantages import acting, leave_one_out, position_specific, reward_to_go
+from prorl.rl.advantages import acting, leave_one_out, position_specific, prefix_specific, reward_to_go
 from prorl.rl.estimators import ESTIMATORS
 from tests.rl.short_runs import advantages_by
 
@@ -47,6 +47,27 @@ def test_leave_one_out_advantages():
     # t = 2: rollouts 0 and 1 act, G = 4, 0 less 0, 4.
     expected = [[0, 3.5, 4, 0], [1.5, 2, -4, 0], [-1.5, -5.5, 0, 0]]
     torch.testing.assert_close(advantages, torch.tensor([expected]))
+
+
+def test_prefix_specific_advantages_are_what_the_earned_does_not_explain():
+    """Against least squares over the other prompts, prompt by prompt and position by position."""
+    generator = torch.Generator().manual_seed(0)
+    rewards, gamma = torch.randn(5, 4, 3, generator=generator).double(), 0.8
+    rewards[..., 1] -= 0.5 * rewards[..., 0]  # the more at first, the less to come
+    to_go, acts = reward_to_go(rewards, gamma), acting(torch.full((5, 4), 3), 3)
+    found = prefix_specific(to_go, acts, gamma)
+    plain = leave_one_out(to_go, acts)
+    assert torch.equal(found[..., 0], plain[..., 0])  # nothing is earned yet
+    assert found[..., 3].eq(0).all()
+    for t in (1, 2):
+        earned = (gamma ** torch.arange(t) * rewards[..., :t]).sum(-1)
+        earned = (earned - earned.mean(1, keepdim=True)) * 4 / 3
+        for b in range(5):
+            others = [i for i in range(5) if i != b]
+            x, y = earned[others].flatten(), plain[others, :, t].flatten()
+            slope = (x @ y / (x @ x)).clamp(-1, 1)
+            torch.testing.assert_close(found[b, :, t], plain[b, :, t] - slope * earned[b])
+    assert (found - plain)[..., 1:3].abs().max() > 0.1
 
 
 @pytest.mark.parametrize(

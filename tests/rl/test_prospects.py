@@ -10,6 +10,7 @@ from prorl.config.section import ConfigError
 from prorl.devices import accelerator
 from prorl.policy.catalogue import Paths
 from prorl.rl.advantages import acting, against_others, reward_to_go
+from prorl.rl.estimators import OfRewards
 from prorl.rl.learner import Learner
 from prorl.rl.passes import in_passes, pass_loss
 from prorl.rl.prefixes import Candidates, likeliest, prefixes_of
@@ -257,9 +258,33 @@ class Outlook:
         pass
 
 
-def test_an_estimator_from_outside_may_ask_for_an_expectation():
+def test_an_estimator_from_outside_may_ask_for_an_expectation(monkeypatch):
     learner = a_learner(FINETUNE.replace(estimator=f"{__name__}:Outlook"))
     take_step(learner, some_prompts(), centering=True, seed=1)
-    plain = a_learner(FINETUNE.replace(estimator="reward_to_go"))
-    take_step(plain, some_prompts(), centering=True, seed=1)
-    assert len(learner.estimator.given) == 1
+    (given,) = learner.estimator.given
+    given_whole = []
+
+    def remember(self, to_go, acts):
+        given_whole.append(to_go)
+        return to_go * acts
+
+    monkeypatch.setattr(OfRewards, "advantages", remember)
+    take_step(a_learner(FINETUNE), some_prompts(), centering=True, seed=1)
+    assert (given - given_whole[0])[..., 0].abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("changes", [{"updates_per_rollout": 2}, {"item_log_prob": "mean"}])
+def test_where_there_is_no_such_expectation_it_is_an_error(changes):
+    settings = FINETUNE.replace(estimator=f"{__name__}:Outlook", **changes)
+    with pytest.raises(
+        ConfigError, match=r"estimator: tests\S+:Outlook: allowed where decoding\.constrained"
+    ):
+        a_learner(settings)
+
+
+def test_decoding_that_is_not_constrained_has_no_such_expectation():
+    catalogue = random_catalogue(N_ITEMS, constrained=False, min_length=0)
+    with pytest.raises(
+        ConfigError, match=r"estimator: expected: allowed where decoding\.constrained is true"
+    ):
+        a_learner(FINETUNE.replace(estimator="expected"), catalogue=catalogue)

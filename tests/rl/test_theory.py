@@ -11,7 +11,8 @@ import math
 import pytest
 import torch
 
-from prorl.rl.advantages import against_others, reward_to_go
+from prorl.rl import advantages
+from prorl.rl.advantages import against_others, prefix_specific, reward_to_go
 from prorl.rl.centering import centered, collected
 from tests.rl import toy
 from tests.rl.short_runs import advantages_by
@@ -140,6 +141,23 @@ def test_with_sixteen_rollouts_variance_is_lower_at_equal_expectation(seed):
         ).item()
     assert variance["position_specific"] < 0.95 * variance["reinforce"]
     assert variance["position_specific"] < 0.95 * variance["grpo"]
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_a_baseline_that_knows_what_the_prefix_has_earned_leaves_the_expected_gradient_as_it_is(
+    monkeypatch, m
+):
+    """Whatever slope other prompts give."""
+    slope = torch.tensor([0.9, -0.7, 0.5, -0.3, 0.0]).double()
+    monkeypatch.setattr(advantages, "slope_of_others", lambda y, x, otherwise: slope)
+    logits, rewards = toy.random_table(1), positive_rewards(2)
+    found = toy.expected_gradient(lambda *x: prefix_specific(*x, gamma=1.0), rewards, logits, m)
+    torch.testing.assert_close(found, toy.true_gradient(rewards, logits), rtol=1e-9, atol=1e-12)
+    plain = toy.gradient_estimates(against_others, rewards, logits, toy.all_outcomes(m))
+    other = toy.gradient_estimates(
+        lambda *x: prefix_specific(*x, gamma=1.0), rewards, logits, toy.all_outcomes(m)
+    )
+    assert (plain - other).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("m", [1, 2])
