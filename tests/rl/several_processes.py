@@ -14,7 +14,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from prorl.config.finetune import KL, Expected
+from prorl.config.finetune import KL
 from prorl.evaluation.judge import Judge
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.pretraining import Mixture, pretrain
@@ -40,10 +40,7 @@ def train_all(folder: Path) -> None:
     instances, sequences = random_instances(12, N_ITEMS)
     catalogue = random_catalogue(N_ITEMS, forbid=["repeats", "history", "target"], max_length=5)
     still = SASREC.replace(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
-    sessions = {
-        name: session_at(folder / name)
-        for name in ("simulator", "pretrain", "critic", "expected", "finetune")
-    }
+    sessions = {name: session_at(folder / name) for name in ("simulator", "pretrain", "critic", "finetune")}
 
     settings = SIMULATOR.replace(SASRec=still, max_length=12, batch_size=7)
     simulator, _ = train_simulator(
@@ -71,8 +68,7 @@ def train_all(folder: Path) -> None:
     anything = random_catalogue(
         N_ITEMS, constrained=False, min_length=0, max_length=5, n_levels=1, codebook_size=32
     )
-    expected = {"estimator": "expected", "expected": Expected(items=2)}
-    runs = {"critic": (anything, critic), "expected": (catalogue, expected), "finetune": (catalogue, {})}
+    runs = {"critic": (anything, critic), "finetune": (catalogue, {})}
     for name, (rules, variant) in runs.items():
         policy = random_policy(rules, dropout=0.0)  # another one: `accelerate` has wrapped the last
         finetune(

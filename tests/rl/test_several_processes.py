@@ -50,7 +50,7 @@ def both(tmp_path):
 def test_two_processes_give_the_curves_and_weights_of_one(both):
     assert [(folder / "processes").read_text() for folder in both] == ["1", "2"]
     one, two = (json.loads((folder / "rows.json").read_text()) for folder in both)
-    assert list(one) == ["simulator", "pretrain", "critic", "expected", "finetune"]
+    assert list(one) == ["simulator", "pretrain", "critic", "finetune"]
     for name in one:
         assert [row["step"] for row in one[name]] == [row["step"] for row in two[name]]
         for own, other in zip(one[name], two[name], strict=True):
