@@ -241,7 +241,9 @@ def _ids_have_levels(dataset: str, quantize: Quantize) -> Iterator[str]:
 
 
 def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
-    """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any."""
+    """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any; and its
+    estimator bears them.
+    """
     if (finetune.empty_paths == "forbid") != (decoding.min_length >= 1):
         allowed = "forbid" if decoding.min_length >= 1 else "act or drop"
         where = f"where decoding.min_length is {decoding.min_length}"
@@ -249,6 +251,9 @@ def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iter
     if finetune.stop_on_errors is not None and decoding.constrained:
         allowed = "null where decoding.constrained is true, since there are no errors"
         yield f"finetune.stop_on_errors: got a mapping, allowed: {allowed}"
+    if finetune.estimator == "expected" and not decoding.constrained:
+        allowed = "another where decoding.constrained is false"
+        yield f"finetune.estimator: got expected, allowed: {allowed}"
 
 
 def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:

@@ -86,6 +86,10 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "finetune.empty_paths: got forbid, allowed: act or drop where decoding.min_length is 0",
         ),
         (
+            laid_over(RELEASED, {"finetune": {"ml-100k": {"estimator": "expected", "item_log_prob": "sum"}}}),
+            "finetune.estimator: got expected, allowed: another where decoding.constrained is false",
+        ),
+        (
             {"fetch": {"source": "tabular"}, "prepare": {"tabular": {"items": {"item": None}}}},
             "prepare.tabular.items.item: got null for ml-100k, allowed: the name of a column",
         ),

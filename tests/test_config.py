@@ -229,6 +229,18 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
             "finetune.offset: got None, allowed: a number where finetune.centering is fixed_offset",
         ),
         (
+            lambda raw: raw["finetune"].update(normalise="per_reward", centering="fixed_offset", offset=1.0),
+            "finetune.normalise: got per_reward, allowed: none where finetune.centering is fixed_offset",
+        ),
+        (
+            lambda raw: raw["finetune"].update(estimator="expected", item_log_prob="mean"),
+            "finetune.item_log_prob: got mean, allowed: sum where finetune.estimator is expected",
+        ),
+        (
+            lambda raw: raw["finetune"].update(estimator="expected", updates_per_rollout=2),
+            "finetune.updates_per_rollout: got 2, allowed: 1 where finetune.estimator is expected",
+        ),
+        (
             put("finetune.kl", {"estimator": "exact", "coefficient": 0.0, "target": 1.0}),
             "finetune.kl.coefficient: got 0.0, allowed: a number",
         ),

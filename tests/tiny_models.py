@@ -10,7 +10,7 @@ from torch import nn
 
 from prorl.checkpoint import Checkpoint
 from prorl.config.decoding import Decoding
-from prorl.config.finetune import A2C, KL, Finetune
+from prorl.config.finetune import A2C, KL, Expected, Finetune
 from prorl.config.pretrain import Pretrain
 from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
 from prorl.params import read_params
@@ -79,11 +79,13 @@ FINETUNE = PARAMS.section(Finetune).replace(
     estimator="position_specific",
     centering="warmup",
     offset=None,
+    normalise="none",
     kl=KL(estimator="exact", coefficient=0.01, target=None),
     item_log_prob="sum",
     empty_paths="forbid",
     skip_alike=False,
     a2c=A2C(hidden_size=8, warmup_steps=2, coefficient=0.25),
+    expected=Expected(items=3),
     entropy_bonus=0.0,
     updates_per_rollout=1,
     reference_reset=None,

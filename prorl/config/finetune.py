@@ -35,6 +35,12 @@ class A2C(Settings):
     coefficient: float = Field(gt=0, description="Weight of its loss beside the policy's")
 
 
+class Expected(Settings):
+    """The expectation of estimator `expected`."""
+
+    items: int = Field(ge=1, description="Likeliest items at each prefix that it is taken over")
+
+
 class Clip(Settings):
     """How far importance weights may leave 1 before they stop counting, downwards and upwards."""
 
@@ -77,13 +83,17 @@ class Finetune(Section):
         description="Weight of each step reward; the paper's are 1 (Steam: ctr 0.1)"
     )
     estimator: str = Field(
-        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, or "
-        "module:attribute"
+        description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, "
+        "leave_one_out, prefix_specific, expected, or module:attribute"
     )
     centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
         description="How rewards are centred; all are scaled"
     )
     offset: float | None = Field(description="What is taken from every step's reward under fixed_offset")
+    normalise: Literal["none", "per_reward"] = Field(
+        description="per_reward: each reward's reward-to-go is divided by its deviation over the prompt's "
+        "rollouts at each position (GDPO), before weights, which are then the same for all rewards"
+    )
     kl: KL = Field(description="The anchor to the policy that training starts from")
     item_log_prob: Literal["sum", "mean"] = Field(
         description="Whether an item's log-probability is the sum or the mean over its tokens"
@@ -95,6 +105,7 @@ class Finetune(Section):
         description="Whether prompts are left out whose rollouts all have the same return"
     )
     a2c: A2C = Field(description="The critic of estimator a2c")
+    expected: Expected = Field(description="The expectation of estimator expected")
     entropy_bonus: float = Field(ge=0, description="Weight of the choices' entropy in the loss")
     updates_per_rollout: int = Field(ge=1, description="Updates on the same rollouts")
     clip: Clip = Field(description="Bounds of importance weights, from the second update on")
@@ -125,6 +136,12 @@ class Finetune(Section):
         if (self.offset is not None) != (self.centering == "fixed_offset"):
             allowed = "a number" if self.centering == "fixed_offset" else "null"
             raise Refused("offset", self.offset, f"{allowed} where finetune.centering is {self.centering}")
+        if self.normalise == "per_reward" and self.centering == "fixed_offset":
+            raise Refused("normalise", self.normalise, "none where finetune.centering is fixed_offset")
+        if self.estimator == "expected":
+            for key, allowed in (("item_log_prob", "sum"), ("updates_per_rollout", 1)):
+                if (found := getattr(self, key)) != allowed:
+                    raise Refused(key, found, f"{allowed} where finetune.estimator is expected")
         if self.reference_reset is not None and len(self.reference_reset) != 1:
             raise Refused("reference_reset", self.reference_reset, "null, or one of `every` and `stalled`")
         return self

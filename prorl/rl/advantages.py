@@ -2,12 +2,18 @@
 
 Source: ProRL (arXiv 2605.28293), which compares them; `prorl.rl.estimators` gives them their names. Each
 takes the reward-to-go `to_go` and the mask `acts` of who acts where, both [b, m, t+1], and gives the
-advantages [b, m, t+1], 0 where a rollout does not act. A rollout's own reward is part of its baseline, as in
-the paper, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one.
+advantages [b, m, t+1], 0 where a rollout does not act. In the paper's, a rollout's own reward is part of its
+baseline, so that with n rollouts in a baseline the expected gradient is (n - 1) / n of the true one; in
+`leave_one_out`, `against_others` and `prefix_specific` it is not.
 Shape key: `b` prompts, `m` rollouts, `t` path position; actions have one position more, for a stop.
 """
 
+from typing import cast
+
 import torch
+from accelerate.utils import reduce
+
+NO_SQUARE = 1e-9  # a sum of squares that counts as 0
 
 
 def acting(length: torch.Tensor, max_length: int) -> torch.Tensor:
@@ -61,3 +67,53 @@ def position_specific(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
     count = acts.sum(1, keepdim=True)
     baseline = (to_go * acts).sum(1, keepdim=True) / count.clamp(min=1)
     return (to_go - baseline) * (acts & (count > 1))
+
+
+def leave_one_out(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[t] - mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]; 0 where a
+    rollout does not act, or acts alone.
+
+    RLOO (Kool et al. 2019; Ahmadian et al. 2024) at each position: n / (n - 1) times `position_specific`
+    where n act, so that its expected gradient is the true one wherever a rollout has company.
+    """
+    return against_others(to_go, acts) * (acts.sum(1, keepdim=True) > 1)
+
+
+def against_others(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """A[t] = G[t] - mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]: `leave_one_out`
+    but for a rollout that acts alone, whose A[t] is G[t], so that nothing is lost of the expected gradient.
+    """
+    return (to_go - mean_of_others(to_go, acts)) * acts
+
+
+def prefix_specific(to_go: torch.Tensor, acts: torch.Tensor, gamma: float) -> torch.Tensor:
+    """`against_others`, less what is to be expected of a prefix that has earned more than the others' at its
+    position, [b, m, t+1].
+
+    A prefix has earned E[t] = sum over l < t of gamma^l r[l]. Where items before have raised the target's
+    interest less is left for those to come, and where the user takes much there is more. So the baseline is
+    linear in E[t], with a slope from other prompts' rollouts: none of it depends on the action.
+    """
+    discount = gamma ** torch.arange(to_go.shape[-1], dtype=to_go.dtype, device=to_go.device)
+    earned = against_others(to_go[..., :1] - discount * to_go, acts)
+    advantages = against_others(to_go, acts)
+    return advantages - slope_of_others(advantages, earned, otherwise=0.0).clamp(-1, 1) * earned
+
+
+def slope_of_others(y: torch.Tensor, x: torch.Tensor, *, otherwise: float) -> torch.Tensor:
+    """The slope [b, 1, t+1] of `y` on `x` [b, m, t+1], by least squares through 0 at each position, over the
+    rollouts of the other prompts, of all processes; `otherwise` where these say nothing.
+    """
+    product, square = (x * y).sum(1, keepdim=True), (x * x).sum(1, keepdim=True)
+    product, square = (
+        cast(torch.Tensor, reduce(s.sum(0, keepdim=True), "sum")) - s for s in (product, square)
+    )
+    return torch.where(square > NO_SQUARE, product / square.clamp(min=NO_SQUARE), otherwise)
+
+
+def mean_of_others(to_go: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+    """The mean of G[t] over the prompt's other rollouts that act at t, [b, m, t+1]; 0 where there are none,
+    of no meaning where a rollout does not act.
+    """
+    acted = to_go * acts
+    return (acted.sum(1, keepdim=True) - acted) / (acts.sum(1, keepdim=True) - 1).clamp(min=1)

@@ -1,25 +1,36 @@
 """Estimators of advantages by name: how much better than expected an action was, the critic's among them.
 
-Source: ProRL (arXiv 2605.28293) compares these. `finetune.estimator` names one of `ESTIMATORS`, or a
-`Factory` from outside the library as `module:attribute`; the training knows it by the protocol `Estimator`
-alone.
+Source: ProRL (arXiv 2605.28293) compares those up to `position_specific`. `finetune.estimator` names one of
+`ESTIMATORS`, or a `Factory` from outside the library as `module:attribute`; the training knows it by the
+protocol `Estimator` alone.
 Shape key: `b` prompts, `m` rollouts, `t` path position, `p` actions (flat [b * m * (t+1)]), `d` width of a
 decoder state.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from accelerate import Accelerator
 
 from prorl.checkpoint import Resumable
+from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.section import ConfigError
 from prorl.registries import entry
-from prorl.rl.advantages import group_relative, position_specific, reinforce, without_baseline
+from prorl.rl.advantages import (
+    against_others,
+    group_relative,
+    leave_one_out,
+    position_specific,
+    prefix_specific,
+    reinforce,
+    without_baseline,
+)
 from prorl.rl.critic import CriticEstimator
+from prorl.simulators.protocol import Simulator, branching
 
 
 class Estimator(Resumable, Protocol):
@@ -62,6 +73,18 @@ class Estimator(Resumable, Protocol):
         ...
 
 
+@runtime_checkable
+class Expecting(Estimator, Protocol):
+    """An estimator for which the immediate part of the policy gradient is an expectation, see
+    `prorl.rl.prospects`; the reward-to-go that it is given is what that leaves.
+    """
+
+    @property
+    def n_items_expected(self) -> int:
+        """The likeliest items at each prefix that the expectation is over."""
+        ...
+
+
 @dataclass(frozen=True)
 class OfRewards:
     """An estimator whose advantages follow from rewards alone, by `function`; it learns nothing."""
@@ -93,6 +116,15 @@ class OfRewards:
         """Nothing has changed."""
 
 
+@dataclass(frozen=True)
+class OfRewardsToCome(OfRewards):
+    """`OfRewards` of what comes after an action, beside the expectation of what it brings at once, over
+    `n_items_expected` items.
+    """
+
+    n_items_expected: int = 1
+
+
 Factory = Callable[[Finetune, int, int, torch.device], Estimator]
 
 
@@ -107,6 +139,13 @@ ESTIMATORS: dict[str, Factory] = {
     "grpo": of_rewards(group_relative),
     "a2c": CriticEstimator.of,
     "position_specific": of_rewards(position_specific),
+    "leave_one_out": of_rewards(leave_one_out),
+    "prefix_specific": lambda settings, d_model, seed, device: OfRewards(
+        functools.partial(prefix_specific, gamma=settings.gamma)
+    ),
+    "expected": lambda settings, d_model, seed, device: OfRewardsToCome(
+        against_others, n_items_expected=settings.expected.items
+    ),
 }
 
 
@@ -118,3 +157,21 @@ def new_estimator(settings: Finetune, d_model: int, seed: int, device: torch.dev
         found = f"got {settings.estimator!r}, a {type(factory).__name__}"
         raise ConfigError(f"{key}: {found}, allowed: what is called as those of ESTIMATORS are")
     return cast(Estimator, factory(settings, d_model, seed, device))
+
+
+def require_expectable(
+    estimator: Estimator, settings: Finetune, decoding: Decoding, simulator: Simulator
+) -> None:
+    """Raises `ConfigError` where `estimator` is `Expecting` and the simulator does not branch, or decoding or
+    the loss is such that its expectation would not be that of the policy gradient.
+    """
+    if not isinstance(estimator, Expecting):
+        return
+    key = f"params.yaml: finetune.estimator: {settings.estimator}"
+    branching(simulator, settings.simulator, key)
+    needed = (decoding.constrained, settings.item_log_prob == "sum", settings.updates_per_rollout == 1)
+    if not all(needed):
+        raise ConfigError(
+            f"{key}: allowed where decoding.constrained is true, finetune.item_log_prob sum and "
+            "finetune.updates_per_rollout 1"
+        )

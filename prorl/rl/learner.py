@@ -15,7 +15,7 @@ from prorl.config.policy import ctr_factor
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Prompts
 from prorl.rl.centering import Moments, collected
-from prorl.rl.estimators import Estimator, new_estimator
+from prorl.rl.estimators import Estimator, new_estimator, require_expectable
 from prorl.rl.rewards import RatedPaths, StepRewards, require_rewards, rewards_with
 from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
@@ -60,8 +60,9 @@ class Learner:
     ) -> "Learner":
         """A learner at its first step, with `policy` as its own reference.
 
-        attribute_words [n+1, w]: as `prorl.paths.mining.attribute_words` gives them.
-        Raises `ConfigError` where `settings` name an estimator or a reward that there is not.
+        attribute_words [n+1, w]: as `prorl.paths.mining.attribute_words` gives them. Raises `ConfigError`
+        where `settings` name an estimator or a reward that there is not, or an estimator that asks more than
+        simulator, decoding or loss can give.
         """
         require_rewards(settings.weights)
         policy.to(run.device).eval()
@@ -75,6 +76,7 @@ class Learner:
         }
         estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
         words = torch.from_numpy(attribute_words.view(np.int64)).to(run.device)
+        require_expectable(estimator, settings, catalogue.decoding, simulator)
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, words, settings,
             catalogue.acceptance, settings.weights, moments, settings.kl.coefficient, estimator,

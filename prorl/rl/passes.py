@@ -15,6 +15,8 @@ from prorl.prompts import Prompts
 from prorl.rl.kl import SAMPLED, exact_kl
 from prorl.rl.learner import Learner
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
+from prorl.rl.prospects import Prospects
+from prorl.t5.kernels import exponential
 
 TOKENS_PER_PASS = 8192  # about; prompts whose paths are alike in total length share a pass
 LOSS_SUMS = (
@@ -36,6 +38,7 @@ class Pass:
     advantage as far as rewards tell, all [p].
 
     first_half: whether the prompts are of the step's first half, which counts in `GradientVariance` alone.
+    prospects [p]: what could come next, where the estimator takes an expectation over it.
     """
 
     prompts: Prompts
@@ -44,6 +47,7 @@ class Pass:
     acts: torch.Tensor
     advantages: torch.Tensor
     first_half: bool
+    prospects: Prospects | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ def in_passes(
     acts: torch.Tensor,
     advantages: torch.Tensor,
     first_half: torch.Tensor,
+    prospects: Prospects | None = None,
 ) -> list[Pass]:
-    """Passes over all rollouts, from `to_go`, `acts` and `advantages` [b, m, t+1].
+    """Passes over all rollouts, from `to_go`, `acts` and `advantages`, and `prospects` if any, [b, m, t+1].
 
     Those of the prompts in the `first_half` [b] come first, then those of the others.
     """
@@ -82,7 +87,8 @@ def in_passes(
             own = prompts[rows]
             actions = Actions.of_paths(catalogue, own.history, own.target, paths[rows])
             flat = to_go[rows].flatten(), acts[rows].flatten(), advantages[rows].flatten()
-            passes.append(Pass(own, actions, *flat, is_first))
+            ahead = None if prospects is None else prospects[rows].of_actions()
+            passes.append(Pass(own, actions, *flat, is_first, ahead))
     return passes
 
 
@@ -129,6 +135,7 @@ def pass_loss(
         old, log_prob = before.log_prob, terms.log_prob
         loss = clipped_policy_gradient(before.advantages, log_prob, old, settings.clip, n_paths)
         clipped = is_clipped(before.advantages, log_prob.detach(), old, settings.clip).sum()
+    loss = loss - terms.expected / n_paths
     anchor = terms.kl if settings.kl.estimator == "exact" else terms.sampled_kl
     loss = loss + learner.kl_coefficient * anchor / n_paths
     if settings.entropy_bonus:
@@ -146,7 +153,8 @@ def pass_loss(
 @dataclass(frozen=True)
 class _Terms:
     """log_prob [p] of the actions; exact KL and entropy, summed over the tokens of those that are made, and
-    the number of these tokens; sampled KL, summed over the actions that are made.
+    the number of these tokens; sampled KL, summed over the actions that are made. expected: what is expected
+    of the choices at once, summed over these tokens, 0 where the estimator takes no expectation.
     """
 
     log_prob: torch.Tensor
@@ -154,14 +162,15 @@ class _Terms:
     sampled_kl: torch.Tensor
     entropy: torch.Tensor
     n_tokens: torch.Tensor
+    expected: torch.Tensor
 
 
 def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states: torch.Tensor) -> _Terms:
     """The terms of a pass, from the decoder states [b * m * s, d] of policy and reference."""
     settings, device = learner.settings, states.device
     log_prob, reference_log_prob = (torch.zeros(part.to_go.numel(), device=device) for _ in range(2))
-    kl, nats = torch.zeros((), device=device), torch.zeros((), device=device)
-    for taken in part.actions.levels:
+    kl, nats, expected = (torch.zeros((), device=device) for _ in range(3))
+    for level, taken in enumerate(part.actions.levels):
         counted = part.acts[taken.action].float()
         log_probs = masked_log_softmax(
             learner.policy.logits(states[taken.source], taken.ids) / settings.temperature, taken.allowed
@@ -175,6 +184,9 @@ def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states:
             kl = kl + (exact_kl(log_probs, reference) * counted).sum()
         with torch.set_grad_enabled(log_probs.requires_grad and settings.entropy_bonus > 0):
             nats = nats + (entropy(log_probs) * counted).sum()
+        if part.prospects is not None:
+            gain = part.prospects.of_choices(learner.catalogue, level, taken)
+            expected = expected + ((exponential(log_probs) * gain).sum(-1) * counted).sum()
         log_prob = log_prob.index_add(0, taken.action, log_probs.gather(1, taken.chosen[:, None])[:, 0])
         reference_log_prob = reference_log_prob.index_add(
             0, taken.action, reference.gather(1, taken.chosen[:, None])[:, 0]
@@ -185,4 +197,4 @@ def _terms(learner: Learner, part: Pass, states: torch.Tensor, reference_states:
     sampled_kl = torch.zeros((), device=device)
     if settings.kl.estimator != "exact":
         sampled_kl = SAMPLED[settings.kl.estimator](log_prob[part.acts], reference_log_prob[part.acts]).sum()
-    return _Terms(log_prob, kl, sampled_kl, nats, n_tokens.sum())
+    return _Terms(log_prob, kl, sampled_kl, nats, n_tokens.sum(), expected)

@@ -17,12 +17,16 @@ from prorl.devices import summed
 from prorl.errors import TrainingError
 from prorl.prompts import Prompts
 from prorl.rl.advantages import acting, reward_to_go
-from prorl.rl.centering import centered, uncentered
 from prorl.rl.diagnostics import GradientVariance, rollout_curves, rollout_sums
+from prorl.rl.estimators import Expecting
 from prorl.rl.learner import Learner
 from prorl.rl.passes import LOSS_SUMS, BeforeUpdates, Pass, in_passes, pass_loss
-from prorl.rl.rewards import StepRewards, lowest, penalised, rewards_with, step_rewards
+from prorl.rl.prefixes import likeliest, prefixes_of
+from prorl.rl.prospects import Prospects, candidate_rewards, shares
+from prorl.rl.rewards import RatedPaths, StepRewards, lowest, penalised, rewards_with, step_rewards
 from prorl.rl.rollouts import draw
+from prorl.rl.values import scales_within_prompts, step_values, values_by_reward, values_of_last, weighed
+from prorl.simulators.protocol import branching
 
 ALIKE = 1e-6  # returns that differ by no more are the same: rounding
 
@@ -41,13 +45,27 @@ def take_step(
     variance = GradientVariance(learner.policy, len(prompts), run)
     with run.autocast():
         paths = draw(learner.policy, catalogue, own, settings.n_rollouts, settings.temperature, seed)
-        raw = step_rewards(learner.rated(own, paths.items), rewards_with(settings.weights))
+        rated = learner.rated(own, paths.items)
+        raw = step_rewards(rated, rewards_with(settings.weights))
     if centering:
         learner.collect(raw)
     rewards = penalised(raw, paths.items, lowest_of_all(raw))
     to_go = reward_to_go(step_values(learner, rewards), settings.gamma)
     part = takes_part(paths.length, to_go[..., 0], settings)
     acts = acting(paths.length, catalogue.decoding.max_length) & part[..., None]
+    scales = None
+    if settings.normalise == "per_reward":
+        by_reward = {
+            name: reward_to_go(values, settings.gamma)
+            for name, values in values_by_reward(learner, rewards).items()
+        }
+        scales = scales_within_prompts(by_reward, acts, learner.weights)
+        to_go = weighed(by_reward, scales)
+    prospects = None
+    if isinstance(learner.estimator, Expecting):
+        prospects = prospects_of(learner, learner.estimator.n_items_expected, own, rated, acts, scales)
+        prospects = prospects.with_share(shares(to_go, acts, prospects))
+        to_go = to_go - prospects.brought
     advantages = learner.estimator.advantages(to_go, acts)
     drawn = rollout_sums(paths.items, paths.length, raw)
     sums = torch.stack([*drawn.values(), part.sum().double()])
@@ -56,7 +74,7 @@ def take_step(
         raise TrainingError(
             "no path takes part: all are empty and dropped, or all rollouts of every prompt score alike"
         )
-    passes = in_passes(catalogue, own, paths, to_go, acts, advantages, variance.first_half)
+    passes = in_passes(catalogue, own, paths, to_go, acts, advantages, variance.first_half, prospects)
     before: list[BeforeUpdates | None] = [None] * len(passes)
     updates = []
     for _ in range(settings.updates_per_rollout):
@@ -75,12 +93,31 @@ def lowest_of_all(rewards: StepRewards) -> torch.Tensor:
     return cast(torch.Tensor, gather(lowest(rewards)[None])).min(0).values
 
 
-def step_values(learner: Learner, rewards: StepRewards) -> torch.Tensor:
-    """What each step is worth, [b, m, t], by `finetune.centering`."""
-    settings, max_length = learner.settings, learner.catalogue.decoding.max_length
-    if settings.centering in ("none", "fixed_offset"):
-        return uncentered(rewards, learner.moments, learner.weights, max_length, settings.offset or 0.0)
-    return centered(rewards, learner.moments, learner.weights, max_length)
+def prospects_of(
+    learner: Learner,
+    n_items: int,
+    prompts: Prompts,
+    rated: RatedPaths,
+    acts: torch.Tensor,
+    scales: dict[str, torch.Tensor] | None,
+) -> Prospects:
+    """The prospects of rollouts as they are `rated`, over the `n_items` likeliest items at every prefix that
+    one `acts` at [b, m, t+1]; `scales` [b, 1, t+1] are those of the rewards, where they are normalised.
+    """
+    settings, simulator = learner.settings, learner.simulator
+    prefixes = prefixes_of(rated.items, acts)
+    with learner.run.autocast():
+        candidates = likeliest(
+            learner.policy, learner.catalogue, prompts, prefixes, n_items, settings.temperature
+        )
+    names = rewards_with(settings.weights)
+    branches = branching(simulator, settings.simulator, "params.yaml: finetune.simulator")
+    rewards = candidate_rewards(branches, prompts, rated, prefixes, candidates, names)
+    values = []
+    for t, (level, own) in enumerate(zip(prefixes, rewards, strict=True)):
+        at = None if scales is None else {name: scale[level.prompt, :, t] for name, scale in scales.items()}
+        values.append(values_of_last(learner, own, at))
+    return Prospects.of(rated.items, prefixes, candidates, values)
 
 
 def takes_part(length: torch.Tensor, returns: torch.Tensor, settings: Finetune) -> torch.Tensor:

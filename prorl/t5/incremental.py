@@ -7,7 +7,7 @@ reads the normed earlier tokens, cross-attention the encoder's states. All paths
 encoding as one longer query.
 
 Shape key: `b` prompts, `r` rows (paths), `w` rows of the prompt that has most, `t` tokens there is room for,
-`s` encoder tokens, `d` model width, `a` heads.
+`s` encoder tokens, `c` ways to go on, `d` model width, `a` heads.
 """
 
 from dataclasses import dataclass
@@ -79,12 +79,44 @@ class IncrementalDecoder:
                 read = self._read(layer, asking, rows)
                 if layer is self._layers[-1]:  # only the last token's state is asked for
                     x, asking = x[:, -1:].contiguous(), asking[:, -1:].contiguous()
-                x = x + self._self_attention(
-                    asking, layer.self_attention, read, self.length + tokens.shape[1]
-                )
+                end = self.length + tokens.shape[1]
+                bias = self._bias[:, end - asking.shape[1] : end, : read.shape[1]]
+                x = x + self._self_attention(asking, layer.self_attention, read, bias)
                 x += self._cross_attention(normed(x, self.dtype), layer.cross_attention, rows)
                 x += layer.feed_forward(normed(x, self.dtype))
             return self.policy.decoder.final_layer_norm(x[:, 0])
+
+    @torch.no_grad()
+    def branch(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Decoder states [r, c, d] after the last of `tokens` [r, c, n]: c ways to go on from each row.
+
+        The decoder stays where it is. Plainly: `peek` of every way by itself. Here all ways of a row read its
+        earlier tokens in one piece, and each its own tokens alone.
+        """
+        c, n = tokens.shape[1:]
+        bias = self._branch_bias(c, n)
+        with torch.autocast(tokens.device.type, enabled=False):
+            x = self.policy.shared(tokens.flatten(1))
+            for layer in self._layers:
+                asking = normed(x, self.dtype)
+                read = torch.cat([layer.earlier[: len(tokens), : self.length], asking], dim=1)
+                if layer is self._layers[-1]:  # only the last tokens' states are asked for
+                    last = torch.arange(n - 1, c * n, n, device=tokens.device)
+                    x, asking, bias = x[:, last], asking[:, last], bias[:, last]
+                x = x + self._self_attention(asking, layer.self_attention, read, bias)
+                x += self._cross_attention(normed(x, self.dtype), layer.cross_attention, None)
+                x += layer.feed_forward(normed(x, self.dtype))
+            return self.policy.decoder.final_layer_norm(x)
+
+    def _branch_bias(self, c: int, n: int) -> torch.Tensor:
+        """Relative bias [a, c * n, length + c * n] of c ways of n tokens behind those so far; -inf between
+        two ways.
+        """
+        bias = self._bias[:, self.length : self.length + n, : self.length + n]
+        earlier, own = bias.split([self.length, n], dim=2)
+        same = torch.eye(c, dtype=torch.bool, device=bias.device)[:, None, :, None]
+        own = torch.where(same, own[:, None, :, None], -torch.inf)  # [a, c, n, c, n]
+        return torch.cat([earlier.repeat(1, c, 1), own.flatten(3).flatten(1, 2)], dim=2)
 
     def _read(self, layer: _Layer, latest: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
         """The normed tokens [r, t, d] so far: the earlier ones, then the `latest` [r, n, d].
@@ -99,14 +131,13 @@ class IncrementalDecoder:
         return read
 
     def _self_attention(
-        self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, end: int
+        self, asking: torch.Tensor, attention: FoldedAttention, read: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
-        """Output [r, n, d] for the normed tokens `asking` [r, n, d].
-
-        They are the last of the `end` tokens that `read` [r, t, d] holds.
+        """Output [r, n, d] for the normed tokens `asking` [r, n, d], which attend to those of `read` [r, t,
+        d] by their relative `bias` [a, n, t].
         """
         n_rows, n, width = asking.shape
-        bias = self._bias[:, end - n : end, : read.shape[1]].transpose(0, 1).flatten(0, 1)
+        bias = bias.transpose(0, 1).flatten(0, 1)
         met = attend(F.linear(asking, attention.into).view(n_rows, -1, width), read, bias)
         return F.linear(met.view(n_rows, n, -1), attention.out)
 
@@ -134,18 +165,18 @@ class IncrementalDecoder:
         n = int(running.sum())
         gaps, movers = (~running[:n]).nonzero()[:, 0], n + running[n:].nonzero()[:, 0]
         rows = torch.arange(n, device=running.device).index_copy_(0, gaps, movers)
-        self._copy(movers, gaps)
+        for layer in self._layers:
+            layer.earlier[gaps] = layer.earlier[movers]
         self._arrange(self._prompt[rows])
         return rows
 
     def select(self, rows: torch.Tensor) -> None:
-        """Continue the rows numbered `rows` [r'], in that order; a row may appear several times."""
-        self._copy(rows, slice(0, len(rows)))
-        self._arrange(self._prompt[rows])
-
-    def _copy(self, source: torch.Tensor, destination: torch.Tensor | slice) -> None:
+        """Continue the rows numbered `rows` [r'], in that order; a row may appear several times, so that
+        there may be more of them than before.
+        """
         for layer in self._layers:
-            layer.earlier[destination] = layer.earlier[source]
+            layer.earlier = layer.earlier[rows]
+        self._arrange(self._prompt[rows])
 
     def _arrange(self, prompt: torch.Tensor) -> None:
         """Give every row a cell of the rectangle [b, w]; `prompt` [r] holds the prompts of the rows."""

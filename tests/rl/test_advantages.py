@@ -9,7 +9,7 @@ Three rollouts of one prompt, at most three items long:
 import pytest
 import torch
 
-from prorl.rl.advantages import acting, position_specific, reward_to_go
+from prorl.rl.advantages import acting, leave_one_out, position_specific, prefix_specific, reward_to_go
 from prorl.rl.estimators import ESTIMATORS
 from tests.rl.short_runs import advantages_by
 
@@ -41,6 +41,35 @@ def test_position_specific_advantages():
     torch.testing.assert_close(advantages, torch.tensor([expected]))
 
 
+def test_leave_one_out_advantages():
+    advantages = leave_one_out(reward_to_go(REWARDS, 1.0), acting(LENGTH, 3))
+    # t = 0: G = 7, 8, 6 less the others' means 7, 6.5, 7.5; t = 1: G = 6, 5, 0 less 2.5, 3, 5.5.
+    # t = 2: rollouts 0 and 1 act, G = 4, 0 less 0, 4.
+    expected = [[0, 3.5, 4, 0], [1.5, 2, -4, 0], [-1.5, -5.5, 0, 0]]
+    torch.testing.assert_close(advantages, torch.tensor([expected]))
+
+
+def test_prefix_specific_advantages_are_what_the_earned_does_not_explain():
+    """Against least squares over the other prompts, prompt by prompt and position by position."""
+    generator = torch.Generator().manual_seed(0)
+    rewards, gamma = torch.randn(5, 4, 3, generator=generator).double(), 0.8
+    rewards[..., 1] -= 0.5 * rewards[..., 0]  # the more at first, the less to come
+    to_go, acts = reward_to_go(rewards, gamma), acting(torch.full((5, 4), 3), 3)
+    found = prefix_specific(to_go, acts, gamma)
+    plain = leave_one_out(to_go, acts)
+    assert torch.equal(found[..., 0], plain[..., 0])  # nothing is earned yet
+    assert found[..., 3].eq(0).all()
+    for t in (1, 2):
+        earned = (gamma ** torch.arange(t) * rewards[..., :t]).sum(-1)
+        earned = (earned - earned.mean(1, keepdim=True)) * 4 / 3
+        for b in range(5):
+            others = [i for i in range(5) if i != b]
+            x, y = earned[others].flatten(), plain[others, :, t].flatten()
+            slope = (x @ y / (x @ x)).clamp(-1, 1)
+            torch.testing.assert_close(found[b, :, t], plain[b, :, t] - slope * earned[b])
+    assert (found - plain)[..., 1:3].abs().max() > 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -65,14 +94,21 @@ def test_a_rollout_that_acts_nowhere_has_no_part_in_the_others_advantages(name):
     assert advantages[:, 3].eq(0).all()
 
 
-def test_alone_at_a_position_there_is_no_advantage():
+@pytest.mark.parametrize(
+    ("estimator", "first"),
+    [
+        # t = 0: G = 7 against two stops with 0, mean 7/3; of the others 0 for rollout 0, and 7/2 for each of
+        # them.
+        (position_specific, [14 / 3, -7 / 3, -7 / 3]),
+        (leave_one_out, [7, -7 / 2, -7 / 2]),
+    ],
+)
+def test_alone_at_a_position_there_is_no_advantage(estimator, first):
     # Rollout 0 alone goes beyond t = 1, where the others have stopped: nothing says whether that was good.
     length, rewards = torch.tensor([[3, 0, 0]]), torch.tensor([[[1.0, 2.0, 4.0], [0, 0, 0], [0, 0, 0]]])
-    advantages = position_specific(reward_to_go(rewards, 1.0), acting(length, 3))
-    # t = 0: G = 7 against two stops with 0, mean 7/3.
-    torch.testing.assert_close(
-        advantages, torch.tensor([[[14 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0], [-7 / 3, 0, 0, 0]]])
-    )
+    advantages = estimator(reward_to_go(rewards, 1.0), acting(length, 3))
+    torch.testing.assert_close(advantages[0, :, 0], torch.tensor(first))
+    assert advantages[..., 1:].eq(0).all()
 
 
 def test_prompts_have_baselines_of_their_own():

@@ -17,7 +17,10 @@ def named(name):
 
 
 def test_the_critic_alone_learns_warms_up_and_has_a_curve_of_its_own():
-    assert list(ESTIMATORS) == ["reinforce", "reward_to_go", "grpo", "a2c", "position_specific"]
+    assert list(ESTIMATORS) == [
+        *("reinforce", "reward_to_go", "grpo", "a2c", "position_specific", "leave_one_out"),
+        *("prefix_specific", "expected"),
+    ]
     for name in ESTIMATORS:
         estimator = named(name)
         own = estimator.warmup_steps, estimator.loss_name, estimator.coefficient
@@ -27,31 +30,31 @@ def test_the_critic_alone_learns_warms_up_and_has_a_curve_of_its_own():
 
 
 def test_an_unknown_estimator_is_an_error():
-    allowed = "reinforce, reward_to_go, grpo, a2c, position_specific, or module:attribute"
+    allowed = f"{', '.join(ESTIMATORS)}, or module:attribute"
     with pytest.raises(ConfigError, match=rf"finetune\.estimator: got 'ppo', allowed: {allowed}$"):
         a_learner(FINETUNE.replace(estimator="ppo"))
 
 
-def leave_one_out(to_go, acts):
+def of_whole_paths(to_go, acts):
     """A[t] = G[0] - mean of G[0] over the prompt's other rollouts (RLOO)."""
     path_return, others = to_go[..., :1], to_go.shape[1] - 1
     return (path_return - (path_return.sum(1, keepdim=True) - path_return) / others) * acts
 
 
-LEAVE_ONE_OUT = of_rewards(leave_one_out)
+RLOO = of_rewards(of_whole_paths)
 
 
 def test_an_estimator_may_be_named_as_module_and_attribute():
     to_go = torch.arange(12.0).reshape(2, 3, 2)
     acts = torch.ones_like(to_go)
-    advantages = named(f"{__name__}:LEAVE_ONE_OUT").advantages(to_go, acts)
-    assert torch.equal(advantages, leave_one_out(to_go, acts))
+    advantages = named(f"{__name__}:RLOO").advantages(to_go, acts)
+    assert torch.equal(advantages, of_whole_paths(to_go, acts))
     with pytest.raises(ConfigError, match=r"finetune\.estimator: got .*:CPU', a device, allowed"):
         named(f"{__name__}:CPU")
 
 
 def test_an_estimator_from_outside_the_library(tmp_path, monkeypatch):
-    monkeypatch.setitem(ESTIMATORS, "rloo", LEAVE_ONE_OUT)
+    monkeypatch.setitem(ESTIMATORS, "rloo", RLOO)
     settings = FINETUNE.replace(
         estimator="rloo", steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2
     )

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from prorl.config.finetune import Clip
 from prorl.policy.actions import Actions, masked_log_softmax
-from prorl.rl.advantages import acting, position_specific, reward_to_go
+from prorl.rl.advantages import acting, leave_one_out, position_specific, reward_to_go
 from prorl.rl.kl import exact_kl
 from prorl.rl.losses import clipped_policy_gradient, entropy, is_clipped, policy_gradient
 from tests.policy import naive
@@ -105,9 +105,12 @@ def gradient_of(value, policy):
 
 
 @pytest.mark.parametrize("m", [2, 3])
-def test_the_expected_gradient_is_the_true_one_shrunk_by_the_share_of_the_other_rollouts(enumerable, m):
-    """Every rollout acts at both positions here, and its own return is a part of its baseline: the factor is
-    (m - 1) / m exactly.
+@pytest.mark.parametrize("estimator", [position_specific, leave_one_out])
+def test_the_expected_gradient_is_the_true_one_shrunk_by_a_rollouts_share_in_its_own_baseline(
+    enumerable, estimator, m
+):
+    """Every rollout acts at both positions here. Position-specific baselines hold its own return, so that the
+    factor is (m - 1) / m exactly; those that leave it out give the true gradient itself.
     """
     catalogue, history, target, paths = enumerable
     policy = random_policy(catalogue, seed=2).double()
@@ -126,10 +129,11 @@ def test_the_expected_gradient_is_the_true_one_shrunk_by_the_share_of_the_other_
     groups = torch.tensor(list(product(range(len(paths)), repeat=m)))  # every outcome of m rollouts
     probability = log_prob.detach().exp()[groups].prod(1)
     items = paths[groups]
-    advantages = position_specific(reward_to_go(rewards[groups], 1.0), acting((items != 0).sum(-1), 2))
+    advantages = estimator(reward_to_go(rewards[groups], 1.0), acting((items != 0).sum(-1), 2))
     log_probs = action_log_probs(policy, catalogue, history, target, items)
     expected = gradient_of(policy_gradient(advantages * probability[:, None, None], log_probs, m), policy)
-    torch.testing.assert_close(expected, true * (m - 1) / m, rtol=1e-8, atol=1e-12)
+    factor = (m - 1) / m if estimator is position_specific else 1.0
+    torch.testing.assert_close(expected, true * factor, rtol=1e-8, atol=1e-12)
     assert true.norm() > 1e-2
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from prorl.rl.advantages import group_relative, position_specific
+from prorl.rl.advantages import group_relative, leave_one_out, position_specific
 from prorl.rl.centering import Moments
 
 
-@pytest.mark.parametrize("estimator", [group_relative, position_specific])
+@pytest.mark.parametrize("estimator", [group_relative, position_specific, leave_one_out])
 def test_a_prompt_none_of_whose_rollouts_takes_part_has_no_advantages(estimator):
     to_go = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     assert estimator(to_go, torch.zeros(1, 2, 2, dtype=torch.bool)).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]

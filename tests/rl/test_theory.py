@@ -11,7 +11,8 @@ import math
 import pytest
 import torch
 
-from prorl.rl.advantages import reward_to_go
+from prorl.rl import advantages
+from prorl.rl.advantages import against_others, prefix_specific, reward_to_go
 from prorl.rl.centering import centered, collected
 from tests.rl import toy
 from tests.rl.short_runs import advantages_by
@@ -77,11 +78,13 @@ def factors(name, share, m):
     """
     if name == "position_specific":
         return 1 - (1 - (1 - share) ** m) / (m * share)
+    if name == "leave_one_out":
+        return 1 - (1 - share) ** (m - 1)
     return torch.full_like(share, (m - 1) / m if name == "grpo" else 1.0)
 
 
 @pytest.mark.parametrize("m", [2, 3])
-@pytest.mark.parametrize("name", ["reinforce", "reward_to_go", "grpo", "position_specific"])
+@pytest.mark.parametrize("name", ["reinforce", "reward_to_go", "grpo", "position_specific", "leave_one_out"])
 def test_the_expected_gradient_is_the_true_one_up_to_a_factor_at_each_position(name, m):
     """A rollout's own reward is in its baseline, which shrinks the gradient by (n - 1) / n where n rollouts
     act.
@@ -138,6 +141,57 @@ def test_with_sixteen_rollouts_variance_is_lower_at_equal_expectation(seed):
         ).item()
     assert variance["position_specific"] < 0.95 * variance["reinforce"]
     assert variance["position_specific"] < 0.95 * variance["grpo"]
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_a_baseline_that_knows_what_the_prefix_has_earned_leaves_the_expected_gradient_as_it_is(
+    monkeypatch, m
+):
+    """Whatever slope other prompts give."""
+    slope = torch.tensor([0.9, -0.7, 0.5, -0.3, 0.0]).double()
+    monkeypatch.setattr(advantages, "slope_of_others", lambda y, x, otherwise: slope)
+    logits, rewards = toy.random_table(1), positive_rewards(2)
+    found = toy.expected_gradient(lambda *x: prefix_specific(*x, gamma=1.0), rewards, logits, m)
+    torch.testing.assert_close(found, toy.true_gradient(rewards, logits), rtol=1e-9, atol=1e-12)
+    plain = toy.gradient_estimates(against_others, rewards, logits, toy.all_outcomes(m))
+    other = toy.gradient_estimates(
+        lambda *x: prefix_specific(*x, gamma=1.0), rewards, logits, toy.all_outcomes(m)
+    )
+    assert (plain - other).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize(("n_items", "share"), [(1, 1.0), (2, 1.0), (1, 0.3), (2, 0.3)])
+def test_an_expectation_over_the_likeliest_items_leaves_the_expected_gradient_as_it_is(n_items, share, m):
+    """Over one of the two items and the stop, or over all that can be done; whole or a share of it."""
+    logits, table, outcomes = toy.random_table(1), toy.random_table(2), toy.all_outcomes(m)
+    estimates = toy.expecting_estimates(against_others, table, logits, outcomes, n_items, share)
+    probability = toy.probabilities(logits)[outcomes].prod(-1)
+    true = toy.true_gradient(toy.path_rewards(table), logits)
+    assert true.flatten(1).norm(dim=1).min() > 1e-2
+    torch.testing.assert_close(toy.expectation(probability, estimates), true, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_sixteen_rollouts_an_expectation_has_a_lower_variance(seed):
+    """Over all that can be done, by a tenth at least than position-specific baselines have, though these
+    shrink the gradient; over half of it, still lower at equal expectation.
+    """
+    table, m = toy.random_table(10 + seed), 16
+    share = toy.expectation(toy.probabilities(PRETRAINED), toy.ACTS.double())[:-1]
+    outcomes = toy.sampled_outcomes(PRETRAINED, m, n=2000, seed=0)
+
+    def variance(estimates):
+        return toy.variance(torch.full((len(outcomes),), 1 / len(outcomes)).double(), estimates).item()
+
+    half, whole = (
+        variance(toy.expecting_estimates(against_others, table, PRETRAINED, outcomes, n)) for n in (1, 2)
+    )
+    specific = toy.gradient_estimates(
+        advantages_by("position_specific"), toy.path_rewards(table), PRETRAINED, outcomes
+    )
+    assert whole < 0.9 * variance(specific)
+    assert half < 0.98 * variance(specific / factors("position_specific", share, m)[:, None, None])
 
 
 def ascent(name, m, rewards, steps, learning_rate):

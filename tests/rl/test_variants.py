@@ -15,7 +15,9 @@ from tests.rl.short_runs import N_ITEMS, LikesEvenItems, a_learner, run, some_pr
 from tests.tiny_models import FINETUNE, random_catalogue
 
 
-@pytest.mark.parametrize("estimator", ["reinforce", "reward_to_go", "grpo", "a2c"])
+@pytest.mark.parametrize(
+    "estimator", ["reinforce", "reward_to_go", "grpo", "a2c", "leave_one_out", "prefix_specific"]
+)
 def test_every_estimator_raises_the_reward(tmp_path, estimator):
     settings = FINETUNE.replace(
         estimator=estimator, steps=20, n_rollouts=8, learning_rate=1e-2, centering_steps=2

@@ -16,6 +16,8 @@ from torch.nn.functional import pad
 
 from prorl.rl.advantages import acting, reward_to_go
 from prorl.rl.losses import policy_gradient
+from prorl.rl.prefixes import Candidates, prefixes_of
+from prorl.rl.prospects import Prospects
 from prorl.rl.rewards import StepRewards
 
 N_ITEMS, MAX_LENGTH = 2, 4
@@ -95,13 +97,53 @@ def gradient_estimates(
     """Gradient [o, t, c, c] of the loss that `estimator` makes of each outcome [o, m], from the step rewards
     [p, t] of all paths.
     """
+    return gradients_of(estimator(reward_to_go(rewards, 1.0)[outcomes], ACTS[outcomes]), logits, outcomes)
+
+
+def gradients_of(advantages: torch.Tensor, logits: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:
+    """Gradient [o, t, c, c] of the loss of each outcome [o, m] with its `advantages` [o, m, t+1]."""
     m = outcomes.shape[1]
-    advantages = estimator(reward_to_go(rewards, 1.0)[outcomes], ACTS[outcomes])
     of_log_probs = torch.func.vmap(torch.func.grad(policy_gradient, argnums=1), in_dims=(0, 0, None))
     weights = of_log_probs(advantages, action_log_probs(logits)[outcomes], m)
     scores = torch.func.jacrev(action_log_probs)(logits).flatten(2)
     gradients = sum(torch.einsum("ot,otx->ox", weights[:, i], scores[outcomes[:, i]]) for i in range(m))
     return gradients.unflatten(1, logits.shape)
+
+
+def expecting_estimates(
+    estimator: Estimator,
+    table: torch.Tensor,
+    logits: torch.Tensor,
+    outcomes: torch.Tensor,
+    n_items: int,
+    share: float = 1.0,
+) -> torch.Tensor:
+    """The same [o, t, c, c] where the immediate part is an expectation over the `n_items` likeliest items at
+    each prefix, or a `share` of it, from the table [t, c, c] of step rewards; `estimator` is given what that
+    leaves.
+    """
+    m, items, acts = outcomes.shape[1], PATHS[outcomes], ACTS[outcomes]
+    prefixes, log_probs = prefixes_of(items, acts), choice_log_probs(logits)
+    candidates, values = [], []
+    for t, level in enumerate(prefixes):
+        here = log_probs[t, level.item]
+        found, item = here[:, 1:].topk(n_items)
+        candidates.append(Candidates(1 + item, found[..., None], here[:, 0]))
+        values.append(table[t, level.item].gather(1, 1 + item))
+    share_of_all = torch.full((1, 1, 1), share, dtype=torch.float64)
+    prospects = Prospects.of(items, prefixes, candidates, values).with_share(share_of_all)
+    to_go = reward_to_go(path_rewards(table), 1.0)[outcomes] - prospects.brought
+    sampled = gradients_of(estimator(to_go, acts), logits, outcomes)
+    # d of the sum over choices of pi h: pi (h - sum of pi h), at the state of the rollout.
+    gain = torch.zeros(*items.shape, N_ITEMS + 1, dtype=torch.float64)
+    gain[..., 0] = prospects.stop_gain[..., :-1]
+    gain.scatter_(3, prospects.items[:, :, :-1], prospects.gain[:, :, :-1])
+    probability = log_probs[POSITION, PREVIOUS[outcomes]].exp()
+    slope = probability * (gain - (probability * gain).sum(-1, keepdim=True)) * acts[..., :-1, None]
+    expected = torch.zeros_like(sampled)
+    outcome = torch.arange(len(outcomes))[:, None, None].expand(items.shape)
+    at = outcome, POSITION.expand(items.shape), PREVIOUS[outcomes]
+    return sampled - expected.index_put_(at, slope, accumulate=True) / m
 
 
 def expected_gradient(

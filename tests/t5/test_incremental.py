@@ -54,6 +54,35 @@ def test_peeking_gives_what_a_step_would_and_leaves_no_trace(policy):
     torch.testing.assert_close(decoder.step(flat[rows, 14:17]), expected[rows, 16], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 3])
+@torch.no_grad()
+def test_branches_give_what_steps_of_each_would_and_leave_no_trace(policy, n):
+    prompt, path = tokens(3, 6), tokens(3, 3, 20, seed=1)
+    prompt[1, 4:] = 0
+    flat, ways = path.flatten(0, 1), tokens(9, 4, n, seed=2)
+    decoder = IncrementalDecoder(policy, prompt, 3, 20)
+    decoder.step(flat[:, :15])
+    rows = decoder.keep(torch.arange(9) % 4 != 0)
+    states = decoder.branch(ways[rows])
+    for c in range(4):
+        whole = torch.cat([flat[:, :15], ways[:, c]], dim=1).view(3, 3, -1)
+        expected = policy(prompt, whole).flatten(0, 1)[rows, -1]
+        torch.testing.assert_close(states[:, c], expected, rtol=0, atol=1e-12)
+    expected = policy(prompt, path).flatten(0, 1)[rows, 16]
+    torch.testing.assert_close(decoder.step(flat[rows, 15:17]), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_more_rows_than_before_may_be_selected(policy):
+    prompt, path = tokens(3, 6), tokens(3, 1, 5, seed=1)
+    decoder = IncrementalDecoder(policy, prompt, 1, 5)
+    decoder.step(path[:, 0, :4])
+    rows = torch.tensor([0, 2, 2, 0, 1, 2])
+    decoder.select(rows)
+    expected = policy(prompt, path)[rows, 0, 4]
+    torch.testing.assert_close(decoder.step(path[rows, 0, 4:]), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "left", [[0, 2, 3, 4, 5, 6, 8], [1, 7, 8], [5], list(range(9))]
 )  # of three prompts' three rows each
