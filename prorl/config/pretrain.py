@@ -1,6 +1,6 @@
 """Section `pretrain`: supervised pre-training on mined paths and on paths found by search."""
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,9 @@ class Pretrain(Section):
     section: ClassVar[str] = "pretrain"
 
     simulator: str = Field(description="The simulator that is searched for paths; one for all data sets")
+    paths: Literal["mined", "slices"] = Field(
+        description="Demonstrations from the logs: mined paths, or slices of the same users and lengths"
+    )
     search_paths: int = Field(
         ge=0, description="Demonstrations found by search on the simulator; 0 is the paper's recipe"
     )
@@ -29,6 +32,9 @@ class Pretrain(Section):
     search_candidates: int = Field(ge=1, description="Items that the search weighs at each step")
     search_weights: SearchWeights = Field(
         description="What counts in the search beside an item's gain in interest, which weighs 1"
+    )
+    passes: int | None = Field(
+        ge=1, description="Passes over the mined paths that are made in place of max_steps; null: max_steps"
     )
     max_steps: int = Field(ge=1, description="Steps of the cosine schedule, at most as many are taken")
     evaluate_every: int = Field(ge=1, description="Steps between two validations")
@@ -44,6 +50,6 @@ class Pretrain(Section):
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:
-        if self.warmup_steps > self.max_steps:
+        if self.passes is None and self.warmup_steps > self.max_steps:
             raise Refused("warmup_steps", self.warmup_steps, f"at most pretrain.max_steps, {self.max_steps}")
         return self

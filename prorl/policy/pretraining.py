@@ -21,6 +21,7 @@ from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.devices import accelerator, summed
 from prorl.paths.sequences import Sequences
+from prorl.paths.slices import random_slices
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
 from prorl.runtime import derived_seed
@@ -55,11 +56,17 @@ def mixture(
     seed: int,
     search: Callable[[Prompts], Demonstrations] | None,
 ) -> Mixture:
-    """Mined paths, and where there is a `search`, paths that it finds towards random targets.
+    """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
+    towards random targets.
 
     Of these there are `search_paths` to train on, and a tenth as many to validate on.
     """
     instances = {"train": train, "validation": validation}
+    if settings.paths == "slices":
+        instances = {
+            split: random_slices(part, sequences, derived_seed(seed, "slices", split))
+            for split, part in instances.items()
+        }
     parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
     if search is None:
         return Mixture(parts["train"], parts["validation"], {"mined": 1.0})
@@ -70,6 +77,15 @@ def mixture(
         parts[split]["search"] = search(prompts)
     shares = {"mined": 1 - settings.search_share, "search": settings.search_share}
     return Mixture(parts["train"], parts["validation"], shares)
+
+
+def in_steps(settings: Pretrain, n_mined: int) -> Pretrain:
+    """`settings` with `max_steps` of `passes` over `n_mined` paths. Raises `ConfigError` for a warm-up that
+    does not end by then.
+    """
+    if settings.passes is None:
+        return settings
+    return settings.replace(passes=None, max_steps=settings.passes * -(-n_mined // settings.batch_size))
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
@@ -115,6 +131,7 @@ def pretrain(
     "best_step", "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises
     `TrainingError` naming step, cause and last good checkpoint where a loss is not finite.
     """
+    settings = in_steps(settings, len(demonstrations.train["mined"]))
     run = accelerator(settings.precision)
     if settings.batch_size < run.num_processes:
         raise ConfigError(

@@ -7,10 +7,19 @@ import pytest
 import torch
 
 from benchmarks.obvious import transformers_policy
+from prorl.config.section import ConfigError
 from prorl.curves import Curves
 from prorl.errors import TrainingError
 from prorl.policy import pretraining
-from prorl.policy.pretraining import Mixture, cosine_with_warmup, mixture, n_tokens, pretrain, summed_loss
+from prorl.policy.pretraining import (
+    Mixture,
+    cosine_with_warmup,
+    in_steps,
+    mixture,
+    n_tokens,
+    pretrain,
+    summed_loss,
+)
 from prorl.prompts import Demonstrations, mined, random_prompts
 from prorl.runtime import derived_seed
 from tests.tiny_models import (
@@ -252,3 +261,35 @@ def test_paths_that_are_searched_for_are_a_tenth_to_validate_on_and_take_their_s
         seed = derived_seed(7, "search", split)
         expected = random_prompts(part, sequences, N_ITEMS, len(prompts), seed)
         assert torch.equal(prompts.target, expected.target)
+
+
+def test_slices_stand_in_for_mined_paths_in_both_splits():
+    instances, sequences = random_instances(20, N_ITEMS)
+    parts = {
+        paths: mixture(instances, instances, sequences, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None)
+        for paths in ("mined", "slices")
+    }
+    for split in ("train", "validation"):
+        own, other = (getattr(parts[paths], split)["mined"] for paths in ("mined", "slices"))
+        assert torch.equal(own.user, other.user)
+        assert torch.equal(own.lengths, other.lengths)
+        for row in range(len(other)):
+            line = [*other.history[row].tolist(), *other.path[row, : other.lengths[row]].tolist()]
+            line.append(other.target[row].item())
+            seen = sequences.of(other.user[row].item()).tolist()
+            assert any(seen[i : i + len(line)] == line for i in range(len(seen)))
+    assert not torch.equal(parts["mined"].train["mined"].path, parts["slices"].train["mined"].path)
+    assert not torch.equal(parts["slices"].train["mined"].path, parts["slices"].validation["mined"].path)
+
+
+def test_passes_over_the_mined_paths_stand_for_steps(tmp_path):
+    """64 paths in batches of 10 are 7 steps a pass."""
+    settings = PRETRAIN.replace(passes=2, batch_size=10, max_steps=1, warmup_steps=3)
+    search = {"mined": towards_target(64), "search": towards_target(30)}
+    validation = {"mined": towards_target(20, seed=1), "search": towards_target(20, seed=1)}
+    shares = {"mined": 0.5, "search": 0.5}
+    _, result, _ = run(tmp_path, settings, train=search, validation=validation, shares=shares)
+    assert (result["stopped"], result["steps"]) == ("max_steps", 14)
+    with pytest.raises(ConfigError, match=r"got 15, allowed: at most pretrain\.max_steps, 14"):
+        in_steps(settings.replace(warmup_steps=15), 64)
+    assert in_steps(PRETRAIN, 64) is PRETRAIN
