@@ -15,7 +15,7 @@ from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
 from prorl.experiments.definition import read_experiment
 from prorl.experiments.pages import document, findings, markdown, write_page
-from prorl.experiments.results import Result
+from prorl.experiments.results import Result, curves_of
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.files import read_json
 from prorl.layout import Layout
@@ -54,7 +54,7 @@ def result(tmp_path):
             for simulator in ("SASRec", "GRU4Rec")
         ]
         files = DirFileSystem(tmp_path / name, LocalFileSystem())
-        return Result(name, pd.concat(parts), files, Layout("ml-100k"))
+        return Result(name, pd.concat(parts), files, curves_of(Layout("ml-100k")))
 
     return make
 
@@ -197,9 +197,11 @@ def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, experiment, 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("reports/experiments/*/*.findings.md")), ids=str)
 def test_a_stored_page_has_the_findings_that_stand_beside_it(path):
-    name, dataset = path.name.removesuffix(".findings.md"), path.parent.name
-    stored = path.with_name(f"{name}.md").read_text(encoding="utf-8")
-    found = findings(ROOT, read_experiment(ROOT, name), dataset)
+    label, dataset = path.name.removesuffix(".findings.md"), path.parent.name
+    name = label.removesuffix("-long")
+    stored = path.with_name(f"{label}.md").read_text(encoding="utf-8")
+    experiment = read_experiment(ROOT, name)
+    found = findings(ROOT, experiment if label == name else experiment.at_maturity(), dataset)
     assert "\n\n".join(["## Findings", *found, "## Judged by"]) in stored
 
 
