@@ -160,6 +160,8 @@ def list_experiments(options: argparse.Namespace) -> None:
         experiment = read_experiment(Path.cwd(), name)
         print(f"{name}: {experiment.contents.title}")
         print(f"    rows: {', '.join(experiment.contents.rows)}")
+        if long := experiment.contents.long:
+            print(f"    --long: {long.pretrain_passes} passes of pre-training, {long.passes} of fine-tuning")
 
 
 def run_experiment(options: argparse.Namespace) -> None:
