@@ -40,10 +40,12 @@ class Store:
         return PAGES / self.dataset / self.experiment.label
 
     def has(self, run: Run) -> bool:
-        """See `Kept.has`. Any commit of an earlier run that did not come about is made up for."""
+        """See `Kept.has`. What an interrupted command has left uncommitted is committed, with the page."""
         if self._about(run) is None:
             return False
-        self._commit(run)
+        if git(self.root, "status", "--porcelain", "--untracked-files=all", "--", str(self._of(run))):
+            self.write_page()
+            self._commit(run)
         return True
 
     def keep(self, run: Run, commit: str, found: str) -> None:
@@ -122,15 +124,10 @@ class Store:
             write_page(self.root, self.experiment, comparison, self.dataset, seeds, None)
 
     def _commit(self, run: Run) -> None:
-        """Commit the files of `run`, and the pages, alone; nothing where git has them.
-
-        Raises `WorktreeError` where git refuses.
-        """
+        """Commit the files of `run`, and the page, alone. Raises `WorktreeError` where git refuses."""
         beside = (self.root / self.folder.parent).glob(f"{self.folder.name}.*")
         pages = [path.relative_to(self.root) for path in sorted(beside) if path.suffix in PAGE_FILES]
         paths = [str(path) for path in (self._of(run), *pages) if ".findings" not in path.suffixes]
-        if not git(self.root, "status", "--porcelain", "--untracked-files=all", "--", *paths):
-            return
         row = self.experiment.contents.rows[run.row].label
         message = f"{self.experiment.name} at the paper's maturity, {self.dataset}: {row}, seed {run.seed}"
         git(self.root, "add", "--", *paths)
@@ -149,6 +146,5 @@ def run_long(
     store = Store(root, experiment, dataset or params["datasets"][0])
     wanted = experiment.only(rows)
     run_all(root, wanted, dataset, seeds, queue=False, kept=store)
-    store.write_page()
     for run in planned(wanted, params, store.dataset, seeds):
         store.has(run)

@@ -93,8 +93,12 @@ def markdown(
         f"The paper's claim: {contents.claim.strip()}",
         f"Published figures: {contents.source.strip()}",
     ]
-    if contents.long:
-        parts.append(other_page(experiment, comparison))
+    if experiment.is_long:
+        parts.append(what_has_run(experiment, comparison))
+    other = f"{experiment.name}{'' if experiment.is_long else '-long'}"
+    if contents.long and (root / PAGES / dataset / f"{other}.md").exists():
+        words = "The short runs" if experiment.is_long else "The same rows at the paper's maturity"
+        parts.append(f"{words}: [{other}]({other}.md).")
     if found := findings(root, experiment, dataset):
         parts += ["## Findings", *found]
     for simulator in comparison.simulators:
@@ -122,17 +126,16 @@ def markdown(
     return "\n\n".join(parts)
 
 
-def other_page(experiment: Experiment, comparison: Comparison) -> str:
-    """How the long runs differ from the short ones, how many have run, and where the others stand."""
-    if (long := experiment.contents.long) is None or not experiment.is_long:
-        return f"The same rows at the paper's maturity: [{experiment.name}-long]({experiment.name}-long.md)."
+def what_has_run(experiment: Experiment, comparison: Comparison) -> str:
+    """How long the rows are trained, and which have run."""
+    if (long := experiment.contents.long) is None:
+        raise ValueError(f"{experiment.name}: no `long:` part")
     waiting = [row.label for name, row in experiment.contents.rows.items() if name not in comparison.rows]
     counted = f"{len(comparison.rows)} of {len(experiment.contents.rows)} rows have run"
     counted += f"; not yet: {', '.join(waiting)}" if waiting else ""
     return (
         f"Pre-trained for {long.pretrain_passes} passes over mined paths, once for each seed, and fine-tuned "
-        f"for {long.passes} passes over all training prompts. {counted}. "
-        f"The short runs: [{experiment.name}]({experiment.name}.md)."
+        f"for {long.passes} passes over all training prompts. {counted}."
     )
 
 
@@ -185,7 +188,7 @@ def _long(root: Path, experiment: Experiment, comparison: Comparison, dataset: s
         yield from map(as_markdown, found)
     short_runs = root / PAGES / dataset / f"{experiment.name}.json"
     if short_runs.exists():
-        yield f"## Beside the short runs of [{experiment.name}]({experiment.name}.md)"
+        yield "## Beside the short runs"
         for simulator in comparison.simulators:
             yield as_markdown(tables.beside_short(experiment, comparison, simulator, read_json(short_runs)))
 

@@ -235,3 +235,15 @@ def test_a_part_of_a_table_or_one_of_another_commit_is_printed_alone(options, at
     assert main(["experiments", "table", "own", *options]) == 0
     assert "| Second |" in capsys.readouterr().out
     assert not (at_repository / "reports").exists()
+
+
+def test_the_page_leads_to_the_long_rows_where_there_is_a_page_of_them(tmp_path, results):
+    long = {"seeds": [1], "pretrain_passes": 2, "passes": 3, "set": []}
+    experiment = write(tmp_path, training=TRAINING, long=long)
+    comparison, words = compare(experiment, results), "The same rows at the paper's maturity: "
+    assert words not in markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    other = tmp_path / "reports/experiments/ml-100k/own-long.md"
+    other.parent.mkdir(parents=True)
+    other.write_text("the long rows\n", encoding="utf-8")
+    page = markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    assert f"\n\n{words}[own-long](own-long.md).\n\n" in page

@@ -154,7 +154,7 @@ def test_a_run_that_was_ended_goes_on_with_the_row_it_was_in(repository, experim
     started.broken.clear()
     run_long(repository, experiment, [], None, [1])
     assert started.names[2:] == [run_name("second"), run_name("third")]
-    assert "4 of 4 rows have run. " in (repository / FOLDER / "own-long.md").read_text(encoding="utf-8")
+    assert "4 of 4 rows have run.\n" in (repository / FOLDER / "own-long.md").read_text(encoding="utf-8")
 
 
 def test_a_row_whose_commit_git_refused_is_committed_by_the_next_command(
@@ -168,6 +168,7 @@ def test_a_row_whose_commit_git_refused_is_committed_by_the_next_command(
         run_long(repository, experiment, ["first"], None, [1])
     assert "ml-100k-own-long-first-seed-1: not committed yet: git commit" in capsys.readouterr().out
     assert log(repository)[0] == "Experiment"
+    (repository / FOLDER / "own-long.md").unlink()
     hook.unlink()
     run_long(repository, experiment, ["first"], None, [1])
     assert started.names == [run_name("first")]
@@ -249,9 +250,11 @@ def test_short_runs_stand_beside_the_long_ones(repository, kept):
     value = {"mean": 4.25, "low": 4, "high": 5}
     short = {"first": {"metrics": {"SASRec": {"ior": value}}}, "third": {"metrics": {}}}
     write_json(repository / FOLDER / "own.json", {"rows": short})
+    (repository / FOLDER / "own.md").write_text("the short runs\n", encoding="utf-8")
     kept.write_page()
     page = (repository / FOLDER / "own-long.md").read_text(encoding="utf-8")
-    assert "## Beside the short runs of [own](own.md)" in page
+    assert "\n\nThe short runs: [own](own.md).\n\n" in page
+    assert "## Beside the short runs\n" in page
     assert "| SASRec | IoR | short run | published | CTR | short run |" in page
     assert "| First | 5.0 | 4.2 | 7.0 | 0.500 | - |" in page
     assert "| Third | not run yet | - | - | not run yet | - |" in page

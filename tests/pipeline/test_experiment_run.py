@@ -195,7 +195,7 @@ def test_long_rows_are_committed_as_they_end_and_a_killed_run_goes_on(pipeline, 
     log = untouched.run("git", "log", "--format=%s", "-2").stdout.splitlines()
     assert log == [message.format("Second"), message.format("First")]
     assert untouched.run("git", "status", "--porcelain").stdout == "?? experiments/own.yaml\n"
-    assert "2 of 2 rows have run. " in page.read_text(encoding="utf-8")
+    assert "2 of 2 rows have run.\n" in page.read_text(encoding="utf-8")
     found = untouched.read("reports/experiments/ml-100k/own-long.json")["rows"]
     assert all(len(row["by_pass"]["length"]) == 2 for row in found.values())
     assert ran(prorl(untouched, "run", "own", "--long")) == []
