@@ -71,7 +71,8 @@ def training(experiment: Experiment, comparison: Comparison) -> Table:
 def single_seeds(experiment: Experiment, comparison: Comparison, simulator: str, seeds: list[int]) -> Table:
     """Every seed's means."""
     contents = experiment.contents
-    columns = [f"{short(metric)}, seeds {', '.join(map(str, seeds))}" for metric in contents.metrics]
+    numbers = f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
+    columns = [f"{short(metric)}, {numbers}" for metric in contents.metrics]
     table = Table(f"Each seed, judged by {simulator}", [simulator, *columns])
     for name, row in contents.rows.items():
         if name not in comparison.rows:
