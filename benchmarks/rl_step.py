@@ -83,7 +83,8 @@ def cases(options: Options) -> Iterator[Case]:
             setting.policy, setting.catalogue, prompts, settings.n_rollouts, settings.temperature, SEED
         )
         scores = setting.simulator.score(prompts.history, drawn.items, prompts.target)
-        rewards = step_rewards(drawn.items, scores, rewards_with(settings.weights))
+        paths = setting.rated(drawn.items, prompts.target, scores)
+        rewards = step_rewards(paths, rewards_with(settings.weights))
         yield _case(
             Problem(setting, beside(setting.policy), prompts, settings, collected(rewards)),
             f"mean length {mean:g}",
@@ -140,8 +141,8 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
     scale_learning_rate(optimizer, 0.0)
     return Learner(
-        run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator, settings,
-        problem.moments, settings.kl.coefficient,
+        run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator,
+        setting.attribute_words, settings, problem.moments, settings.kl.coefficient,
         new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 
@@ -173,7 +174,7 @@ def obvious_step(
             items = items_of_tokens(tree, catalogue, tokens, m)
         length = (items != 0).sum(-1)
         scores = score_prefixes(simulator, history, items, target)
-        rewards = step_rewards(items, scores, rewards_with(settings.weights))
+        rewards = step_rewards(setting.rated(items, target, scores), rewards_with(settings.weights))
         values = centered(rewards, problem.moments, settings.weights, max_length)
         advantages = position_specific(
             reward_to_go(values, settings.gamma), acting(length, max_length)

@@ -26,7 +26,7 @@ STAGES='fetch prepare mine embed reduce quantize simulator:SASRec simulator:GRU4
 
 packages() {
 	mkdir -p $WHEELS
-	grep -v '^#' requirements.lock requirements-recbole.lock --no-filename | grep -viE "^($PRESENT)==" >$WHEELS/list.txt
+	grep -v '^#' requirements.lock requirements-no-deps.lock --no-filename | grep -viE "^($PRESENT)==" >$WHEELS/list.txt
 	# One of them is on offer as source alone; its wheel runs everywhere.
 	grep -i '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir $WHEELS
 	grep -vi '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \

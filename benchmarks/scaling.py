@@ -151,7 +151,8 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
     )
     policy, reference = T5(sizes), T5(sizes).to(run.device).eval().requires_grad_(False)
     simulator = InnerProductSimulator(CausalSASRec(sasrec, size.n_items, max_length=50)).to(run.device)
-    learner = Learner.of(run, policy, catalogue, simulator, settings, SEED)
+    words = np.ones((size.n_items + 1, 1), dtype=np.uint64)  # all items share the one attribute
+    learner = Learner.of(run, policy, catalogue, simulator, words, settings, SEED)
     learner.reference = reference
     drawn = (
         torch.from_numpy(np.random.default_rng(SEED).choice(size.n_items, (N_PROMPTS, HISTORY + 1))).to(

@@ -34,10 +34,12 @@ def cases(options: Options) -> Iterator[Case]:
         items = cut(longest, mean)
         yield Case(
             f"{n_prompts} x {n_rollouts} paths of mean length {(items != 0).sum(-1).double().mean():.1f}",
-            lambda items=items: step_rewards(items, setting.simulator.score(history, items, target), names),
+            lambda items=items: step_rewards(
+                setting.rated(items, target, setting.simulator.score(history, items, target)), names
+            ),
             {
                 "RecBole, prefix by prefix": lambda items=items: step_rewards(
-                    items, score_prefixes(recbole, history, items, target), names
+                    setting.rated(items, target, score_prefixes(recbole, history, items, target)), names
                 )
             },
             check,

@@ -1,6 +1,6 @@
 """Prompts: who is to be led where. Everything that guides takes them, and everything that judges reads them.
 
-Shape key: `b` prompts, `h` history, `t` path position.
+Shape key: `b` prompts, `h` history, `t` path position, `c` alternatives.
 """
 
 from dataclasses import dataclass, fields
@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
@@ -52,9 +53,24 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Demonstrations(Prompts):
-    """Prompts and the paths to imitate: path [b, t], 0 behind the end."""
+    """Prompts and the paths to imitate: path [b, t], 0 behind the end, t being the longest length.
+
+    A teacher that weighs its choices also gives what else might have followed at a position: items
+    `alternatives` [b, t, c], 0 being the stop, and their `shares` [b, t, c] of what is to be imitated there.
+    The path's own item, or its stop, has the rest. A share of 0 is no alternative; c is 0 where there are
+    none.
+    """
 
     path: torch.Tensor
+    alternatives: torch.Tensor
+    shares: torch.Tensor
+
+    @classmethod
+    def certain(cls, prompts: Prompts, path: torch.Tensor) -> "Demonstrations":
+        """`prompts` with paths [b, t] that have no alternatives."""
+        parts = (getattr(prompts, field.name) for field in fields(Prompts))
+        none = path.new_zeros(*path.shape, 0)
+        return Demonstrations(*parts, path, none, none.float())
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -68,7 +84,8 @@ def mined(instances: Instances, max_length: int) -> Demonstrations:
     path = np.where(columns < (instances.length - 1)[:, None], instances.run, 0)
     path = np.pad(path, ((0, 0), (0, max(0, max_length - path.shape[1]))))[:, :max_length]
     parts = (np.arange(len(instances)), instances.user, instances.history, instances.target, path)
-    return Demonstrations(*(torch.tensor(part, dtype=torch.int64) for part in parts))
+    *prompts, path = (torch.tensor(part, dtype=torch.int64) for part in parts)
+    return Demonstrations.certain(Prompts(*prompts), path)
 
 
 def random_prompts(
@@ -88,5 +105,12 @@ def random_prompts(
 
 def concatenated(parts: list[Demonstrations]) -> Demonstrations:
     """All demonstrations of `parts`, one after another."""
-    names = [field.name for field in fields(Demonstrations)]
-    return Demonstrations(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    most = max(part.shares.shape[2] for part in parts)
+
+    def joined(name: str) -> torch.Tensor:
+        tensors = [getattr(part, name) for part in parts]
+        if name in ("alternatives", "shares"):
+            tensors = [F.pad(tensor, (0, most - tensor.shape[2])) for tensor in tensors]
+        return torch.cat(tensors)
+
+    return Demonstrations(*(joined(field.name) for field in fields(Demonstrations)))

@@ -41,6 +41,7 @@ def body(params: Params, dataset: str) -> None:
     device = own_device()
     simulator = load_simulator(folder, own_class(params, dataset, settings.simulator), device)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
+    words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
     sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
     source = PromptSource(
         train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed
@@ -51,7 +52,7 @@ def body(params: Params, dataset: str) -> None:
     judge = Judge(
         prompts,
         {settings.simulator: simulator},
-        attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[]),
+        words,
         decoding.max_length,
         len(prompts),
         settings.prompts_per_step * settings.n_rollouts,
@@ -62,6 +63,7 @@ def body(params: Params, dataset: str) -> None:
         policy,
         catalogue,
         simulator,
+        words,
         source,
         lambda current: judge.greedy_means(PolicyGuide(current, on_device, settings.precision))[
             settings.simulator

@@ -7,6 +7,7 @@ from prorl.config.pretrain import Pretrain
 from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
+from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.search import SearchGuide
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
@@ -15,7 +16,8 @@ from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import load_catalogue, save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.initial import new_policy
-from prorl.policy.pretraining import mixture, pretrain
+from prorl.policy.pretraining import in_steps, pretrain
+from prorl.policy.sources import mixture
 from prorl.prompts import Prompts
 from prorl.runtime import run_stage
 from prorl.simulators.protocol import branching
@@ -35,12 +37,16 @@ def body(params: Params, dataset: str) -> None:
     session = Session.of(layout, "pretrain", __file__, inputs, [settings, sizes, decoding, *seeds], logging)
 
     name = settings.simulator
-    simulator = load_simulator(folder, own_class(params, dataset, name))
+    device = own_device()
+    simulator = load_simulator(folder, own_class(params, dataset, name), device)
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
-    search = None
-    if settings.search_paths:  # else any simulator will do
+    asked, teacher = settings.search, None
+    if asked.share:  # else any simulator will do
         searched = branching(simulator, name, f"{params.source}: pretrain.simulator")
-        search = SearchGuide(searched, decoding, settings.search_candidates, settings.search_weights, words)
+        parts = searched, decoding, asked.n_candidates, asked.weights, words
+        teacher = SearchGuide(*parts)
+        if asked.teacher == "beam":
+            teacher = BeamSearchGuide(*parts, width=asked.width)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     demonstrations = mixture(
         train,
@@ -50,18 +56,18 @@ def body(params: Params, dataset: str) -> None:
         decoding.max_length,
         settings,
         params.training_seed,
-        (lambda prompts: search.demonstrations(prompts, logging.every_seconds)) if search else None,
+        (lambda prompts: teacher.demonstrations(prompts.to(device), asked.temperature)) if teacher else None,
+        logging.every_seconds,
     )
-    found = search.statistics(demonstrations.train["search"]) if search else {"paths": 0}
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)
     policy = new_policy(sizes, catalogue, params.training_seed)
-    training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
+    in_full = in_steps(settings, len(train))
+    training = pretrain(policy, catalogue, demonstrations, in_full, params.training_seed, session)
 
-    device = own_device()
     prompts = Prompts.of(validation, device)
     judge = Judge(
         prompts,
-        {name: load_simulator(folder, own_class(params, dataset, name), device)},
+        {name: simulator},
         words,
         decoding.max_length,
         len(prompts),
@@ -70,10 +76,15 @@ def body(params: Params, dataset: str) -> None:
     )
     guide = PolicyGuide(policy.eval(), catalogue.to(device), settings.precision)
     judged = judge.greedy_means(guide)[name]
+    shown = {"paths": 0}
+    if teacher:
+        n_fresh = training["steps"] * round(settings.batch_size * asked.share)
+        shown = {"paths": n_fresh if asked.fresh else asked.paths, "fresh": asked.fresh, "share": asked.share}
+        shown |= teacher.statistics(demonstrations.validation["search"].to(device))
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(layout.policy("pretrained"), policy, catalogue, semantic_ids)
-    write_json(layout.metrics("pretrain"), {**training, "search": found, "validation": judged})
+    write_json(layout.metrics("pretrain"), {**training, "search": shown, "validation": judged})
     session.checkpoint.remove()
 
 

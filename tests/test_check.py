@@ -37,6 +37,7 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
     changes = {
         "finetun": {},
         "mine": {"min_run": 11},
+        "embed": {"model": "lsa"},
         "reduce": {"dimension": 999},
         "pretrain": {"own": {"patience": 0, "max_steps": 50}},
         "finetune": {"estimator": "ppo", "centering_steps": 40},
@@ -104,8 +105,14 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
         ),
         ({"quantize": {"method": "x"}}, "quantize.method: got 'x' (str), allowed: rq_kmeans, rq_vae"),
-        ({"finetune": {"weights": {"new": 1}}}, "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior"),
-        ({"finetune": {"weights": {"a:b": 1}}}, "finetune.weights: got 'a:b' (str), allowed: ctr, ioi, ior"),
+        (
+            {"finetune": {"weights": {"new": 1}}},
+            "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior, coherence",
+        ),
+        (
+            {"finetune": {"weights": {"a:b": 1}}},
+            "finetune.weights: got 'a:b' (str), allowed: ctr, ioi, ior, coherence",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -123,7 +130,7 @@ def test_what_settings_do_not_agree_on_is_one_line(changes, message):
         {"finetune": {"steps": None, "epochs": 1, "centering_steps": 40}},
         {"finetune": {"steps": 5, "centering_steps": 1}},
         {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
-        {"pretrain": {"search_paths": 0, "search_share": 0.6}},
+        {"pretrain": {"search": {"share": 0}}},
         {"finetune": {"estimator": "my_package.my_module:estimator"}},
         {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared"}},
         {"finetune": {"init_from": "models/policies/ml-100k/prorl"}},

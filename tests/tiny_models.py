@@ -166,8 +166,7 @@ def prompts_of(history: torch.Tensor, target: torch.Tensor) -> Prompts:
 
 def demonstrations_of(history: torch.Tensor, target: torch.Tensor, path: torch.Tensor) -> Demonstrations:
     """Such prompts with their paths [b, t]."""
-    prompts = prompts_of(history, target)
-    return Demonstrations(prompts.number, prompts.user, history, target, path)
+    return Demonstrations.certain(prompts_of(history, target), path)
 
 
 def some_prompts(n_prompts: int, n_items: int, seed: int = 0) -> Prompts:

@@ -23,10 +23,12 @@ class Embed(Section):
         alias="import", description="Vectors made elsewhere: {vectors: .., items: ..}"
     )
     model: str = Field(
-        description="`lsa`, TF-IDF and truncated SVD; or a sentence-transformers name or folder, such as "
-        "Qwen/Qwen3-Embedding-0.6B"
+        description="`all-MiniLM-L6-v2`, which is installed with the project; `lsa`, TF-IDF and truncated "
+        "SVD; or a sentence-transformers name or folder, such as Qwen/Qwen3-Embedding-0.6B"
     )
     dimension: int = Field(ge=1, description="Dimensions of lsa; other models have their own")
     batch_size: int = Field(ge=1, description="Texts embedded at once")
-    max_tokens: int = Field(ge=1, description="Tokens of a text that are read")
+    max_tokens: int = Field(
+        ge=1, description="Tokens of a text that are read, or fewer where the model reads fewer"
+    )
     precision: Precision = Field(description="Precision of the language model")

@@ -16,6 +16,41 @@ class SearchWeights(Settings):
     )
 
 
+class SearchedPaths(Settings):
+    """Demonstrations found by search on a simulator."""
+
+    share: float = Field(
+        ge=0,
+        le=1,
+        description="Their share of each batch, the others being mined paths; 0 is the paper's recipe",
+    )
+    fresh: bool = Field(
+        description="Whether they are made while training, each seen once; else `paths` of them are made "
+        "before, and drawn again and again"
+    )
+    paths: int = Field(ge=1, description="How many, where they are not fresh")
+    validation_paths: int = Field(ge=1, description="How many there are to validate on")
+    teacher: Literal["search", "beam"] = Field(
+        description="What finds them: the search that takes one item after another, or a beam search"
+    )
+    width: int = Field(ge=1, description="Paths under way for each prompt of a beam search")
+    n_candidates: int = Field(ge=1, description="Items that the teacher weighs at each step")
+    weights: SearchWeights = Field(
+        description="What counts beside an item's gain in interest, which weighs 1"
+    )
+    temperature: float | None = Field(
+        gt=0,
+        description="What the gains of all candidates are divided by, to give the shares in which they are "
+        "imitated; null: the path alone is. Of teacher `search` only",
+    )
+
+    @model_validator(mode="after")
+    def _a_beam_has_no_shares(self) -> Self:
+        if self.teacher == "beam" and self.temperature is not None:
+            raise Refused("temperature", self.temperature, "null where the teacher is beam")
+        return self
+
+
 class Pretrain(Section):
     """Supervised pre-training on mined paths and on paths found by search."""
 
@@ -25,14 +60,7 @@ class Pretrain(Section):
     paths: Literal["mined", "slices"] = Field(
         description="Demonstrations from the logs: mined paths, or slices of the same users and lengths"
     )
-    search_paths: int = Field(
-        ge=0, description="Demonstrations found by search on the simulator; 0 is the paper's recipe"
-    )
-    search_share: float = Field(ge=0, le=1, description="Their share of each batch")
-    search_candidates: int = Field(ge=1, description="Items that the search weighs at each step")
-    search_weights: SearchWeights = Field(
-        description="What counts in the search beside an item's gain in interest, which weighs 1"
-    )
+    search: SearchedPaths = Field(description="Demonstrations found by search on the simulator")
     passes: int | None = Field(
         ge=1, description="Passes over the mined paths that are made in place of max_steps; null: max_steps"
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.guides.search import SearchGuide
+from prorl.guides.search import SearchGuide, seen_before
 from prorl.prompts import Prompts
 
 
@@ -36,7 +36,11 @@ class BeamSearchGuide(SearchGuide):
         return torch.full_like(prompts.target, total)
 
     @torch.no_grad()
-    def _batch(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _batch(
+        self, history: torch.Tensor, target: torch.Tensor, temperature: float | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if temperature is not None:
+            raise ValueError("a beam search does not weigh the alternatives of its paths")
         simulator, model, rules = self.simulator, self.simulator.model, self.decoding
         b, vectors, device = len(history), simulator.vectors, history.device
         states, memory = model.extend(history)
@@ -60,7 +64,7 @@ class BeamSearchGuide(SearchGuide):
             towards = target.repeat_interleave(k * candidates.shape[1])
             reached = simulator.target_scores(after.flatten(0, 1), towards)[0].view_as(candidates)
             gain = reached - log_prob[:, None] + worth.gather(1, candidates)
-            gain = gain.masked_fill(_seen_before(candidates) | ended[:, None], -torch.inf)
+            gain = gain.masked_fill(seen_before(candidates) | ended[:, None], -torch.inf)
             may_stop = ended.view(b, k) | (t >= max(1, rules.min_length))
             stopping = score.masked_fill(~may_stop, -torch.inf)
             continued = (score[:, :, None] + gain.view(b, k, -1)).flatten(1)
@@ -77,9 +81,6 @@ class BeamSearchGuide(SearchGuide):
                 forbidden.scatter_(1, item[:, None], True)
             state, log_prob = after[rows, choice], reached[rows, choice]
             memory = model.follow(memory, branches, rows, choice)
-        return path.view(b, -1, rules.max_length)[torch.arange(b, device=device), score.argmax(1)]
-
-
-def _seen_before(items: torch.Tensor) -> torch.Tensor:
-    """Which of `items` [r, c] stand earlier in their row: candidates both likely and akin to the target."""
-    return (items[:, :, None] == items[:, None, :]).tril(diagonal=-1).any(-1)
+        path = path.view(b, -1, rules.max_length)[torch.arange(b, device=device), score.argmax(1)]
+        none = path.new_zeros(*path.shape, 0)
+        return path, none, none.float()

@@ -5,14 +5,14 @@ akin to the target. It stops when the path is long enough and no item gains anyt
 `IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path.
 What the rules of decoding forbid is forbidden to the search too.
 
-Pre-training imitates such paths beside mined ones. Mined paths teach the popular item first and the target
-last; on small data a policy trained on them alone writes nearly the same path for everybody.
+Pre-training imitates such paths, and how near the other candidates came. Mined paths teach the popular item
+first and the target last; on small data a policy trained on them alone writes nearly the same path for
+everybody.
 
 Shape key: `b` prompts, `h` history, `t` path position, `n` items, `c` candidates, `w` words of attribute
 bits.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -23,7 +23,6 @@ from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
 from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
-from prorl.runtime import progress
 from prorl.simulators.protocol import BranchingSimulator
 
 
@@ -49,7 +48,8 @@ class SearchGuide:
 
     def paths(self, prompts: Prompts) -> torch.Tensor:
         """See `Guide.paths`."""
-        return self._paths(self._batches(prompts))
+        parts = [self._batch(batch.history, batch.target, None) for batch in self._batches(prompts)]
+        return torch.cat([path for path, _, _ in parts])
 
     def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
         """See `CostedGuide.states`: those of the history, and at each step one for every candidate.
@@ -59,16 +59,15 @@ class SearchGuide:
         n_steps = ((paths != 0).sum(1) + 1).clamp(max=self.decoding.max_length)
         return prompts.history.shape[1] + n_steps * 2 * self._n_of_each
 
-    def demonstrations(self, prompts: Prompts, every_seconds: float) -> Demonstrations:
-        """`prompts` with the paths found for them; tells how far it is every `every_seconds`."""
-        batches = progress(
-            self._batches(prompts),
-            description="search for paths",
-            unit="batch",
-            every_seconds=every_seconds,
-        )
-        parts = {field.name: getattr(prompts, field.name) for field in fields(Prompts)}
-        return Demonstrations(**parts, path=self._paths(batches))
+    def demonstrations(self, prompts: Prompts, temperature: float | None = None) -> Demonstrations:
+        """`prompts` with the paths found for them.
+
+        With a `temperature`, every other candidate of a step is an alternative: the shares are the softmax of
+        the gains over it, and the stop gains 0 where it is allowed.
+        """
+        parts = [self._batch(batch.history, batch.target, temperature) for batch in self._batches(prompts)]
+        own = (getattr(prompts, field.name) for field in fields(Prompts))
+        return Demonstrations(*own, *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     @property
     def _n_of_each(self) -> int:
@@ -79,21 +78,24 @@ class SearchGuide:
         firsts = range(0, len(prompts), self.batch_size)
         return [prompts[first : first + self.batch_size] for first in firsts]
 
-    def _paths(self, batches: Iterable[Prompts]) -> torch.Tensor:
-        return torch.cat([self._batch(batch.history, batch.target) for batch in batches])
-
     @torch.no_grad()
-    def _batch(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _batch(
+        self, history: torch.Tensor, target: torch.Tensor, temperature: float | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Paths [b, t], and their alternatives and shares [b, t, c], c being 0 without a `temperature`."""
         simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
-        b, vectors = len(history), simulator.vectors
+        b, vectors, device = len(history), simulator.vectors, history.device
         states, memory = model.extend(history)
         state = states[:, -1]
         log_prob, _ = simulator.target_scores(state, target)
         forbidden = self._forbidden_at_start(history, target)
         akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
-        path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=history.device)
-        running = torch.arange(b, device=history.device)
         n_of_each = self._n_of_each
+        n_others = 0 if temperature is None else 2 * n_of_each + 1
+        path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=device)
+        alternatives = path.new_zeros(*path.shape, n_others)
+        shares = log_prob.new_zeros(*path.shape, n_others)
+        running = torch.arange(b, device=device)
         for t in range(decoding.max_length):
             worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
             if t > 0 and self.weights.coherence:
@@ -108,8 +110,17 @@ class SearchGuide:
                 after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
             )
             reached = reached.view_as(candidates)
-            best, choice = (reached - log_prob[:, None] + worth.gather(1, candidates)).max(dim=1)
-            go_on = best > 0 if t >= max(1, decoding.min_length) else torch.ones_like(best, dtype=torch.bool)
+            gain = reached - log_prob[:, None] + worth.gather(1, candidates)
+            best, choice = gain.max(dim=1)
+            may_stop = t >= max(1, decoding.min_length)
+            go_on = best > 0 if may_stop else torch.ones_like(best, dtype=torch.bool)
+            if temperature is not None:
+                stop = torch.full_like(best, 0.0 if may_stop else -torch.inf)
+                share = torch.cat([gain.masked_fill(seen_before(candidates), -torch.inf), stop[:, None]], 1)
+                actions = F.pad(candidates, (0, 1))  # the last is the stop
+                own = actions.gather(1, torch.where(go_on, choice, candidates.shape[1])[:, None])
+                alternatives[running, t] = actions
+                shares[running, t] = (share / temperature).softmax(1) * (actions != own)
             rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
             if len(running) == 0:
                 break
@@ -122,7 +133,7 @@ class SearchGuide:
                 reached[rows, choice],
                 model.follow(memory, branches, rows, choice),
             )
-        return path
+        return path, alternatives, shares
 
     def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Which items [b, n+1] no path may hold; padding is one."""
@@ -145,23 +156,25 @@ class SearchGuide:
         return shared
 
     def statistics(self, demonstrations: Demonstrations) -> dict[str, float]:
-        """How good paths found are under the simulator searched on: their number and mean IoI, IoR, CTR,
-        coherence and length.
-        """
+        """Mean IoI, IoR, CTR, coherence and length of paths found, under the simulator searched on."""
         scores = self.simulator.score(
             demonstrations.history, demonstrations.path[:, None], demonstrations.target
         )
         return {
-            "paths": len(demonstrations),
             "ioi": (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double().mean().item(),
             "ior": (scores.rank[..., 0] - scores.rank[..., -1]).double().mean().item(),
             "ctr": (scores.acceptance.double().sum(-1)[:, 0] / demonstrations.lengths.clamp(min=1))
             .mean()
             .item(),
             "coherence": coherence(
-                demonstrations.path.numpy(), demonstrations.target.numpy(), self.attribute_words
+                demonstrations.path.cpu().numpy(), demonstrations.target.cpu().numpy(), self.attribute_words
             )
             .mean()
             .item(),
             "length": demonstrations.lengths.double().mean().item(),
         }
+
+
+def seen_before(items: torch.Tensor) -> torch.Tensor:
+    """Which of `items` [r, c] stand earlier in their row: candidates both likely and akin to the target."""
+    return (items[:, :, None] == items[:, None, :]).tril(diagonal=-1).any(-1)

@@ -21,6 +21,7 @@ from sentence_transformers import SentenceTransformer
 
 from prorl.config.embed import Embed
 from prorl.items.matrices import read_matrix, write_matrix
+from prorl.items.packaged import model_source
 from prorl.runtime import progress
 
 BATCHES_PER_SHARD = 8  # the most that a killed process loses; few, so that every process gets some shards
@@ -31,21 +32,23 @@ def encode(
 ) -> np.ndarray | None:
     """L2-normalised vectors of `texts`, float32 [n, d], in their order; None in all processes but the first.
 
-    Pooling is the model's own, for Qwen3-Embedding the last token's state. Shards are kept in `checkpoints`,
+    Pooling is the model's own, for Qwen3-Embedding the last token's state; so is the most tokens it reads,
+    where `max_tokens` is more. Shards are kept in `checkpoints`,
     under a key of the texts, the model and the settings. The caller removes that folder once the vectors are
     written.
     """
     on_cpu = not torch.cuda.is_available()
     # A process may wait long for the last shards of the others.
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
+    source = model_source(settings.model)
     model = SentenceTransformer(
-        settings.model,
+        source,
         device=str(state.device),
         model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
     )
-    model.max_seq_length = settings.max_tokens
+    model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
     shards = shards_of(texts, settings.batch_size)
-    folder = checkpoints / fingerprint(texts, settings)
+    folder = checkpoints / fingerprint(texts, settings, source)
     files = [folder / f"{shard:06d}.npy" for shard in range(len(shards))]
     mine = range(state.process_index, len(shards), state.num_processes)
     todo = [shard for shard in mine if not files[shard].exists()]
@@ -84,16 +87,13 @@ def shards_of(texts: Sequence[str], batch_size: int) -> list[list[np.ndarray]]:
     return [batches[shard::n_shards] for shard in range(n_shards)]
 
 
-def fingerprint(texts: Sequence[str], settings: Embed) -> str:
-    """A key of everything the vectors depend on.
+def fingerprint(texts: Sequence[str], settings: Embed, source: str) -> str:
+    """A key of everything the vectors depend on; `source` is what the model is loaded from.
 
     A model in a folder counts by the sizes and modification times of its files.
     """
-    files = (
-        sorted(path for path in Path(settings.model).rglob("*") if path.is_file())
-        if Path(settings.model).is_dir()
-        else []
-    )
+    folder = Path(source)
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     weights = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     digest = hashlib.sha256(repr((settings, weights, BATCHES_PER_SHARD, torch.__version__)).encode())
     for text in texts:

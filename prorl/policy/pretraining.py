@@ -1,82 +1,35 @@
 """Pre-trains the policy: cross-entropy on the tokens of demonstrated paths and their stops.
 
-The paper trains on mined paths alone, for 200 epochs; `search_paths` mixes in paths found by a search on the
-simulator. Training stops when the validation loss has flattened. AdamW, linear warm-up and then a learning
-rate falling as the cosine over `max_steps`. Token embeddings have a learning rate of their own: T5's entries
-are ten times as large as those of its matrices, and each is seen in few batches. At one rate for all they
-hardly move, and the policy learns what is popular long before it sees the target.
+The paper trains on mined paths alone, for 200 epochs. Here a search on the simulator demonstrates paths
+(`pretrain.search`), and how near the items came that it did not take. Training stops when the validation loss
+has flattened. AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`. Token
+embeddings have a learning rate of their own: T5's entries are ten times as large as those of its matrices,
+and each is seen in few batches. At one rate for all they hardly move, and the policy learns what is popular
+long before it sees the target.
 Stage: `stages/pretrain.py`.
+
+Shape key: `b` demonstrations, `t` path position, `s` token of a path, `c` alternatives.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 
 from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.devices import accelerator, summed
-from prorl.paths.sequences import Sequences
-from prorl.paths.slices import random_slices
 from prorl.policy.catalogue import Catalogue
-from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
+from prorl.policy.sources import Mixture
+from prorl.prompts import Demonstrations
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
-from prorl.tables import Instances
 from prorl.training import Session, adamw, scale_learning_rate
 
-
-@dataclass(frozen=True)
-class Mixture:
-    """Demonstrations by source, and the share of every batch that comes from each: {name: share}."""
-
-    train: dict[str, Demonstrations]
-    validation: dict[str, Demonstrations]
-    shares: dict[str, float]
-
-    def to(self, device: torch.device) -> "Mixture":
-        """The same on `device`."""
-        train, validation = (
-            {name: part.to(device) for name, part in parts.items()} for parts in (self.train, self.validation)
-        )
-        return Mixture(train, validation, self.shares)
-
-
-def mixture(
-    train: Instances,
-    validation: Instances,
-    sequences: Sequences,
-    n_items: int,
-    max_length: int,
-    settings: Pretrain,
-    seed: int,
-    search: Callable[[Prompts], Demonstrations] | None,
-) -> Mixture:
-    """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
-    towards random targets.
-
-    Of these there are `search_paths` to train on, and a tenth as many to validate on.
-    """
-    instances = {"train": train, "validation": validation}
-    if settings.paths == "slices":
-        instances = {
-            split: random_slices(part, sequences, derived_seed(seed, "slices", split))
-            for split, part in instances.items()
-        }
-    parts = {split: {"mined": mined(part, max_length)} for split, part in instances.items()}
-    if search is None:
-        return Mixture(parts["train"], parts["validation"], {"mined": 1.0})
-    n_paths = {"train": settings.search_paths, "validation": -(-settings.search_paths // 10)}
-    for split, part in instances.items():
-        search_seed = derived_seed(seed, "search", split)
-        prompts = random_prompts(part, sequences, n_items, n_paths[split], search_seed)
-        parts[split]["search"] = search(prompts)
-    shares = {"mined": 1 - settings.search_share, "search": settings.search_share}
-    return Mixture(parts["train"], parts["validation"], shares)
+SMALLEST_SHARE = 1e-9  # what is left where an item that begins like no other has no share of its own
 
 
 def in_steps(settings: Pretrain, n_mined: int) -> Pretrain:
@@ -100,7 +53,9 @@ def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
 def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrations) -> torch.Tensor:
     """Cross-entropy over the ids that may be emitted, summed over the tokens of the paths and their stops.
 
-    A path of the longest length has no stop; padding has no loss.
+    Where a position has alternatives, it is that of their shares: at an item's first token between the first
+    tokens of all, at its others between the items that begin alike. A path of the longest length has no
+    stop; padding has no loss.
     """
     vocabulary, n_levels = catalogue.vocabulary, catalogue.n_levels
     width = int(batch.lengths.max())
@@ -114,7 +69,45 @@ def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrat
         catalogue.prompt_tokens(batch.history, batch.target), inputs[:, None], real.sum(1, keepdim=True)
     )[:, 0]
     module = cast(T5, getattr(policy, "module", policy))  # of what `accelerate` may have wrapped
-    return module.summed_cross_entropy(states[real], labels[real], slice(0, vocabulary.size))
+    emitted = slice(0, vocabulary.size)
+    loss = module.summed_cross_entropy(states[real], labels[real], emitted)
+    if not batch.shares.shape[2]:
+        return loss
+    # A share that goes to another token than the path's own adds its share of the difference of the logits.
+    others, shares = alternative_tokens(catalogue, batch, labels)
+    uncertain = shares.sum(-1) > 0
+    logits = module.logits(states[uncertain], emitted).float()
+    own = logits.gather(1, labels[uncertain][:, None])
+    return loss + (shares[uncertain] * (own - logits.gather(1, others[uncertain]))).sum()
+
+
+def alternative_tokens(
+    catalogue: Catalogue, batch: Demonstrations, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and shares [b, s, c] that the alternatives have beside the path's own `labels` [b, s], s being
+    1 more than the tokens of the longest path.
+
+    At an item's later tokens only the items that begin like the path's own count, and their shares and its
+    own are taken as parts of their sum.
+    """
+    n_levels, width = catalogue.n_levels, labels.shape[1] // catalogue.n_levels
+    at_items = batch.alternatives[:, :width], batch.shares[:, :width]
+    items, shares = (torch.cat([part, torch.zeros_like(part[:, :1])], dim=1) for part in at_items)
+    if width < batch.shares.shape[1]:
+        items[:, width], shares[:, width] = batch.alternatives[:, width], batch.shares[:, width]
+    tokens = catalogue.item_tokens(items)
+    tokens[..., 0].masked_fill_(items == 0, catalogue.vocabulary.eos)
+    own = F.pad(labels, (0, n_levels - 1)).unflatten(1, (-1, n_levels))
+    alike = torch.ones_like(shares, dtype=torch.bool)
+    left = 1 - shares.sum(-1, keepdim=True)
+    of_levels = []
+    for level in range(n_levels):
+        counted = shares * alike
+        of_levels.append(counted / (left + counted.sum(-1, keepdim=True)).clamp(min=SMALLEST_SHARE))
+        alike &= tokens[..., level] == own[:, :, None, level]
+    spread = torch.stack(of_levels, dim=2).flatten(1, 2)[:, : labels.shape[1]]
+    spread = spread * (labels != 0)[..., None]
+    return tokens.transpose(2, 3).flatten(1, 2)[:, : labels.shape[1]], spread
 
 
 def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
@@ -131,7 +124,6 @@ def pretrain(
     "best_step", "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises
     `TrainingError` naming step, cause and last good checkpoint where a loss is not finite.
     """
-    settings = in_steps(settings, len(demonstrations.train["mined"]))
     run = accelerator(settings.precision)
     if settings.batch_size < run.num_processes:
         raise ConfigError(
@@ -148,7 +140,7 @@ def pretrain(
     for step in training.steps(settings.max_steps):
         scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
         step_seed = derived_seed(seed, "pretrain", step)
-        batch = drawn(demonstrations.train, demonstrations.shares, settings.batch_size, step_seed)
+        batch = demonstrations.drawn(step, settings.batch_size, step_seed)
         model.train()
         torch.manual_seed(step_seed)  # of dropout
         losses.append(train_step(run, model, optimizer, catalogue, batch, settings.gradient_clip))
@@ -177,20 +169,6 @@ def pretrain(
         "stopped": training.stopped or "max_steps",
         "validation_loss": -training.best_score,
     }
-
-
-def drawn(
-    train: dict[str, Demonstrations], shares: dict[str, float], batch_size: int, seed: int
-) -> Demonstrations:
-    """A batch drawn with `seed`, `shares` of it from each source of `train`."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for name, share in shares.items():
-        n = round(batch_size * share)
-        if n:
-            rows = torch.randint(len(train[name]), (n,), generator=generator)
-            parts.append(train[name][rows.to(train[name].target.device)])
-    return concatenated(parts)
 
 
 def train_step(

@@ -84,11 +84,12 @@ def notes(inputs: ReportInputs) -> list[str]:
         else f"Item vectors: {embedding}."
     ]
     if search and search["paths"]:
+        seen = "each once" if search["fresh"] else "drawn again and again"
         found.append(
-            f"Pre-training was shown {search['paths']:,} paths found by search on a simulator, beside mined "
-            f"paths; the published recipe has none. The search's own paths have a mean IoI of "
-            f"{search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR {search['ctr']:.3f} and "
-            f"{search['length']:.2f} items."
+            f"Of what pre-training was shown, {search['share']:.0%} are paths found by search on a "
+            f"simulator: {search['paths']:,} of them, {seen}; the published recipe has none. For validation "
+            f"users such paths have a mean IoI of {search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR "
+            f"{search['ctr']:.3f} and {search['length']:.2f} items."
         )
     else:
         found.append("Pre-training was shown mined paths alone, as in the published recipe.")

@@ -50,9 +50,11 @@ class Moments:
 
 
 def collected(rewards: StepRewards) -> dict[str, Moments]:
-    """Moments of each step reward over real items that are no repeats."""
-    counted = rewards.real & ~rewards.repeated
-    return {name: Moments.of(values[counted]) for name, values in rewards.values.items()}
+    """Moments of each step reward over the real items that have it and are no repeats."""
+    return {
+        name: Moments.of(values[rewards.counted(name) & ~rewards.repeated])
+        for name, values in rewards.values.items()
+    }
 
 
 def scaled(values: torch.Tensor, moments: Moments) -> torch.Tensor:
@@ -71,7 +73,10 @@ def centered(
     """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]) and so on over the rewards there
     are, [b, m, t]; 0 behind the end of a path.
     """
-    z = {name: standardised(values, moments[name]) for name, values in rewards.values.items()}
+    z = {
+        name: standardised(values, moments[name]) * rewards.counted(name)
+        for name, values in rewards.values.items()
+    }
     return weighted(z, weights, max_length) * rewards.real
 
 

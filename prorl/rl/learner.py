@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
@@ -11,9 +12,10 @@ from torch import nn
 from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
 from prorl.policy.catalogue import Catalogue
+from prorl.prompts import Prompts
 from prorl.rl.centering import Moments, collected
 from prorl.rl.estimators import Estimator, new_estimator
-from prorl.rl.rewards import StepRewards, require_rewards, rewards_with
+from prorl.rl.rewards import RatedPaths, StepRewards, require_rewards, rewards_with
 from prorl.simulators.protocol import Simulator
 from prorl.t5.model import T5
 from prorl.training import adamw
@@ -23,7 +25,10 @@ MOMENT_PARTS = ("count", "mean", "squares")
 
 @dataclass
 class Learner:
-    """A policy in training, as `Resumable`; `moments` are those of the rewards that take part."""
+    """A policy in training, as `Resumable`; `moments` are those of the rewards that take part.
+
+    attribute_words: each item's attributes as bits, int64 [n+1, w].
+    """
 
     run: Accelerator
     policy: T5
@@ -31,6 +36,7 @@ class Learner:
     reference: T5
     catalogue: Catalogue
     simulator: Simulator
+    attribute_words: torch.Tensor
     settings: Finetune
     moments: dict[str, Moments]
     kl_coefficient: float
@@ -43,11 +49,13 @@ class Learner:
         policy: T5,
         catalogue: Catalogue,
         simulator: Simulator,
+        attribute_words: np.ndarray,
         settings: Finetune,
         seed: int,
     ) -> "Learner":
         """A learner at its first step, with `policy` as its own reference.
 
+        attribute_words [n+1, w]: as `prorl.paths.mining.attribute_words` gives them.
         Raises `ConfigError` where `settings` name an estimator or a reward that there is not.
         """
         require_rewards(settings.weights)
@@ -58,10 +66,16 @@ class Learner:
         none = Moments.of(torch.zeros(0, device=run.device))
         moments = dict.fromkeys(rewards_with(settings.weights), none)
         estimator = new_estimator(settings, policy.sizes.d_model, seed, run.device)
+        words = torch.from_numpy(attribute_words.view(np.int64)).to(run.device)
         return cls(
-            run, policy, optimizer, reference, catalogue.to(run.device), simulator, settings,
+            run, policy, optimizer, reference, catalogue.to(run.device), simulator, words, settings,
             moments, settings.kl.coefficient, estimator,
         )  # fmt: skip
+
+    def rated(self, prompts: Prompts, items: torch.Tensor) -> RatedPaths:
+        """What rewards may know of paths `items` [b, m, t] of `prompts`."""
+        scores = self.simulator.score(prompts.history, items, prompts.target)
+        return RatedPaths(items, prompts.target, scores, self.attribute_words)
 
     def collect(self, rewards: StepRewards) -> None:
         """Add the rewards of all processes to the moments, in the order of the processes."""

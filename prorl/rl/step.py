@@ -41,8 +41,7 @@ def take_step(
     variance = GradientVariance(learner.policy, len(prompts), run)
     with run.autocast():
         paths = draw(learner.policy, catalogue, own, settings.n_rollouts, settings.temperature, seed)
-        scores = learner.simulator.score(own.history, paths.items, own.target)
-        raw = step_rewards(paths.items, scores, rewards_with(settings.weights))
+        raw = step_rewards(learner.rated(own, paths.items), rewards_with(settings.weights))
     if centering:
         learner.collect(raw)
     rewards = penalised(raw, paths.items, lowest_of_all(raw))

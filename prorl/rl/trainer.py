@@ -11,6 +11,8 @@ Stage: `stages/finetune.py`.
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from prorl.config.finetune import Finetune, ReferenceReset
 from prorl.config.section import ConfigError
 from prorl.devices import accelerator
@@ -53,6 +55,7 @@ def finetune(
     policy: T5,
     catalogue: Catalogue,
     simulator: Simulator,
+    attribute_words: np.ndarray,
     source: PromptSource,
     validate: Callable[[T5], dict[str, float]],
     settings: Finetune,
@@ -61,10 +64,10 @@ def finetune(
 ) -> dict:
     """Train `policy` in place to its best `select_on` among validations, the starting policy's not counted.
 
-    `validate` gives the greedy validation metrics of a policy. Gives `{"steps", "best_step", "stopped",
-    "centering", "validation_initial", "validation"}`, `stopped` being `steps` or `errors`. Raises
-    `ConfigError` for settings that contradict each other, and `TrainingError` naming step, cause and last
-    good checkpoint where no further step can be taken.
+    attribute_words [n+1, w] are the items' attributes as bits; `validate` gives the greedy validation metrics
+    of a policy. Gives `{"steps", "best_step", "stopped", "centering", "validation_initial", "validation"}`,
+    `stopped` being `steps` or `errors`. Raises `ConfigError` for settings that contradict each other, and
+    `TrainingError` naming step, cause and last good checkpoint where no further step can be taken.
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
     run = accelerator(settings.precision)
@@ -74,7 +77,7 @@ def finetune(
             f"{source.fewest_per_step} in the smallest step; "
             f"allowed: at least one for each of {run.num_processes} processes"
         )
-    learner = Learner.of(run, policy, catalogue, simulator, settings, seed)
+    learner = Learner.of(run, policy, catalogue, simulator, attribute_words, settings, seed)
     warmup_steps = learner.estimator.warmup_steps
     require_steps_behind(warmup_steps, n_steps, settings.estimator)
     training = session.begin(run, policy, learner, **NEW_COUNTS)

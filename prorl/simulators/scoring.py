@@ -24,7 +24,7 @@ from prorl.simulators.registry import SIMULATORS, Own, found_class
 
 # States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
 # caches hold; else as few calls as memory allows.
-SCORES_AT_ONCE = {"cpu": (512, 1024), "accelerator": (2**14, 2**13)}
+SCORES_AT_ONCE = {"cpu": (128, 1024), "accelerator": (2**14, 2**13)}
 READ_AT_ONCE = {"cpu": 1280, "accelerator": 2**17}
 OWN_FOLDER = "own"  # in a simulator's folder, beside our config.json: all that a user's own class saves
 

@@ -67,7 +67,7 @@ def test_search_is_the_search_on_its_simulator_by_the_rules_of_decoding(context)
     guide = build_guides(["search"], section(search=SEARCH), context)["search"]
     prompts, weights = some_prompts(6, N_ITEMS), SearchWeights(ctr=2.0, coherence=1.0)
     expected = SearchGuide(context.simulators["GRU4Rec"], DECODING, 6, weights, WORDS)
-    assert torch.equal(guide.paths(prompts), expected.demonstrations(prompts, 60).path)
+    assert torch.equal(guide.paths(prompts), expected.demonstrations(prompts).path)
 
 
 def test_a_policy_of_ones_own_writes_by_the_rules_of_decoding(context, own_policy):

@@ -102,17 +102,47 @@ def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates
 def test_demonstrations_are_the_prompts_with_the_paths_found_for_them():
     prompts = some_prompts(9, N_ITEMS)
     search = search_on(random_simulator(N_ITEMS), rules(1, 4), 6, batch_size=4)
-    demonstrations = search.demonstrations(prompts, every_seconds=60)
+    demonstrations = search.demonstrations(prompts)
     assert torch.equal(demonstrations.path, search.paths(prompts))
     for name in ("number", "user", "history", "target"):
         assert torch.equal(getattr(demonstrations, name), getattr(prompts, name)), name
+
+
+@pytest.mark.parametrize("temperature", [0.05, 2.0])
+def test_alternatives_have_the_softmax_of_their_gains(temperature):
+    """With every item a candidate, by scores of whole paths; the stop gains 0 where it is allowed."""
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(6, N_ITEMS)
+    simulator.model.double()
+    search = search_on(simulator, rules(1, 4), 2 * N_ITEMS, ctr=0.9, coherent=0.05)
+    found = search.demonstrations(prompts, temperature)
+    assert torch.equal(found.path, search.paths(prompts))
+    for row, path in enumerate(found.path.tolist()):
+        history, target, items = prompts.history[row], prompts.target[row], [i for i in path if i]
+        closed = {*history.tolist(), int(target)}
+        for t in range(min(len(items) + 1, 4)):
+            gain = gains(simulator, history, target, items[:t], search.weights)
+            gain[list(closed | set(items[:t]))] = -math.inf
+            gain[0] = 0.0 if t >= 1 else -math.inf  # the stop
+            expected = torch.tensor(gain / temperature).softmax(0)
+            own = items[t] if t < len(items) else 0
+            shares = torch.zeros(N_ITEMS + 1, dtype=torch.float64)
+            shares.index_add_(0, found.alternatives[row, t], found.shares[row, t].double())
+            assert shares[own] == 0
+            shares[own] = 1 - shares.sum()
+            torch.testing.assert_close(shares, expected, rtol=0, atol=1e-6)
+        assert found.shares[row, len(items) + 1 :].eq(0).all()
+
+
+def test_without_a_temperature_there_are_no_alternatives():
+    found = search_on(random_simulator(N_ITEMS), rules(1, 4), 6).demonstrations(some_prompts(3, N_ITEMS))
+    assert found.alternatives.shape == found.shares.shape == (3, 4, 0)
 
 
 def test_a_weight_of_coherence_makes_paths_coherent():
     simulator, prompts = random_simulator(N_ITEMS), some_prompts(30, N_ITEMS)
     without, heavy = (search_on(simulator, rules(3, 4), 2 * N_ITEMS, coherent=w) for w in (0.0, 100.0))
     plain, coherent = (
-        search.statistics(search.demonstrations(prompts, 60))["coherence"] for search in (without, heavy)
+        search.statistics(search.demonstrations(prompts))["coherence"] for search in (without, heavy)
     )
     assert coherent > plain + 0.2
 
@@ -120,7 +150,7 @@ def test_a_weight_of_coherence_makes_paths_coherent():
 def test_statistics_of_found_paths_are_those_of_each_path():
     simulator = random_simulator(N_ITEMS)
     search = search_on(simulator, rules(1, 4), 8)
-    found = search.demonstrations(some_prompts(10, N_ITEMS), 60)
+    found = search.demonstrations(some_prompts(10, N_ITEMS))
     ioi, ior, ctr = [], [], []
     for history, target, path in zip(found.history, found.target, found.path, strict=True):
         scores = simulator.score(history[None], path[path != 0][None, None], target[None])
@@ -128,7 +158,6 @@ def test_statistics_of_found_paths_are_those_of_each_path():
         ior.append((scores.rank[0, 0, 0] - scores.rank[0, 0, -1]).item())
         ctr.append(scores.acceptance.mean().item())
     expected = {
-        "paths": 10,
         "ioi": np.mean(ioi),
         "ior": np.mean(ior),
         "ctr": np.mean(ctr),

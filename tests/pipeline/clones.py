@@ -20,9 +20,13 @@ ALWAYS = f"inputs@{DATASET}"  # the stage that every `dvc repro` runs
 # So small that each stage takes little more than its imports; what it learns means nothing.
 TINY = {
     "prepare": {"split": [94, 3, 3]},
-    "embed": {"dimension": 16},
+    "embed": {"model": "lsa", "dimension": 16},
     "reduce": {"dimension": 8},
-    "quantize": {"codebook_size": 32, "n_restarts": 1},
+    "quantize": {
+        "codebook_size": 32,
+        "n_restarts": 1,
+        DATASET: {"n_codebooks": 3, "expand_final": True},
+    },
     "simulator": {
         "max_length": 20,
         "epochs": 2,
@@ -31,8 +35,7 @@ TINY = {
     },
     "policy": {"n_layers": 1, "d_model": 16, "d_ff": 16, "d_kv": 8, "n_heads": 2},
     "pretrain": {
-        "search_paths": 16,
-        "search_candidates": 4,
+        "search": {"n_candidates": 4, "validation_paths": 8},
         "max_steps": 6,
         "evaluate_every": 3,
         "batch_size": 16,

@@ -12,16 +12,15 @@ from prorl.curves import Curves
 from prorl.errors import TrainingError
 from prorl.policy import pretraining
 from prorl.policy.pretraining import (
-    Mixture,
+    alternative_tokens,
     cosine_with_warmup,
     in_steps,
-    mixture,
     n_tokens,
     pretrain,
     summed_loss,
 )
-from prorl.prompts import Demonstrations, mined, random_prompts
-from prorl.runtime import derived_seed
+from prorl.policy.sources import Mixture, Pool
+from prorl.prompts import Demonstrations, concatenated
 from tests.tiny_models import (
     PRETRAIN,
     Killed,
@@ -29,7 +28,6 @@ from tests.tiny_models import (
     demonstrations_of,
     killed_at,
     random_catalogue,
-    random_instances,
     random_paths,
     random_policy,
     session_at,
@@ -111,12 +109,12 @@ def test_cosine_with_warmup_by_hand():
 
 
 def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0.1, target_tokens="shared"):
-    """Pre-train a policy; gives it, what `pretrain` reports, and the rows of the curves."""
+    """Pre-train a policy on the demonstrations `train`; gives it, the report, and the rows of the curves."""
     catalogue = random_catalogue(N_ITEMS, target_tokens=target_tokens)
     policy = random_policy(catalogue, dropout=dropout)
     session = session_at(folder)
     demonstrations = Mixture(
-        train or {"mined": towards_target(64)},
+        {name: Pool(part) for name, part in (train or {"mined": towards_target(64)}).items()},
         validation or {"mined": towards_target(20, seed=1)},
         shares or {"mined": 1.0},
     )
@@ -218,78 +216,86 @@ def test_a_run_that_still_improves_stops_at_the_last_step(tmp_path):
     assert [row["step"] for row in rows] == [5, 7]
 
 
-def test_batches_are_mixed_in_their_shares_and_the_validation_loss_is_too(tmp_path, monkeypatch):
-    lengths = []
-
-    def remember(parts):
-        lengths.append([len(part) for part in parts])
-        return concatenated(parts)
-
-    concatenated = pretraining.concatenated
-    monkeypatch.setattr(pretraining, "concatenated", remember)
+def test_the_validation_loss_is_that_of_the_sources_in_their_shares(tmp_path):
     validation = {"mined": demonstrations(8, seed=1), "search": towards_target(8, seed=2)}
     train = {"mined": demonstrations(16), "search": towards_target(16)}
-    _, _, rows = run(
-        tmp_path, PRETRAIN, train=train, validation=validation, shares={"mined": 0.25, "search": 0.75}
-    )
-    assert lengths == [[2, 6]] * 20
+    shares = {"mined": 0.25, "search": 0.75}
+    _, _, rows = run(tmp_path, PRETRAIN, train=train, validation=validation, shares=shares)
     last = rows[-1]["values"]
     expected = 0.25 * last["validation/loss_mined"] + 0.75 * last["validation/loss_search"]
     assert last["validation/loss"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("n_paths", [21, 0])
-def test_paths_that_are_searched_for_are_a_tenth_to_validate_on_and_take_their_share_of_batches(n_paths):
-    train, sequences = random_instances(12, N_ITEMS)
-    validation, _ = random_instances(5, N_ITEMS, seed=1)
-    asked = []
-
-    def search(prompts):
-        asked.append(prompts)
-        return Demonstrations(**vars(prompts), path=torch.full((len(prompts), 4), 3))
-
-    settings = PRETRAIN.replace(search_paths=n_paths, search_share=0.75)
-    found = mixture(train, validation, sequences, N_ITEMS, 4, settings, 7, search if n_paths else None)
-    assert torch.equal(found.train["mined"].path, mined(train, 4).path)
-    assert torch.equal(found.validation["mined"].path, mined(validation, 4).path)
-    if not n_paths:
-        assert (found.shares, list(found.train)) == ({"mined": 1.0}, ["mined"])
-        return
-    assert found.shares == {"mined": 0.25, "search": 0.75}
-    assert [len(part["search"]) for part in (found.train, found.validation)] == [21, 3]
-    for prompts, part, split in zip(asked, (train, validation), ("train", "validation"), strict=True):
-        seed = derived_seed(7, "search", split)
-        expected = random_prompts(part, sequences, N_ITEMS, len(prompts), seed)
-        assert torch.equal(prompts.target, expected.target)
+def with_alternatives(n, c=5, seed=0):
+    """Demonstrations with random alternatives, items and stops, at every position of a path and behind it."""
+    batch = demonstrations(n, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    alternatives = torch.randint(0, N_ITEMS + 1, (n, 4, c), generator=generator)
+    shares = torch.rand(n, 4, c + 1, generator=generator).double()
+    shares = (shares / shares.sum(-1, keepdim=True))[..., :c]  # the last is the path's own
+    shares = shares * (torch.arange(4) <= batch.lengths[:, None])[..., None]
+    shares[0, 0] = 0  # a position without alternatives
+    prompts = (getattr(batch, name) for name in ("number", "user", "history", "target"))
+    return Demonstrations(*prompts, batch.path, alternatives, shares)
 
 
-def test_slices_stand_in_for_mined_paths_in_both_splits():
-    instances, sequences = random_instances(20, N_ITEMS)
-    parts = {
-        paths: mixture(instances, instances, sequences, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None)
-        for paths in ("mined", "slices")
-    }
-    for split in ("train", "validation"):
-        own, other = (getattr(parts[paths], split)["mined"] for paths in ("mined", "slices"))
-        assert torch.equal(own.user, other.user)
-        assert torch.equal(own.lengths, other.lengths)
-        for row in range(len(other)):
-            line = [*other.history[row].tolist(), *other.path[row, : other.lengths[row]].tolist()]
-            line.append(other.target[row].item())
-            seen = sequences.of(other.user[row].item()).tolist()
-            assert any(seen[i : i + len(line)] == line for i in range(len(seen)))
-    assert not torch.equal(parts["mined"].train["mined"].path, parts["slices"].train["mined"].path)
-    assert not torch.equal(parts["slices"].train["mined"].path, parts["slices"].validation["mined"].path)
+@torch.no_grad()
+@pytest.mark.parametrize("n_levels", [1, 2, 3])
+def test_the_loss_of_alternatives_is_the_cross_entropy_of_each_token_given_those_before(n_levels):
+    catalogue = random_catalogue(N_ITEMS, n_levels=n_levels, codebook_size=30 if n_levels == 1 else 6)
+    policy = random_policy(catalogue).double()
+    batch = with_alternatives(12)
+    assert set(batch.lengths.tolist()) == {1, 2, 3, 4}
+    eos, expected = catalogue.vocabulary.eos, 0.0
+    codes = catalogue.item_tokens(torch.arange(N_ITEMS + 1)).tolist()
+    written = [[eos], *codes[1:]]  # the stop is one token
+    for row in range(12):
+        items = [item for item in batch.path[row].tolist() if item]
+        tokens = [token for item in items for token in codes[item]]
+        inputs = torch.tensor([[[0, *tokens]]])
+        prompt = catalogue.prompt_tokens(batch.history[row : row + 1], batch.target[row : row + 1])
+        log_probs = policy.logits(policy(prompt, inputs)[0, 0], slice(0, catalogue.vocabulary.size))
+        log_probs = log_probs.log_softmax(-1)
+        for t in range(min(len(items) + 1, 4)):
+            own = items[t] if t < len(items) else 0
+            mass = {own: 1 - batch.shares[row, t].sum().item()}
+            for item, share in zip(
+                batch.alternatives[row, t].tolist(), batch.shares[row, t].tolist(), strict=True
+            ):
+                mass[item] = mass.get(item, 0.0) + share
+            for level in range(len(written[own])):
+                alike = {i: share for i, share in mass.items() if written[i][:level] == written[own][:level]}
+                for item, share in alike.items():
+                    log_prob = log_probs[t * n_levels + level, written[item][level]]
+                    expected -= share / sum(alike.values()) * log_prob.item()
+    assert summed_loss(policy, catalogue, batch).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_passes_over_the_mined_paths_stand_for_steps(tmp_path):
+@torch.no_grad()
+def test_certain_demonstrations_among_others_keep_their_loss():
+    catalogue = random_catalogue(N_ITEMS)
+    policy = random_policy(catalogue).double()
+    sure, unsure = demonstrations(5, seed=3), with_alternatives(7)
+    together = summed_loss(policy, catalogue, concatenated([sure, unsure]))
+    apart = summed_loss(policy, catalogue, sure) + summed_loss(policy, catalogue, unsure)
+    torch.testing.assert_close(together, apart, rtol=0, atol=1e-9)
+
+
+def test_shares_of_tokens_sum_to_at_most_one_and_only_where_a_token_is_written():
+    catalogue = random_catalogue(N_ITEMS)
+    batch = with_alternatives(9)
+    labels = torch.zeros(9, 13, dtype=torch.int64)
+    labels[:, :6] = catalogue.item_tokens(batch.path[:, :2]).flatten(1)
+    _, shares = alternative_tokens(catalogue, batch, labels)
+    assert shares.shape == (9, 13, 5)
+    assert shares[labels == 0].eq(0).all()
+    assert 0.5 < shares.sum(-1).max() <= 1
+
+
+def test_passes_over_the_mined_paths_stand_for_steps():
     """64 paths in batches of 10 are 7 steps a pass."""
     settings = PRETRAIN.replace(passes=2, batch_size=10, max_steps=1, warmup_steps=3)
-    search = {"mined": towards_target(64), "search": towards_target(30)}
-    validation = {"mined": towards_target(20, seed=1), "search": towards_target(20, seed=1)}
-    shares = {"mined": 0.5, "search": 0.5}
-    _, result, _ = run(tmp_path, settings, train=search, validation=validation, shares=shares)
-    assert (result["stopped"], result["steps"]) == ("max_steps", 14)
+    assert in_steps(settings, 64) == settings.replace(passes=None, max_steps=14)
     with pytest.raises(ConfigError, match=r"got 15, allowed: at most pretrain\.max_steps, 14"):
         in_steps(settings.replace(warmup_steps=15), 64)
     assert in_steps(PRETRAIN, 64) is PRETRAIN

@@ -70,7 +70,7 @@ def test_every_link_within_the_page_leads_somewhere(page):
 def test_the_page_says_how_items_were_embedded_and_what_pretraining_was_shown(page):
     text = Elements(page).text
     assert "Item vectors are lsa: TF-IDF and truncated SVD" in text
-    assert "4,000 paths found by search" in text
+    assert "60% are paths found by search on a simulator: 4,000 of them, each once" in text
     assert "because validation loss had flattened" in text
 
 

@@ -80,7 +80,15 @@ def write_training_metrics(reports):
             reports / "simulator" / f"{name}.json",
             {"validation": ranking, "test": ranking, "popularity": popularity, **training},
         )
-    search = {"paths": 4000, "ioi": 3.25, "ior": 250.0, "ctr": 0.6, "length": 3.5}
+    search = {
+        "paths": 4000,
+        "fresh": True,
+        "share": 0.6,
+        "ioi": 3.25,
+        "ior": 250.0,
+        "ctr": 0.6,
+        "length": 3.5,
+    }
     pretrain = {
         "steps": 1200,
         "best_step": 1000,

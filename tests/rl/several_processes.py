@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
@@ -52,9 +53,8 @@ def train_all(folder: Path) -> None:
     demonstrations = Mixture(paths, paths, {"mined": 1.0})
     pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
     prompts = Prompts.of(instances)
-    judge = Judge(
-        prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 5, 40, 8, 0
-    )
+    words = np.ones((N_ITEMS + 1, 1), dtype=np.uint64)
+    judge = Judge(prompts, {"SASRec": simulator}, words, 5, 40, 8, 0)
     source = PromptSource(
         instances, sequences, N_ITEMS, "random", 5, 3
     )  # an epoch's last step has four prompts
@@ -75,6 +75,7 @@ def train_all(folder: Path) -> None:
             policy,
             rules,
             simulator,
+            words,
             source,
             lambda current, rules=rules: judge.greedy_means(PolicyGuide(current, rules))["SASRec"],
             FINETUNE.replace(prompts_per_step=5, **variant),

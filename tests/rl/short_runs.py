@@ -1,5 +1,6 @@
 """Short trainings of a random policy, and learners at their first step."""
 
+import numpy as np
 import torch
 
 from prorl.devices import accelerator
@@ -8,6 +9,7 @@ from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
 from prorl.rl.estimators import new_estimator
 from prorl.rl.learner import Learner
+from prorl.rl.rewards import RatedPaths
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.simulators.protocol import Scores
@@ -24,6 +26,8 @@ from tests.tiny_models import (
 
 N_ITEMS = 30
 RULES = ["repeats", "history", "target"]
+WORDS = np.random.default_rng(0).integers(1, 16, size=(N_ITEMS + 1, 1), dtype=np.uint64)
+WORDS[0] = 0
 
 
 def a_learner(settings=FINETUNE, seed=0, catalogue=None):
@@ -31,8 +35,9 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES)
     run = accelerator(settings.precision)
     learner = Learner.of(
-        run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS), settings, seed=5
-    )
+        run, random_policy(catalogue, seed=seed), catalogue, random_simulator(N_ITEMS),
+        WORDS, settings, seed=5,
+    )  # fmt: skip
     learner.reference = random_policy(catalogue, seed=seed + 1)
     return learner
 
@@ -40,6 +45,11 @@ def a_learner(settings=FINETUNE, seed=0, catalogue=None):
 def advantages_by(name):
     """The function from `to_go` and `acts` to advantages of the estimator `name`."""
     return new_estimator(FINETUNE.replace(estimator=name), 1, 0, torch.device("cpu")).advantages
+
+
+def rated(items, scores, target=1, words=WORDS):
+    """Paths `items` [1, m, t] towards the one `target`, as rewards read them."""
+    return RatedPaths(items, torch.tensor([target]), scores, torch.from_numpy(words.view(np.int64)))
 
 
 def some_prompts(n=6):
@@ -66,14 +76,13 @@ def run(folder, settings=FINETUNE, simulator=None, catalogue=None):
     catalogue = catalogue or random_catalogue(N_ITEMS, forbid=RULES, target_tokens="separate")
     policy, simulator = random_policy(catalogue), simulator or random_simulator(N_ITEMS)
     prompts = Prompts.of(instances)
-    judge = Judge(
-        prompts, {"SASRec": simulator}, torch.ones(N_ITEMS + 1, 1, dtype=torch.int64).numpy(), 4, 40, 16, 0
-    )
+    judge = Judge(prompts, {"SASRec": simulator}, WORDS, 4, 40, 16, 0)
     session = session_at(folder)
     result = finetune(
         policy,
         catalogue,
         simulator,
+        WORDS,
         PromptSource(instances, sequences, N_ITEMS, settings.targets, settings.prompts_per_step, 3),
         lambda current: judge.greedy_means(PolicyGuide(current, catalogue))["SASRec"],
         settings,

@@ -16,6 +16,7 @@ from prorl.rl.diagnostics import (
 )
 from prorl.rl.rewards import rewards_with, step_rewards
 from prorl.simulators.protocol import Scores
+from tests.rl.short_runs import rated
 from tests.tiny_models import random_paths
 
 
@@ -43,7 +44,7 @@ def test_curves_of_rollouts_by_hand():
         rank=torch.tensor([[[40, 30, 30, 25], [40] * 4]]),
         acceptance=torch.tensor([[[0.5, 0.0, 0.9], [0.0] * 3]]),
     )
-    sums = rollout_sums(items, torch.tensor([[3, 0]]), step_rewards(items, scores, rewards_with({})))
+    sums = rollout_sums(items, torch.tensor([[3, 0]]), step_rewards(rated(items, scores), rewards_with({})))
     curves = rollout_curves({name: value.item() for name, value in sums.items()}, n_paths=2)
     assert curves == pytest.approx(
         {

@@ -19,7 +19,7 @@ from prorl.rl.rewards import rewards_with, step_rewards
 from prorl.rl.rollouts import draw
 from prorl.rl.step import take_step
 from tests.policy import naive
-from tests.rl.short_runs import some_prompts
+from tests.rl.short_runs import WORDS, some_prompts
 from tests.tiny_models import FINETUNE, prompts_of, random_catalogue, random_policy, random_simulator
 
 
@@ -72,6 +72,7 @@ def test_a_critics_baseline_leaves_the_expected_gradient_as_it_is():
             random_policy(catalogue, seed=2),
             catalogue,
             random_simulator(6),
+            WORDS[:7],
             settings,
             seed=5,
         )
@@ -116,14 +117,13 @@ def test_a_step_of_the_released_recipe_is_the_loss_of_its_parts():
         random_simulator(30),
     )
     learner = Learner.of(
-        accelerator("float32"), copy.deepcopy(policy), catalogue, simulator, settings, seed=5
+        accelerator("float32"), copy.deepcopy(policy), catalogue, simulator, WORDS, settings, seed=5
     )
     learner.reference, prompts = reference, some_prompts(8)
     values = take_step(learner, prompts, centering=True, seed=1)
 
     paths = draw(policy, catalogue, prompts, 5, 1.0, seed=1)
-    scores = simulator.score(prompts.history, paths.items, prompts.target)
-    raw = step_rewards(paths.items, scores, rewards_with(settings.weights))
+    raw = step_rewards(learner.rated(prompts, paths.items), rewards_with(settings.weights))
     z = {}
     for name, moments in collected(raw).items():
         worst = raw.values[name][raw.real].min() - 1 if name != "ctr" else -1.0

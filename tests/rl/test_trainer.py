@@ -87,8 +87,7 @@ def test_a_critics_warm_up_as_long_as_the_run_is_an_error(tmp_path):
 
 
 def rewards_of(learner, prompts, paths):
-    scores = learner.simulator.score(prompts.history, paths.items, prompts.target)
-    return step_rewards(paths.items, scores, list(REWARDS))
+    return step_rewards(learner.rated(prompts, paths.items), list(learner.moments))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def rewards_of(learner, prompts, paths):
 def test_a_step_is_the_loss_of_its_parts(variant):
     """Everything computed again in one pass, token by token."""
     settings = FINETUNE.replace(
-        gamma=0.9, n_rollouts=5, weights={"ctr": 0.7, "ioi": 1.3, "ior": 0.4}, **variant
+        gamma=0.9, n_rollouts=5, weights={"ctr": 0.7, "ioi": 1.3, "ior": 0.4, "coherence": 0.5}, **variant
     )
     learner, prompts = a_learner(settings), some_prompts()
     policy, catalogue = copy.deepcopy(learner.policy), learner.catalogue
@@ -117,6 +116,7 @@ def test_a_step_is_the_loss_of_its_parts(variant):
     paths = draw(policy, catalogue, prompts, 5, 1.0, seed=1)
     rewards = rewards_of(learner, prompts, paths)
     moments = collected(rewards)
+    assert list(learner.moments) == list(REWARDS)
     for name in REWARDS:
         assert learner.moments[name].mean.item() == pytest.approx(moments[name].mean.item(), rel=1e-9)
         assert learner.moments[name].std.item() == pytest.approx(moments[name].std.item(), rel=1e-9)
@@ -210,7 +210,7 @@ def test_moments_are_collected_while_centering_and_frozen_behind_it():
         rewards.append(rewards_of(learner, some_prompts(), paths))
         take_step(learner, some_prompts(), centering=True, seed=step)
     frozen = dict(learner.moments)
-    for name in REWARDS:
+    for name in frozen:
         together = torch.cat([r.values[name][r.real] for r in rewards]).double().numpy()
         assert frozen[name].mean.item() == pytest.approx(together.mean(), rel=1e-6)
         assert frozen[name].std.item() == pytest.approx(together.std(ddof=1), rel=1e-6)

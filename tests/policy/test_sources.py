@@ -1,0 +1,166 @@
+"""Where demonstrations come from: pools, fresh ones, and their mixture in batches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prorl.policy import sources
+from prorl.policy.sources import BATCHES_AT_ONCE, Fresh, Mixture, Pool, mixture, shared_search
+from prorl.prompts import Demonstrations, mined, random_prompts
+from prorl.runtime import derived_seed
+from tests.tiny_models import PRETRAIN, demonstrations_of, random_instances
+from tests.tiny_models import random_prompts as histories_and_targets
+
+N_ITEMS = 30
+TRAIN, SEQUENCES = random_instances(12, N_ITEMS)
+VALIDATION, _ = random_instances(5, N_ITEMS, seed=1)
+
+
+class Search:
+    """Gives every prompt the path of its target alone, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, prompts):
+        self.asked.append(prompts)
+        path = torch.zeros(len(prompts), 4, dtype=torch.int64)
+        path[:, 0] = prompts.target
+        return Demonstrations.certain(prompts, path)
+
+
+def settings(**changes):
+    return PRETRAIN.replace(search=PRETRAIN.search.replace(**changes))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def equal(one, other):
+    return all(torch.equal(value, getattr(other, name)) for name, value in vars(one).items())
+
+
+def test_a_pool_is_drawn_from_again_and_again():
+    demonstrations = mined(TRAIN, 4)
+    pool = Pool(demonstrations)
+    many = pool.batch(1, 200, generator())
+    assert len(many) == 200
+    assert set(many.number.tolist()) == set(range(len(TRAIN)))
+    assert equal(pool.batch(7, 200, generator()), many)
+    assert not equal(pool.batch(1, 200, generator(1)), many)
+
+
+def test_fresh_demonstrations_are_seen_once_and_searched_for_together():
+    search = Search()
+    fresh = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, search)
+    batches = [fresh.batch(step, 3, generator()) for step in range(1, 2 * BATCHES_AT_ONCE + 1)]
+    assert [len(prompts) for prompts in search.asked] == [3 * BATCHES_AT_ONCE] * 2
+    for block, prompts in enumerate(search.asked):
+        expected = random_prompts(
+            TRAIN, SEQUENCES, N_ITEMS, 3 * BATCHES_AT_ONCE, derived_seed(7, "fresh", block)
+        )
+        assert equal(prompts, expected)
+        own = batches[block * BATCHES_AT_ONCE : (block + 1) * BATCHES_AT_ONCE]
+        assert torch.equal(torch.cat([batch.target for batch in own]), expected.target)
+        assert torch.equal(torch.cat([batch.path[:, 0] for batch in own]), expected.target)
+
+
+@pytest.mark.parametrize("step", [1, 5, 16, 17, 40])
+def test_a_run_that_goes_on_sees_the_same_fresh_demonstrations(step):
+    from_start = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())
+    for earlier in range(1, step):
+        from_start.batch(earlier, 3, generator())
+    anew = Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())
+    assert equal(anew.batch(step, 3, generator()), from_start.batch(step, 3, generator()))
+
+
+def test_batches_are_mixed_in_their_shares():
+    drawn = Mixture(
+        {"mined": Pool(mined(TRAIN, 4)), "search": Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search())},
+        {},
+        {"mined": 0.25, "search": 0.75},
+    )
+    batch = drawn.drawn(1, 8, 3)
+    assert len(batch) == 8
+    assert batch.path[2:, 1].eq(0).all()
+    assert torch.equal(batch.path[2:, 0], batch.target[2:])
+    assert equal(drawn.drawn(1, 8, 3), batch)
+
+
+def test_without_a_search_there_are_mined_paths_alone():
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, settings(), 7, None, 60)
+    assert (found.shares, list(found.train)) == ({"mined": 1.0}, ["mined"])
+    assert equal(found.train["mined"].demonstrations, mined(TRAIN, 4))
+    assert equal(found.validation["mined"], mined(VALIDATION, 4))
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_search_validates_on_paths_of_its_own_and_trains_on_fresh_ones_or_a_pool(fresh, monkeypatch):
+    monkeypatch.setattr(sources, "SEARCHED_AT_ONCE", 8)
+    search = Search()
+    asked = settings(fresh=fresh, paths=21, validation_paths=3, share=0.75)
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, 60)
+    assert found.shares == {"mined": 0.25, "search": 0.75}
+    sizes = [len(prompts) for prompts in search.asked]
+    assert sizes == ([3] if fresh else [3, 8, 8, 5])
+    expected = random_prompts(VALIDATION, SEQUENCES, N_ITEMS, 3, derived_seed(7, "search", "validation"))
+    assert torch.equal(found.validation["search"].target, expected.target)
+    if fresh:
+        assert isinstance(found.train["search"], Fresh)
+    else:
+        expected = random_prompts(TRAIN, SEQUENCES, N_ITEMS, 21, derived_seed(7, "search", "train"))
+        assert torch.equal(found.train["search"].demonstrations.target, expected.target)
+
+
+def test_several_processes_share_a_search(monkeypatch):
+    """Each process searches for its own prompts; their parts add up to what one alone finds."""
+    history, target = histories_and_targets(7, N_ITEMS)
+    prompts = demonstrations_of(history, target, torch.zeros(7, 4, dtype=torch.int64))
+    alone = Search()(prompts)
+    parts = []
+    state = type("State", (), {"num_processes": 2, "process_index": 0})
+    monkeypatch.setattr(sources, "process", lambda: state)
+    monkeypatch.setattr(sources, "reduce", lambda tensor, how: tensor)
+    for index in (0, 1):
+        state.process_index = index
+        parts.append(shared_search(Search(), prompts))
+    for name in ("number", "user", "history", "target", "path"):
+        assert torch.equal(sum(getattr(part, name) for part in parts), getattr(alone, name))
+
+
+def test_replace_keeps_alternatives():
+    sure = mined(TRAIN, 4)
+    assert sure.shares.shape == (len(TRAIN), 4, 0)
+    other = replace(
+        sure, shares=torch.ones(len(TRAIN), 4, 2), alternatives=torch.ones(len(TRAIN), 4, 2).long()
+    )
+    assert other[torch.tensor([1, 0])].shares.shape == (2, 4, 2)
+
+
+def test_slices_stand_in_for_mined_paths_in_both_splits():
+    parts = {
+        paths: mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None, 60)
+        for paths in ("mined", "slices")
+    }
+    mined_train, slices_train = (parts[paths].train["mined"].demonstrations for paths in parts)
+    mined_validation, slices_validation = (parts[paths].validation["mined"] for paths in parts)
+    for own, other in ((mined_train, slices_train), (mined_validation, slices_validation)):
+        assert torch.equal(own.user, other.user)
+        assert torch.equal(own.lengths, other.lengths)
+        for row in range(len(other)):
+            line = [*other.history[row].tolist(), *other.path[row, : other.lengths[row]].tolist()]
+            line.append(other.target[row].item())
+            seen = SEQUENCES.of(other.user[row].item()).tolist()
+            assert any(seen[i : i + len(line)] == line for i in range(len(seen)))
+    assert not torch.equal(mined_train.path, slices_train.path)
+    assert not torch.equal(slices_train.path, slices_validation.path), "each split draws its own"
+
+
+def test_a_search_starts_from_the_mined_histories_even_beside_slices():
+    search = Search()
+    asked = settings(fresh=False, paths=20).replace(paths="slices")
+    mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, asked, 7, search, 60)
+    expected = random_prompts(TRAIN, SEQUENCES, N_ITEMS, 20, derived_seed(7, "search", "train"))
+    assert torch.equal(torch.cat([prompts.history for prompts in search.asked])[-20:], expected.history)
