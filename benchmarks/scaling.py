@@ -20,9 +20,9 @@ from benchmarks.harness import Measurement, Options, command_line, measure, prep
 from prorl.config.decoding import Decoding
 from prorl.config.finetune import Finetune
 from prorl.config.policy import Policy
-from prorl.config.simulator import Simulator
+from prorl.config.simulator import SASRecSizes, Simulator
 from prorl.devices import accelerator
-from prorl.params import read_params
+from prorl.params import Params, read_params
 from prorl.policy.catalogue import Catalogue
 from prorl.prompts import Prompts
 from prorl.rl.learner import Learner
@@ -130,17 +130,32 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
     """A policy-gradient step of `size`, and what its catalogue takes."""
     params = read_params()
     settings = params.section(Finetune).replace(n_rollouts=size.n_rollouts, prompts_per_step=N_PROMPTS)
-    own, sasrec = params.section(Policy), params.section(Simulator).SASRec
-    if options.quick:
-        own, sasrec = (
-            own.replace(n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2),
-            sasrec.replace(hidden_size=8, inner_size=16),
-        )
+    own, sasrec = network_sizes(params, options)
     run = accelerator(settings.precision)
     torch.manual_seed(SEED)
     catalogue, described = catalogue_of(size, options)
-    vocabulary = catalogue.vocabulary
-    sizes = T5Sizes(
+    sizes = t5_sizes(own, catalogue.vocabulary)
+    policy, reference = T5(sizes), T5(sizes).to(run.device).eval().requires_grad_(False)
+    simulator = InnerProductSimulator(CausalSASRec(sasrec, size.n_items, max_length=50)).to(run.device)
+    words = np.ones((size.n_items + 1, 1), dtype=np.uint64)  # all items share the one attribute
+    learner = Learner.of(run, policy, catalogue, simulator, words, settings, SEED)
+    learner.reference = reference
+    prompts = random_prompts(N_PROMPTS, size.n_items, run.device)
+    return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
+
+
+def network_sizes(params: Params, options: Options) -> tuple[Policy, SASRecSizes]:
+    """The sizes of policy and SASRec in `params`; tiny ones where `options.quick`."""
+    own, sasrec = params.section(Policy), params.section(Simulator).SASRec
+    if options.quick:
+        own = own.replace(n_layers=1, d_model=16, d_ff=32, d_kv=8, n_heads=2)
+        sasrec = sasrec.replace(hidden_size=8, inner_size=16)
+    return own, sasrec
+
+
+def t5_sizes(own: Policy, vocabulary: Vocabulary) -> T5Sizes:
+    """The sizes of a policy without dropout for `vocabulary`, its target's tokens being separate."""
+    return T5Sizes(
         vocabulary.size_with_target_tokens,
         own.n_layers,
         own.d_model,
@@ -149,20 +164,13 @@ def step_of(size: Size, options: Options) -> tuple[Callable[[], dict], str]:
         own.n_heads,
         dropout=0.0,
     )
-    policy, reference = T5(sizes), T5(sizes).to(run.device).eval().requires_grad_(False)
-    simulator = InnerProductSimulator(CausalSASRec(sasrec, size.n_items, max_length=50)).to(run.device)
-    words = np.ones((size.n_items + 1, 1), dtype=np.uint64)  # all items share the one attribute
-    learner = Learner.of(run, policy, catalogue, simulator, words, settings, SEED)
-    learner.reference = reference
-    drawn = (
-        torch.from_numpy(np.random.default_rng(SEED).choice(size.n_items, (N_PROMPTS, HISTORY + 1))).to(
-            run.device
-        )
-        + 1
-    )
-    number = torch.arange(N_PROMPTS, device=run.device)
-    prompts = Prompts(number, number + 1, drawn[:, :HISTORY], drawn[:, HISTORY])
-    return lambda: take_step(learner, prompts, centering=True, seed=SEED), described
+
+
+def random_prompts(n: int, n_items: int, device: torch.device) -> Prompts:
+    """`n` prompts of random items."""
+    drawn = torch.from_numpy(np.random.default_rng(SEED).choice(n_items, (n, HISTORY + 1))).to(device) + 1
+    number = torch.arange(n, device=device)
+    return Prompts(number, number + 1, drawn[:, :HISTORY], drawn[:, HISTORY])
 
 
 def catalogue_of(size: Size, options: Options) -> tuple[Catalogue, str]:

@@ -45,7 +45,7 @@ class BeamSearchGuide(SearchGuide):
         b, vectors, device = len(history), simulator.vectors, history.device
         states, memory = model.extend(history)
         state = states[:, -1]
-        log_prob, _ = simulator.target_scores(state, target)
+        log_prob = simulator.target_log_prob(state, target)
         forbidden = self._forbidden_at_start(history, target)
         akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
         path = torch.zeros(b, rules.max_length, dtype=torch.int64, device=device)
@@ -62,7 +62,7 @@ class BeamSearchGuide(SearchGuide):
             candidates = torch.cat([likely, near.topk(self._n_of_each).indices], dim=1)
             after, branches = model.branch(candidates, memory)
             towards = target.repeat_interleave(k * candidates.shape[1])
-            reached = simulator.target_scores(after.flatten(0, 1), towards)[0].view_as(candidates)
+            reached = simulator.target_log_prob(after.flatten(0, 1), towards).view_as(candidates)
             gain = reached - log_prob[:, None] + worth.gather(1, candidates)
             gain = gain.masked_fill(seen_before(candidates) | ended[:, None], -torch.inf)
             may_stop = ended.view(b, k) | (t >= max(1, rules.min_length))

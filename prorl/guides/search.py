@@ -87,7 +87,7 @@ class SearchGuide:
         b, vectors, device = len(history), simulator.vectors, history.device
         states, memory = model.extend(history)
         state = states[:, -1]
-        log_prob, _ = simulator.target_scores(state, target)
+        log_prob = simulator.target_log_prob(state, target)
         forbidden = self._forbidden_at_start(history, target)
         akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
         n_of_each = self._n_of_each
@@ -106,7 +106,7 @@ class SearchGuide:
             near = near.topk(n_of_each).indices
             candidates = torch.cat([likely, near], dim=1)
             after, branches = model.branch(candidates, memory)
-            reached, _ = simulator.target_scores(
+            reached = simulator.target_log_prob(
                 after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
             )
             reached = reached.view_as(candidates)

@@ -11,21 +11,31 @@ import torch
 from prorl.policy.actions import masked_log_softmax
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.policy.unfinished import Unfinished
+from prorl.t5.folds import Folds
 from prorl.t5.incremental import IncrementalDecoder
 from prorl.t5.model import T5
 
 
 @torch.no_grad()
 def beams(
-    policy: T5, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, n_beams: int
+    policy: T5,
+    catalogue: Catalogue,
+    history: torch.Tensor,
+    target: torch.Tensor,
+    n_beams: int,
+    folds: Folds | None = None,
 ) -> Paths:
     """`n_beams` different paths per prompt, the likeliest first.
 
-    Where the rules allow fewer, the likeliest fills the places left.
+    Where the rules allow fewer, the likeliest fills the places left. `folds` are the policy's own, where they
+    are kept.
     """
     b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
     decoder = IncrementalDecoder(
-        policy, catalogue.prompt_tokens(history, target), n_beams, catalogue.n_tokens
+        (folds or Folds(policy)).folded(),
+        catalogue.prompt_tokens(history, target),
+        n_beams,
+        catalogue.n_tokens,
     )
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
     states = Unfinished.at_start(catalogue, history, target, n_beams)

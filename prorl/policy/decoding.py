@@ -8,8 +8,10 @@ dropped.
 
 The encoder runs once per prompt for its m paths, and the decoder reads each token once. Finished paths leave
 the batch. Where an item's first codes leave one item alone, its other codes are no choice: the decoder reads
-them with the next token that is one. Every uniform number is a hash of seed, step, prompt, rollout and
-position, so that a rollout does not depend on the batch or the process it is drawn in.
+them with the next token that is one. A greedy path by itself is decoded by `prorl.policy.single`.
+
+Every uniform number is a hash of seed, step, prompt, rollout and position, so that a rollout does not depend
+on the batch or the process it is drawn in.
 
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `k` token within an item, `r` rows, `c`
 choices.
@@ -20,7 +22,10 @@ from dataclasses import dataclass
 import torch
 
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
+from prorl.policy.single import greedy_path, is_single
 from prorl.policy.unfinished import Unfinished
+from prorl.t5.folded import FoldedT5
+from prorl.t5.folds import Folds
 from prorl.t5.incremental import IncrementalDecoder
 from prorl.t5.kernels import exponential
 from prorl.t5.model import T5
@@ -37,29 +42,52 @@ def rollouts(
     target: torch.Tensor,
     uniforms: torch.Tensor,
     temperature: float = 1.0,
+    folds: Folds | None = None,
 ) -> Paths:
     """Sample m paths per prompt by inverse transform of `uniforms` [b, m, t * k] in [0, 1).
 
-    log_prob is that of the policy at `temperature`.
+    log_prob is that of the policy at `temperature`. `folds` are the policy's own, where they are kept.
     """
-    return _decode(policy, catalogue, history, target, uniforms.shape[1], uniforms, temperature)
+    folded = (folds or Folds(policy)).folded()
+    return _decode(folded, catalogue, history, target, uniforms.shape[1], uniforms, temperature)
 
 
 @torch.no_grad()
-def greedy(policy: T5, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor) -> Paths:
-    """The path of the likeliest token at every step, m = 1."""
-    return _decode(policy, catalogue, history, target, 1, None, 1.0)
+def greedy(
+    policy: T5,
+    catalogue: Catalogue,
+    history: torch.Tensor,
+    target: torch.Tensor,
+    folds: Folds | None = None,
+) -> Paths:
+    """The path of the likeliest token at every step, m = 1; `folds` as for `rollouts`.
+
+    On a CPU a prompt by itself is decoded in the precision of the weights, whatever the autocast.
+    """
+    folds = folds or Folds(policy)
+    if is_single(catalogue, history):
+        return greedy_path(folds.single(catalogue.n_tokens), catalogue, history, target)
+    return _decode(folds.folded(), catalogue, history, target, 1, None, 1.0)
 
 
-def _decode(policy, catalogue, history, target, m, uniforms, temperature) -> Paths:
-    b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
+def _decode(
+    folded: FoldedT5,
+    catalogue: Catalogue,
+    history: torch.Tensor,
+    target: torch.Tensor,
+    m: int,
+    uniforms: torch.Tensor | None,
+    temperature: float,
+) -> Paths:
+    policy, b, n_levels = folded.policy, len(history), catalogue.n_levels
+    device, rules = history.device, catalogue.decoding
     paths = Paths(
         items=torch.zeros(b, m, rules.max_length, dtype=torch.int64, device=device),
         length=torch.zeros(b, m, dtype=torch.int64, device=device),
         tokens=torch.full((b, m, catalogue.n_tokens), NO_TOKEN, device=device),
         log_prob=torch.zeros(b, m, rules.max_length + 1, dtype=policy.shared.weight.dtype, device=device),
     )
-    decoder = IncrementalDecoder(policy, catalogue.prompt_tokens(history, target), m, catalogue.n_tokens)
+    decoder = IncrementalDecoder(folded, catalogue.prompt_tokens(history, target), m, catalogue.n_tokens)
     running = Unfinished.at_start(catalogue, history, target, m)
     sampler = _Sampler(policy, catalogue, uniforms, temperature)
     for position in range(catalogue.n_tokens):

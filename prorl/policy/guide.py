@@ -1,6 +1,7 @@
 """A policy as a guide."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -13,24 +14,33 @@ from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import greedy, keyed_uniforms, rollouts
 from prorl.prompts import Prompts
+from prorl.t5.folds import Folds
 from prorl.t5.model import T5
 
 
 @dataclass(frozen=True)
 class PolicyGuide:
-    """Greedy paths, samples at temperature 1, and beam search of a policy, in float32 or by bf16 autocast."""
+    """Greedy paths, samples at temperature 1, and beam search of a policy, in float32 or by bf16 autocast.
+
+    A policy that is frozen is prepared once, at the first call; one in training at each.
+    """
 
     policy: T5
     catalogue: Catalogue
     precision: Precision = "float32"
 
+    @cached_property
+    def _folds(self) -> Folds:
+        return Folds(self.policy)
+
     @classmethod
     def load(
         cls, folder: Path | str, decoding: Decoding | None, device: torch.device, precision: Precision
     ) -> Self:
-        """The policy in `folder`, for evaluation on `device`; `decoding` and errors as in `load_policy`."""
+        """The policy in `folder`, frozen, on `device`; `decoding` and errors as in `load_policy`."""
         policy, catalogue = load_policy(Path(folder), decoding)
-        return cls(policy.to(device).eval(), catalogue.to(device), precision)
+        frozen = policy.to(device).eval().requires_grad_(False)
+        return cls(frozen, catalogue.to(device), precision)
 
     @property
     def n_items(self) -> int:
@@ -40,18 +50,23 @@ class PolicyGuide:
     def paths(self, prompts: Prompts) -> torch.Tensor:
         """See `Guide.paths`."""
         with self._autocast(prompts.target.device):
-            return greedy(self.policy, self.catalogue, prompts.history, prompts.target).items[:, 0]
+            paths = greedy(self.policy, self.catalogue, prompts.history, prompts.target, self._folds)
+        return paths.items[:, 0]
 
     def samples(self, prompts: Prompts, n_samples: int, seed: int) -> torch.Tensor:
         """See `SamplingGuide.samples`."""
         uniforms = keyed_uniforms(seed, prompts.number, n_samples, self.catalogue.n_tokens)
         with self._autocast(prompts.target.device):
-            return rollouts(self.policy, self.catalogue, prompts.history, prompts.target, uniforms).items
+            paths = rollouts(
+                self.policy, self.catalogue, prompts.history, prompts.target, uniforms, folds=self._folds
+            )
+        return paths.items
 
     def beams(self, prompts: Prompts, n_beams: int) -> torch.Tensor:
         """See `BeamGuide.beams`."""
         with self._autocast(prompts.target.device):
-            return beams(self.policy, self.catalogue, prompts.history, prompts.target, n_beams).items
+            paths = beams(self.policy, self.catalogue, prompts.history, prompts.target, n_beams, self._folds)
+        return paths.items
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")

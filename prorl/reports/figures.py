@@ -98,6 +98,20 @@ def interval_plot(
     return _svg(title, draw)
 
 
+def point_plot(title: str, x_label: str, y_label: str, points: Mapping[str, tuple[float, float]]) -> Markup:
+    """A point (x, y) for each name, with the name beside it."""
+
+    def draw(axes: Axes) -> None:
+        for colour, (name, (x, y)) in zip(_colours(len(points)), points.items(), strict=True):
+            axes.plot([x], [y], "o", color=colour, markersize=6)
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.margins(0.2)
+
+    return _svg(title, draw)
+
+
 def bar_plot(
     title: str, x_label: str, positions: Sequence[int], series: Mapping[str, Sequence[float]]
 ) -> Markup:

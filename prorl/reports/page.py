@@ -15,7 +15,7 @@ from markupsafe import Markup
 from prorl.config.report import Report
 from prorl.metrics.registry import headline
 from prorl.reports import tables
-from prorl.reports.figures import bar_plot, interval_plot, line_plot
+from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
 from prorl.reports.inputs import ReportInputs, example_metrics
 from prorl.reports.published import DIFFERENCES, NEAREST
 
@@ -154,8 +154,8 @@ def _title(inputs: ReportInputs, item: int) -> str:
 
 
 def result_plots(inputs: ReportInputs) -> list[Markup]:
-    """The headline metrics of every guide under every simulator, and the best IoI of K paths of those
-    that sample.
+    """The headline metrics of every guide under every simulator, what each reaches in interest for what it
+    keeps in acceptance, and the best IoI of K paths of those that sample.
     """
     guides, judges = list(inputs.evaluation), tables.judges(inputs)
     plots = []
@@ -171,6 +171,10 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
         }
         if series:
             plots.append(interval_plot(f"Greedy {tables.label(metric)}", judges, series))
+    for judge in judges:
+        of_guides = {guide: inputs.evaluation[guide][judge] for guide in guides}
+        points = {guide: (row["ctr"]["mean"], row["ioi"]["mean"]) for guide, row in of_guides.items()}
+        plots.append(point_plot(f"Interest against acceptance, {judge}", "CTR", "IoI", points))
     for judge in judges:
         best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in guides}
         series = {

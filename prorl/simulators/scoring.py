@@ -162,6 +162,20 @@ class InnerProductSimulator(Simulator):
             )
         return log_prob, rank
 
+    @torch.no_grad()
+    @_full_precision
+    def target_log_prob(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """log P(target) [r] at `states` [r, d], as `target_scores` gives it, without the rank."""
+        vectors = self.vectors[1:]
+        own = (states * vectors[target - 1]).sum(-1)
+        normaliser = torch.full_like(own, -torch.inf)
+        n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
+        for first in range(0, len(states), n_states):
+            rows = slice(first, first + n_states)
+            for block in vectors.split(n_items):
+                normaliser[rows] = torch.logaddexp(normaliser[rows], (states[rows] @ block.T).logsumexp(-1))
+        return own - normaliser
+
 
 def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
     """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length

@@ -9,6 +9,8 @@ The scales of the norms are part of these matrices, which are cast once to the p
 autocast. The number of products stays the same where a head is half as wide as the model, and grows where
 heads are narrower. There is no dropout. Plainly: `T5.encode` in evaluation mode; tests hold the two equal.
 
+Folding takes as long as a few decoding steps of one path: `prorl.t5.folds` keeps what has been folded.
+
 Shape key: `b` prompts or rows, `s` tokens attended to, `t` tokens that attend, `d` model width, `a` heads.
 """
 
@@ -82,15 +84,34 @@ def attend(queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> t
     return attention_weights(queries @ tokens.mT, bias) @ tokens
 
 
+@dataclass(frozen=True)
+class FoldedT5:
+    """All layers of `policy` folded, in `dtype`."""
+
+    policy: T5
+    dtype: torch.dtype
+    encoder: list[tuple[FoldedAttention, FoldedFeedForward]]
+    decoder: list[tuple[FoldedAttention, FoldedAttention, FoldedFeedForward]]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, policy: T5, dtype: torch.dtype | None = None) -> "FoldedT5":
+        """Fold `policy`; None is the precision of the surrounding autocast."""
+        weight = policy.shared.weight
+        dtype = dtype or product_dtype(weight)
+        with torch.autocast(weight.device.type, enabled=False):
+            encoder = [_encoder_layer(block, dtype) for block in policy.encoder.blocks]
+            return cls(policy, dtype, encoder, [_decoder_layer(b, dtype) for b in policy.decoder.blocks])
+
+
 @torch.no_grad()
-def encoded(policy: T5, tokens: torch.Tensor) -> Encoded:
-    """What the decoder attends to for `tokens` [b, s], in the precision of the surrounding autocast.
+def encoded(folded: FoldedT5, tokens: torch.Tensor) -> Encoded:
+    """What the decoder attends to for `tokens` [b, s], in the precision of the folded layers.
 
     Padding (0) is not attended to.
     """
-    dtype, encoder = product_dtype(policy.shared.weight), policy.encoder
+    policy, encoder = folded.policy, folded.policy.encoder
     with torch.autocast(tokens.device.type, enabled=False):
-        layers = [_self_attention_and_feed_forward(block, dtype) for block in encoder.blocks]
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         bias = encoder.position_bias(positions, positions).transpose(0, 1).flatten(0, 1)
         mask = torch.zeros(tokens.shape, dtype=bias.dtype, device=tokens.device).masked_fill(
@@ -98,15 +119,13 @@ def encoded(policy: T5, tokens: torch.Tensor) -> Encoded:
         )[:, None]
         at_once = max(1, for_device(ENCODED_AT_ONCE, tokens.device) // tokens.shape[1])
         states = [
-            _states(policy.shared(own), layers, bias + own_mask, encoder.final_layer_norm, dtype)
+            _states(policy.shared(own), folded, bias + own_mask, encoder.final_layer_norm)
             for own, own_mask in zip(tokens.split(at_once), mask.split(at_once), strict=True)
         ]
     return Encoded(torch.cat(states), mask[:, None])
 
 
-def _self_attention_and_feed_forward(
-    block: Block, dtype: torch.dtype
-) -> tuple[FoldedAttention, FoldedFeedForward]:
+def _encoder_layer(block: Block, dtype: torch.dtype) -> tuple[FoldedAttention, FoldedFeedForward]:
     attention, feed_forward = block.sublayers
     scale = attention.layer_norm.weight
     return (
@@ -115,19 +134,26 @@ def _self_attention_and_feed_forward(
     )
 
 
-def _states(
-    x: torch.Tensor,
-    layers: list[tuple[FoldedAttention, FoldedFeedForward]],
-    bias: torch.Tensor,
-    final_norm: RMSNorm,
-    dtype: torch.dtype,
-) -> torch.Tensor:
+def _decoder_layer(
+    block: Block, dtype: torch.dtype
+) -> tuple[FoldedAttention, FoldedAttention, FoldedFeedForward]:
+    """Self-attention, cross-attention and feed-forward; the encoder's states are normed with their scale."""
+    attention, crossing, feed_forward = block.sublayers
+    scale, crossing_scale = attention.layer_norm.weight, crossing.layer_norm.weight
+    return (
+        FoldedAttention.of(attention.SelfAttention, scale, scale, dtype),
+        FoldedAttention.of(crossing.EncDecAttention, crossing_scale, torch.ones_like(crossing_scale), dtype),
+        FoldedFeedForward.of(feed_forward.DenseReluDense, feed_forward.layer_norm.weight, dtype),
+    )
+
+
+def _states(x: torch.Tensor, folded: FoldedT5, bias: torch.Tensor, final_norm: RMSNorm) -> torch.Tensor:
     """The encoder's states [b, s, d] for embedded tokens `x` [b, s, d].
 
     Every layer adds `bias` [b, s * a, s] to its scores.
     """
-    b, s, d = x.shape
-    for attention, feed_forward in layers:
+    (b, s, d), dtype = x.shape, folded.dtype
+    for attention, feed_forward in folded.encoder:
         read = normed(x, dtype)
         met = attend(F.linear(read, attention.into).view(b, -1, d), read, bias).view(b, s, -1)
         x = x + F.linear(met, attention.out)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from prorl.t5.folded import FoldedAttention, FoldedFeedForward, attend, encoded, normed
-from prorl.t5.model import T5, Block, product_dtype
+from prorl.t5.folded import FoldedAttention, FoldedFeedForward, FoldedT5, attend, encoded, normed
 from prorl.t5.packing import within_groups
 
 COMPACTION = 0.75  # encodings of finished prompts are dropped when at most this share of prompts is left
@@ -36,39 +35,26 @@ class _Layer:
 
 
 class IncrementalDecoder:
-    """Decodes rows of at most `max_tokens` tokens: at first `m` rows for each of `prompts` [b, s], in order.
+    """Decodes rows of at most `max_tokens` tokens: at first `m` rows for each of `prompts` [b, s], in order,
+    in the precision of the `folded` layers.
 
     For inference alone: it has no dropout.
     """
 
     @torch.no_grad()
-    def __init__(self, policy: T5, prompts: torch.Tensor, m: int, max_tokens: int):
-        self.policy, self.length = policy, 0
-        weight = policy.shared.weight
-        device = weight.device.type
-        self.dtype = product_dtype(weight)
-        self.prompts = encoded(policy, prompts)
+    def __init__(self, folded: FoldedT5, prompts: torch.Tensor, m: int, max_tokens: int):
+        self.policy, self.dtype, self.length = folded.policy, folded.dtype, 0
+        weight = self.policy.shared.weight
+        self.prompts = encoded(folded, prompts)
         self._prompt = torch.arange(len(prompts), device=weight.device).repeat_interleave(m)
         # Rows attend through the cells of a rectangle [b, w]; None where they fill it in order.
         self._width: int = m
         self._cell: torch.Tensor | None = None
-        nothing = weight.new_empty(len(self._prompt), 0, policy.sizes.d_model, dtype=self.dtype)
-        with torch.autocast(device, enabled=False):
-            self._layers = [self._layer(block, nothing) for block in policy.decoder.blocks]
+        nothing = weight.new_empty(len(self._prompt), 0, self.policy.sizes.d_model, dtype=self.dtype)
+        self._layers = [_Layer(*layer, nothing) for layer in folded.decoder]
+        with torch.autocast(weight.device.type, enabled=False):
             positions = torch.arange(-(-max_tokens // ROOM) * ROOM, device=weight.device)
-            self._bias = policy.decoder.position_bias(positions, positions)
-
-    def _layer(self, block: Block, earlier: torch.Tensor) -> _Layer:
-        self_attention, cross_attention, feed_forward = block.sublayers
-        own_scale, crossed_scale = self_attention.layer_norm.weight, cross_attention.layer_norm.weight
-        return _Layer(
-            FoldedAttention.of(self_attention.SelfAttention, own_scale, own_scale, self.dtype),
-            FoldedAttention.of(
-                cross_attention.EncDecAttention, crossed_scale, torch.ones_like(crossed_scale), self.dtype
-            ),
-            FoldedFeedForward.of(feed_forward.DenseReluDense, feed_forward.layer_norm.weight, self.dtype),
-            earlier,
-        )
+            self._bias = self.policy.decoder.position_bias(positions, positions)
 
     @torch.no_grad()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ Its function and the names of its parameters are those of Transformers' `T5ForCo
 holds the two equal in float64. It is written anew for what guidance needs. The encoder and the
 cross-attention's keys are computed once per prompt, for all its m paths. Nothing behind the end of a path is
 computed, and no logits but those asked for. Paths are decoded by faster versions of the same layers:
-`prorl.t5.folded`, `prorl.t5.incremental`.
+`prorl.t5.folded`, `prorl.t5.incremental` for batches and `prorl.t5.single` for one path alone.
 
 Shape key: `b` prompts, `m` paths per prompt, `s` encoder tokens, `t` decoder tokens, `p` packed ones, `d`
 model width, `a` heads, `v` vocabulary.

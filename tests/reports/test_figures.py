@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prorl.reports.figures import bar_plot, interval_plot, line_plot
+from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
 
 PLOTS = {
     "lines": lambda title: line_plot(
@@ -19,6 +19,7 @@ PLOTS = {
     "bars": lambda title: bar_plot(
         title, "items", range(3), {"prorl": [0.25, 0.75, 0.0], "pretrained": [0.5, 0.25, 0.25]}
     ),
+    "points": lambda title: point_plot(title, "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)}),
 }
 
 
@@ -65,3 +66,8 @@ def test_every_reference_of_a_plot_is_to_an_id_it_holds():
         used = {element.get("{http://www.w3.org/1999/xlink}href", "#")[1:] for element in root.iter()} - {""}
         clipped = {element.get("clip-path", "url(#)")[5:-1] for element in root.iter()} - {""}
         assert used | clipped <= ids
+
+
+def test_points_carry_their_names():
+    plot = point_plot("Interest", "CTR", "IoI", {"prorl": (0.9, 3.3), "search": (0.88, 3.4)})
+    assert all(f">{name}<" in plot for name in ("prorl", "search", "CTR", "IoI"))

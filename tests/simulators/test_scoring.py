@@ -162,6 +162,7 @@ def test_scores_in_blocks_equal_the_plain_ones(monkeypatch, block):
         log_prob, logits.log_softmax(1).gather(1, target[:, None] - 1)[:, 0], rtol=0, atol=1e-12
     )
     assert torch.equal(rank, 1 + (logits > own).sum(1))
+    assert torch.equal(simulator.target_log_prob(states, target), log_prob)
 
 
 def test_items_that_score_alike_are_not_better():
@@ -183,6 +184,7 @@ def test_padding_is_no_item():
     with torch.no_grad():
         simulator.model.item_embedding.weight[0] = 100 * states.sum(0)
     assert torch.equal(simulator.target_scores(states, target)[0], log_prob)
+    assert torch.equal(simulator.target_log_prob(states, target), log_prob)
     assert torch.equal(simulator.target_scores(states, target)[1], rank)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prorl.t5.folded import ENCODED_AT_ONCE, attend, encoded
+from prorl.t5.folded import ENCODED_AT_ONCE, FoldedT5, attend, encoded
 from tests.tiny_models import random_catalogue, random_policy
 
 
@@ -30,7 +30,7 @@ def prompts():
 @torch.no_grad()
 def test_the_encoder_is_the_policys(monkeypatch, policy, prompts, at_once):
     monkeypatch.setitem(ENCODED_AT_ONCE, "cpu", at_once)
-    own, expected = encoded(policy, prompts), policy.encode(prompts)
+    own, expected = encoded(FoldedT5.of(policy), prompts), policy.encode(prompts)
     read = prompts != 0  # what padding comes to is of no meaning
     torch.testing.assert_close(own.states[read], expected.states[read], rtol=0, atol=1e-12)
     assert torch.equal(own.mask, expected.mask)
@@ -52,7 +52,7 @@ def test_under_autocast_it_is_as_near_to_full_precision_as_the_policys_own(polic
     single = random_policy(random_catalogue())
     single.load_state_dict(policy.state_dict())
     with torch.autocast("cpu", torch.bfloat16):
-        own, plain = encoded(single, prompts).states, single.encode(prompts).states
+        own, plain = encoded(FoldedT5.of(single), prompts).states, single.encode(prompts).states
     assert own.dtype == plain.dtype == torch.bfloat16
     read = prompts != 0
     off, plain_off = ((states.double() - exact)[read].norm() / exact[read].norm() for states in (own, plain))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from prorl.t5.folded import FoldedT5
 from prorl.t5.incremental import IncrementalDecoder
 from tests.tiny_models import random_catalogue, random_policy
 
@@ -21,7 +22,7 @@ def tokens(*shape, seed=0):
 def test_steps_equal_one_pass(policy, n_tokens):
     prompt, path = tokens(3, 6), tokens(3, 2, n_tokens, seed=1)
     prompt[1, 4:] = 0
-    decoder = IncrementalDecoder(policy, prompt, 2, n_tokens)
+    decoder = IncrementalDecoder(FoldedT5.of(policy), prompt, 2, n_tokens)
     states = torch.stack([decoder.step(path[..., i].flatten()[:, None]) for i in range(n_tokens)], dim=1)
     torch.testing.assert_close(states, policy(prompt, path).flatten(0, 1), rtol=0, atol=1e-12)
 
@@ -31,7 +32,7 @@ def test_steps_equal_one_pass(policy, n_tokens):
 def test_steps_of_several_tokens_equal_one_pass(policy, sizes):
     prompt, path = tokens(3, 6), tokens(3, 2, 20, seed=1)
     expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
-    decoder, end = IncrementalDecoder(policy, prompt, 2, 20), 0
+    decoder, end = IncrementalDecoder(FoldedT5.of(policy), prompt, 2, 20), 0
     for size in sizes:
         states = decoder.step(flat[:, end : end + size])
         end += size
@@ -43,7 +44,7 @@ def test_peeking_gives_what_a_step_would_and_leaves_no_trace(policy):
     prompt, path = tokens(3, 6), tokens(3, 3, 20, seed=1)
     prompt[1, 4:] = 0
     expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
-    decoder = IncrementalDecoder(policy, prompt, 3, 20)
+    decoder = IncrementalDecoder(FoldedT5.of(policy), prompt, 3, 20)
     decoder.step(flat[:, :14])
     rows = decoder.keep(torch.arange(9) % 4 != 0)
     some = torch.tensor([4, 0, 3])
@@ -59,7 +60,7 @@ def test_peeking_gives_what_a_step_would_and_leaves_no_trace(policy):
 @torch.no_grad()
 def test_rows_that_are_kept_go_on_as_before(policy, left):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
-    decoder = IncrementalDecoder(policy, prompt, 3, 5)
+    decoder = IncrementalDecoder(FoldedT5.of(policy), prompt, 3, 5)
     for i in range(4):
         decoder.step(path[..., i].flatten()[:, None])
     running = torch.zeros(9, dtype=torch.bool)
@@ -76,7 +77,7 @@ def test_rows_that_are_kept_go_on_as_before(policy, left):
 def test_rows_are_kept_again_and_again(policy):
     prompt, path = tokens(4, 6), tokens(4, 4, 8, seed=1)
     expected, flat = policy(prompt, path).flatten(0, 1), path.flatten(0, 1)
-    decoder, rows = IncrementalDecoder(policy, prompt, 4, 8), torch.arange(16)
+    decoder, rows = IncrementalDecoder(FoldedT5.of(policy), prompt, 4, 8), torch.arange(16)
     for i in range(8):
         torch.testing.assert_close(decoder.step(flat[rows, i, None]), expected[rows, i], rtol=0, atol=1e-12)
         rows = rows[decoder.keep((rows * 7 + i) % 11 != 0)]
@@ -88,7 +89,7 @@ def test_rows_selected_in_another_order_go_on_as_before(policy):
     prompt, path = tokens(3, 6), tokens(3, 3, 5, seed=1)
     flat = path.flatten(0, 1)
     decoder, rows = (
-        IncrementalDecoder(policy, prompt, 3, 5),
+        IncrementalDecoder(FoldedT5.of(policy), prompt, 3, 5),
         torch.tensor([4, 3, 4, 8, 6, 7]),
     )  # one goes on twice
     for i in range(4):
@@ -103,7 +104,7 @@ def test_under_autocast_states_are_near_those_of_full_precision(policy):
     single = random_policy(random_catalogue())
     prompt, path = tokens(3, 6), tokens(3, 2, 4, seed=1)
     with torch.autocast("cpu", torch.bfloat16):
-        decoder = IncrementalDecoder(single, prompt, 2, 4)
+        decoder = IncrementalDecoder(FoldedT5.of(single), prompt, 2, 4)
         states = torch.stack([decoder.step(path[..., i].flatten()[:, None]) for i in range(4)], dim=1)
     assert decoder.dtype == torch.bfloat16
     assert states.dtype == torch.float32
