@@ -17,7 +17,8 @@ this repository's pipeline. The pipeline itself is run by `dvc repro`, see READM
 repository."""
 CHECK = """\
 Print every mistake in params.yaml, a line each: in single settings, in settings that do not agree with each
-other, and in names of simulators, estimators and the like. The exit status is 1 where there is any."""
+other, and in names of simulators, estimators and the like. Where it has none, the files of experiments/ are
+read too, and the settings of all their rows. The exit status is 1 where there is any mistake."""
 ADD = """\
 Add a data set to params.yaml: its name to `datasets`, and an empty entry to every section that has entries of
 data sets, since DVC needs them. Its entry in `fetch` then says where its raw files come from."""
@@ -25,11 +26,16 @@ RUN = """\
 Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
 .experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before
 are taken from the cache; `evaluate` and `report` are not kept there, and run again. What has run on the
-checked-out commit is skipped, so after an interruption the same command goes on."""
+checked-out commit is skipped, so after an interruption the same command goes on.
+
+With --long the rows are trained as the experiment's `long` part says: for the paper's passes, hours a row.
+Each row that ends is committed, its results and the table alone, so the command can be stopped at any time;
+started again, it goes on with the row it was in."""
 TABLE = """\
 Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the
 checked-out commit, is also written to reports/experiments/<dataset>/<name>.md and .json. Means over seeds
-with 95% intervals over users; rows are compared prompt by prompt."""
+with 95% intervals over users; rows are compared prompt by prompt. With --long it is the table of the rows
+trained for the paper's passes, as far as they have run: reports/experiments/<dataset>/<name>-long.md."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         prog="prorl", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     groups = top.add_subparsers(required=True, metavar="command")
-    _command(groups, "check", check_settings, "every mistake in params.yaml", CHECK)
+    _command(groups, "check", check_settings, "every mistake in params.yaml and experiments/", CHECK)
     datasets = groups.add_parser("datasets", help="the data sets of params.yaml")
     commands = datasets.add_subparsers(required=True, metavar="command")
     add = _command(commands, "add", add_data_set, "add a data set to params.yaml", ADD)
@@ -87,13 +93,15 @@ def parser() -> argparse.ArgumentParser:
             help="training seeds (default: those of the experiment's file)",
         )
         command.add_argument("--only", nargs="+", default=[], metavar="ROW", help="only these rows")
+        command.add_argument(
+            "--long", action="store_true", help="the rows trained for as many passes as the paper's"
+        )
     run.add_argument(
         "--queue", action="store_true", help="put the runs into DVC's queue instead, and say how to start it"
     )
     table.add_argument("--format", choices=["md", "json"], default="md", help="what is printed (default: md)")
     table.add_argument(
         "--commit",
-        default="HEAD",
         metavar="REV",
         help="the commit that the experiment ran on (default: HEAD)",
     )
@@ -114,12 +122,22 @@ def _command(
 
 
 def check_settings(options: argparse.Namespace) -> int:
-    """Print what is wrong in params.yaml; the exit status."""
+    """Print what is wrong in params.yaml and in the files of experiments; the exit status."""
+    from prorl.experiments.checking import findings
+    from prorl.experiments.definition import FOLDER
     from prorl.names import every_finding
     from prorl.params import PARAMS_FILE, read_params_file
 
-    found = every_finding(read_params_file(), str(PARAMS_FILE))
-    print("\n".join(found) or f"{PARAMS_FILE}: no mistakes")
+    raw = read_params_file()
+    found = every_finding(raw, str(PARAMS_FILE))
+    if found:  # what the rows of experiments are laid over
+        print("\n".join(found))
+        return 1
+    print(f"{PARAMS_FILE}: no mistakes")
+    if not Path(FOLDER).is_dir():
+        return 0
+    found = findings(Path.cwd(), raw)
+    print("\n".join(found) or f"{FOLDER}/: no mistakes")
     return 1 if found else 0
 
 
@@ -142,34 +160,50 @@ def list_experiments(options: argparse.Namespace) -> None:
         experiment = read_experiment(Path.cwd(), name)
         print(f"{name}: {experiment.contents.title}")
         print(f"    rows: {', '.join(experiment.contents.rows)}")
+        if long := experiment.contents.long:
+            print(f"    --long: {long.pretrain_passes} passes of pre-training, {long.passes} of fine-tuning")
 
 
 def run_experiment(options: argparse.Namespace) -> None:
     """Run what is missing of an experiment."""
     from prorl.experiments.definition import read_experiment
+    from prorl.experiments.long import run_long
     from prorl.experiments.running import run_all
 
-    experiment = read_experiment(Path.cwd(), options.name).only(options.only)
-    run_all(
-        Path.cwd(), experiment, options.dataset, options.seeds or experiment.contents.seeds, options.queue
-    )
+    root, experiment = Path.cwd(), read_experiment(Path.cwd(), options.name)
+    if options.long:
+        if options.queue:
+            raise ConfigError("--queue: got --long too, allowed: without it, since each row is committed")
+        experiment = experiment.at_maturity()
+        seeds = options.seeds or experiment.contents.seeds
+        run_long(root, experiment, options.only, options.dataset, seeds)
+        return
+    seeds = options.seeds or experiment.contents.seeds
+    run_all(root, experiment.only(options.only), options.dataset, seeds, options.queue)
 
 
 def show_table(options: argparse.Namespace) -> None:
     """Print an experiment's table, and write it where it is the whole one of the checked-out commit."""
     from prorl.experiments.comparison import compare, read_results
     from prorl.experiments.definition import read_experiment
+    from prorl.experiments.long import Store
     from prorl.experiments.pages import document, markdown, write_page
     from prorl.experiments.running import base_params
     from prorl.worktrees import git, head
 
     root = Path.cwd()
-    experiment = read_experiment(root, options.name).only(options.only)
-    commit = git(root, "rev-parse", "--verify", f"{options.commit}^{{commit}}").strip()
+    if options.long and options.commit:
+        raise ConfigError("--commit: got --long too, allowed: without it; the rows that are kept are shown")
+    experiment = read_experiment(root, options.name)
+    experiment = (experiment.at_maturity() if options.long else experiment).only(options.only)
+    commit = git(root, "rev-parse", "--verify", f"{options.commit or 'HEAD'}^{{commit}}").strip()
     params = base_params(root, commit, options.dataset)
     dataset, seeds = options.dataset or params["datasets"][0], options.seeds or experiment.contents.seeds
-    comparison = compare(experiment, read_results(root, experiment, params, dataset, seeds, commit))
-    about = (experiment, comparison, dataset, seeds, commit)
+    if options.long:
+        results = Store(root, experiment, dataset).results(params, seeds)
+    else:
+        results = read_results(root, experiment, params, dataset, seeds, commit)
+    about = (experiment, compare(experiment, results), dataset, seeds, None if options.long else commit)
     if not options.only and seeds == experiment.contents.seeds and commit == head(root):
         write_page(root, *about)
     print(markdown(root, *about) if options.format == "md" else json.dumps(document(*about), indent=2))

@@ -19,7 +19,7 @@ from prorl.paths.sequences import user_sequences
 from prorl.policy.checkpoints import load_catalogue, save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.initial import new_policy
-from prorl.policy.pretraining import pretrain
+from prorl.policy.pretraining import in_steps, pretrain
 from prorl.policy.sources import Search, mixture
 from prorl.prompts import Demonstrations, Prompts
 from prorl.runtime import run_stage
@@ -64,7 +64,8 @@ def body(params: Params, dataset: str) -> None:
         logging.every_seconds,
     )
     policy = new_policy(sizes, catalogue, params.training_seed)
-    training = pretrain(policy, catalogue, demonstrations, settings, params.training_seed, session)
+    in_full = in_steps(settings, len(train))
+    training = pretrain(policy, catalogue, demonstrations, in_full, params.training_seed, session)
 
     prompts = Prompts.of(validation, device)
     judge = Judge(

@@ -78,11 +78,48 @@ def test_a_data_set_with_a_name_that_is_not_allowed_is_one_line(settings, capsys
     )
 
 
+def test_the_rows_of_experiments_are_checked_too(settings, capsys):
+    long = {"seeds": [1], "pretrain_passes": 2, "passes": 3, "set": ["finetune.estimator=none"]}
+    rows = {
+        "good": {"label": "a"},
+        "no_key": {"label": "b", "set": ["finetune.gama=1"]},
+        "no_value": {"label": "c", "set": ["finetune.gamma=2"]},
+    }
+    write(settings.parent, "own", rows=rows, reference="good")
+    write(settings.parent, "other", long=long)
+    (settings.parent / "experiments" / "third.yaml").write_text("title: a\n", encoding="utf-8")
+    assert main(["check"]) == 1
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "params.yaml: no mistakes"
+    gamma = "params.yaml has no such key; did you mean 'finetune.gamma'?"
+    estimators = "reinforce, reward_to_go, grpo, a2c, position_specific, or module:attribute"
+    row = "experiments/other.yaml: long, row {}: finetune.estimator: got 'none' (str), allowed: " + estimators
+    assert others == [
+        row.format("first"),
+        row.format("second"),
+        f"experiments/own.yaml: row no_key: finetune.gama: {gamma}",
+        "experiments/own.yaml: row no_value: finetune.gamma: got 2.0 (float), "
+        "allowed: a number above 0 and at most 1",
+        "experiments/third.yaml: source: missing",
+    ]
+
+
+def test_rows_without_mistakes_are_said_to_have_none(settings, capsys):
+    write(settings.parent)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "params.yaml: no mistakes\nexperiments/: no mistakes\n"
+
+
 def test_list_shows_every_experiment_with_its_rows(tmp_path, monkeypatch, capsys):
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert main(["experiments", "list"]) == 0
-    assert capsys.readouterr().out == "own: A title\n    rows: first, second, sampled\n"
+    listed = "own: A title\n    rows: first, second, sampled\n"
+    assert capsys.readouterr().out == listed
+    write(tmp_path, long={"seeds": [1], "pretrain_passes": 200, "passes": 10, "set": []})
+    assert main(["experiments", "list"]) == 0
+    long = "    --long: 200 passes of pre-training, 10 of fine-tuning\n"
+    assert capsys.readouterr().out == listed + long
 
 
 @pytest.mark.parametrize("command", ["run", "table"])

@@ -134,7 +134,7 @@ def test_the_training_seed_is_the_seed_where_it_is_null(changed):
         (put("finetun", {}), "finetun: unknown key; did you mean 'finetune'?"),
         (
             put("finetune.reference_reset", {"evry": 3}),
-            "finetune.reference_reset: got 'evry' (str), allowed: every, stalled",
+            "finetune.reference_reset.evry: unknown key; did you mean 'every'?",
         ),
         (
             put("finetune.reference_reset", {"every": 0}),
@@ -246,11 +246,11 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
         ),
         (
             put("finetune.reference_reset", {"every": 3, "stalled": 2}),
-            "allowed: null, or one of `every` and `stalled`",
+            "finetune.reference_reset.every: got 3, allowed: one of `every` and `stalled`, and not both",
         ),
         (
-            put("finetune.reference_reset", {}),
-            "finetune.reference_reset: got {}, allowed: null, or one of `every` and `stalled`",
+            put("finetune.reference_reset", {"optimiser": True}),
+            "finetune.reference_reset.every: got None, allowed: one of `every` and `stalled`, and not both",
         ),
         (
             put("finetune.epochs", 3),

@@ -48,6 +48,22 @@ class Clip(Settings):
     high: float = Field(gt=0, description="Upwards")
 
 
+class ReferenceReset(Settings):
+    """When the policy is held to what it has become: after so many steps, or where validation stalls."""
+
+    every: int | None = Field(None, ge=1, description="Steps between two resets")
+    stalled: int | None = Field(
+        None, ge=1, description="Validations without an improvement that a reset comes after"
+    )
+    optimiser: bool = Field(False, description="Whether the optimiser starts anew with the reference")
+
+    @model_validator(mode="after")
+    def _one_occasion(self) -> Self:
+        if (self.every is None) == (self.stalled is None):
+            raise Refused("every", self.every, "one of `every` and `stalled`, and not both")
+        return self
+
+
 class StopOnErrors(Settings):
     """The end of a training whose rollouts are no paths."""
 
@@ -109,9 +125,9 @@ class Finetune(Section):
     entropy_bonus: float = Field(ge=0, description="Weight of the choices' entropy in the loss")
     updates_per_rollout: int = Field(ge=1, description="Updates on the same rollouts")
     clip: Clip = Field(description="Bounds of importance weights, from the second update on")
-    reference_reset: dict[Literal["every", "stalled"], Annotated[int, Field(ge=1)]] | None = Field(
+    reference_reset: ReferenceReset | None = Field(
         description="{every: steps} or {stalled: validations without improvement}: the KL is then to the "
-        "policy of that moment"
+        "policy of that moment; with optimiser: true the optimiser's moments start anew too"
     )
     stop_on_errors: StopOnErrors | None = Field(
         description="{min_valid_share: .., patience: steps}, where decoding is not constrained"
@@ -142,6 +158,4 @@ class Finetune(Section):
             for key, allowed in (("item_log_prob", "sum"), ("updates_per_rollout", 1)):
                 if (found := getattr(self, key)) != allowed:
                     raise Refused(key, found, f"{allowed} where finetune.estimator is expected")
-        if self.reference_reset is not None and len(self.reference_reset) != 1:
-            raise Refused("reference_reset", self.reference_reset, "null, or one of `every` and `stalled`")
         return self

@@ -57,7 +57,13 @@ class Pretrain(Section):
     section: ClassVar[str] = "pretrain"
 
     simulator: str = Field(description="The simulator that is searched for paths; one for all data sets")
+    paths: Literal["mined", "slices"] = Field(
+        description="Demonstrations from the logs: mined paths, or slices of the same users and lengths"
+    )
     search: SearchedPaths = Field(description="Demonstrations found by search on the simulator")
+    passes: int | None = Field(
+        ge=1, description="Passes over the mined paths that are made in place of max_steps; null: max_steps"
+    )
     max_steps: int = Field(ge=1, description="Steps of the cosine schedule, at most as many are taken")
     evaluate_every: int = Field(ge=1, description="Steps between two validations")
     patience: int = Field(ge=1, description="Validations without an improvement before training stops")
@@ -72,6 +78,6 @@ class Pretrain(Section):
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:
-        if self.warmup_steps > self.max_steps:
+        if self.passes is None and self.warmup_steps > self.max_steps:
             raise Refused("warmup_steps", self.warmup_steps, f"at most pretrain.max_steps, {self.max_steps}")
         return self

@@ -2,7 +2,8 @@
 
 A row of its table is one list of parameter overrides, in the syntax of `dvc exp run --set-param`. A row with
 `unset` takes over those of the row before it, without the ones named; so a path from one recipe to another is
-written one change at a time.
+written one change at a time. A `long` part says how the same rows are trained for as many passes as the
+paper's.
 """
 
 import re
@@ -51,12 +52,43 @@ class TrainingFigure(Settings):
         return self
 
 
+class PassFigure(Settings):
+    """A training curve of fine-tuning, averaged over each pass; `published` is {row: {pass: figure}}.
+
+    `relative_to` names the row whose value in the first pass divides all values of every row.
+    """
+
+    label: str
+    curve: str
+    relative_to: str | None = None
+    published: dict[str, dict[int, float]] = Field(default_factory=dict)
+
+
+class Long(Settings):
+    """The rows at the paper's maturity: passes of pre-training over mined paths, and of fine-tuning over all
+    training prompts; further overrides, laid over `common`; and curves shown pass by pass.
+    """
+
+    seeds: list[int]
+    pretrain_passes: int = Field(ge=1)
+    passes: int = Field(ge=1)
+    set: list[str]
+    by_pass: dict[str, PassFigure] = Field(default_factory=dict)
+
+    @property
+    def overrides(self) -> list[str]:
+        """What is laid over `common`."""
+        passes = [f"pretrain.passes={self.pretrain_passes}", f"finetune.epochs={self.passes}"]
+        return [*passes, "finetune.steps=null", *self.set]
+
+
 class Contents(Settings):
     """The keys of `experiments/<name>.yaml`.
 
     `source`: where in the paper the figures stand, and on which data; `targets`: stages that run; `common`:
     overrides of every row, before the row's own; `reference`: the row that the others are compared with,
-    unless `against` says otherwise.
+    unless `against` says otherwise. `best_of`: numbers K of sampled paths, of which the best counts, that
+    every row is shown for beside its greedy paths.
     """
 
     title: str
@@ -69,15 +101,49 @@ class Contents(Settings):
     metrics: list[str]
     rows: dict[str, Row]
     training: dict[str, TrainingFigure] = Field(default_factory=dict)
+    best_of: list[int] = Field(default_factory=list)
+    long: Long | None = None
+
+    @property
+    def common_in_full(self) -> list[str]:
+        """`common`, and what `best_of` asks of the evaluation."""
+        counts = ",".join(map(str, self.best_of))
+        return [*self.common, f"evaluate.rollouts=[{counts}]"] if self.best_of else self.common
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """`name`, what its file holds, and the overrides of each row of the file in full."""
+    """`name`, what its file holds, and the overrides of each row of the file in full; `is_long` where its
+    rows are those of the `long` part.
+    """
 
     name: str
     contents: Contents
     overrides: dict[str, list[str]]
+    is_long: bool = False
+
+    @property
+    def label(self) -> str:
+        """What its runs and its page are called."""
+        return f"{self.name}-long" if self.is_long else self.name
+
+    @property
+    def options(self) -> str:
+        """How the command line names it."""
+        return f"{self.name} --long" if self.is_long else self.name
+
+    def at_maturity(self) -> "Experiment":
+        """The same rows trained as the `long` part says, with its seeds; figures of shares of the steps are
+        left out.
+
+        Raises `ConfigError` where there is no such part.
+        """
+        source = f"{FOLDER}/{self.name}.yaml"
+        if (long := self.contents.long) is None:
+            raise ConfigError(f"{source}: no `long:` part, which --long runs")
+        common = [*self.contents.common, *long.overrides]
+        contents = self.contents.replace(common=common, seeds=long.seeds, training={})
+        return Experiment(self.name, contents, _overrides_of_rows(contents, source), is_long=True)
 
     def only(self, rows: list[str]) -> "Experiment":
         """The experiment with these rows alone, or all where there are none.
@@ -133,9 +199,19 @@ def _check(contents: Contents, source: str) -> None:
     for name in rows:
         if not re.fullmatch(r"[a-z0-9_]+", name):
             refuse("rows", name, "small letters, digits and _")
-    if not contents.seeds or len(set(contents.seeds)) < len(contents.seeds):
-        refuse("seeds", contents.seeds, "at least one number, each once")
+    long = contents.long
+    lists = {"seeds": contents.seeds, **({"long.seeds": long.seeds} if long else {})}
+    for key, seeds in lists.items():
+        if not seeds or len(set(seeds)) < len(seeds):
+            refuse(key, seeds, "at least one number, each once")
+    if contents.best_of != sorted(set(contents.best_of)) or min(contents.best_of, default=1) < 1:
+        refuse("best_of", contents.best_of, "growing numbers of paths, each at least 1")
+    by_pass = long.by_pass if long else {}
     referred = {"reference": contents.reference}
+    for name, figure in by_pass.items():
+        key = f"long.by_pass.{name}"
+        referred |= {f"{key}.relative_to": figure.relative_to} if figure.relative_to else {}
+        referred |= {f"{key}.published": row for row in figure.published if row not in rows}
     referred |= {f"rows.{name}.against": row.against for name, row in contents.rows.items() if row.against}
     referred |= {
         f"training.{name}.relative_to": figure.relative_to
@@ -145,9 +221,16 @@ def _check(contents: Contents, source: str) -> None:
     for key, row in referred.items():
         if row not in rows:
             refuse(key, row, f"a row: {', '.join(rows)}")
-    for name, figure in contents.training.items():
-        if figure.relative_to and contents.rows[figure.relative_to].policy != TRAINED:
-            refuse(f"training.{name}.relative_to", figure.relative_to, f"a row of policy {TRAINED}")
+    relative = {f"training.{name}": figure.relative_to for name, figure in contents.training.items()}
+    relative |= {f"long.by_pass.{name}": figure.relative_to for name, figure in by_pass.items()}
+    for key, row in relative.items():
+        if row and contents.rows[row].policy != TRAINED:
+            refuse(f"{key}.relative_to", row, f"a row of policy {TRAINED}")
+    for name, figure in by_pass.items():
+        for row, published in figure.published.items():
+            for number in published:
+                if long and not 1 <= number <= long.passes:
+                    refuse(f"long.by_pass.{name}.published.{row}", number, f"a pass, 1 to {long.passes}")
     figures = [*contents.metrics, *contents.training]
     for name, row in contents.rows.items():
         for figure in row.published:
@@ -160,7 +243,7 @@ def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
     overrides: dict[str, list[str]] = {}
     before: dict[str, str] = {}
     for name, row in contents.rows.items():
-        own = dict(before) if row.unset else {key_of(text, source): text for text in contents.common}
+        own = dict(before) if row.unset else {key_of(text, source): text for text in contents.common_in_full}
         for key in row.unset:
             if key not in own:
                 allowed = f"what the row before sets: {', '.join(own)}"

@@ -19,7 +19,8 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
 
     Where the entry of `dataset` in the section has the key, as after a preset, the value goes there, since
     the entry holds over the section's own. `33%` is that share of the whole number that stands there, at
-    least 1. Raises `ConfigError` naming `source` for a key that params.yaml does not have.
+    least 1. A mapping may stand in for null alone: DVC would merge it into another. Raises `ConfigError`
+    naming `source` for a key that params.yaml does not have.
     """
     changed, for_dvc = copy.deepcopy(params), {}
     for override in overrides:
@@ -32,7 +33,7 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
         if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
             text = str(_share(place[last], float(percent[1]), override, source))
         value = YAML(typ="safe").load(text)
-        if isinstance(value, dict) or isinstance(place[last], dict):
+        if isinstance(place[last], dict) or (isinstance(value, dict) and place[last] is not None):
             raise ConfigError(f"{source}: got {override!r}, allowed: one value for one key, not a mapping")
         place[last] = value
         for_dvc[".".join(path)] = text

@@ -3,29 +3,42 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from prorl.experiments import tables
 from prorl.experiments.comparison import RESAMPLES, Comparison
 from prorl.experiments.definition import Experiment
-from prorl.files import atomic_file, write_json
-from prorl.metrics.registry import decimals_of, label
-from prorl.reports.tables import MISSING, Table, number, with_interval
+from prorl.experiments.tables import as_markdown, short
+from prorl.files import atomic_file, read_json, write_json
+from prorl.reports.figures import line_plot
+from prorl.reports.tables import Table
 
 PAGES = Path("reports/experiments")
-PUBLISHED_SIMULATOR = "SASRec"
 PACKAGES = ("torch", "transformers", "numpy", "dvc")
+PLOT_STYLE = 'width="440" style="background: white; font-family: sans-serif"'  # of a plot that stands alone
 
 
 def write_page(
-    root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+    root: Path,
+    experiment: Experiment,
+    comparison: Comparison,
+    dataset: str,
+    seeds: list[int],
+    commit: str | None,
 ) -> None:
-    """Write `reports/experiments/<dataset>/<name>.md` and `.json`."""
-    page = root / PAGES / dataset / f"{experiment.name}.md"
+    """Write `reports/experiments/<dataset>/<name>.md`, `.json`, and the plots that the page shows."""
+    page = root / PAGES / dataset / f"{experiment.label}.md"
     write_json(page.with_suffix(".json"), document(experiment, comparison, dataset, seeds, commit))
-    text = markdown(root, experiment, comparison, dataset, seeds, commit)
-    with atomic_file(page) as temporary:
+    for name, plot in best_of_plots(experiment, comparison).items():
+        _write(page.with_name(name), plot)
+    _write(page, markdown(root, experiment, comparison, dataset, seeds, commit))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -34,18 +47,18 @@ def findings(root: Path, experiment: Experiment, dataset: str) -> list[str]:
 
     The file is written by hand; there are none where it is not there.
     """
-    file = root / PAGES / dataset / f"{experiment.name}.findings.md"
+    file = root / PAGES / dataset / f"{experiment.label}.findings.md"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
 def document(
-    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str | None
 ) -> dict:
-    """All figures of the page, unrounded."""
+    """All figures of the page, unrounded; rows that have not run have none."""
     contents = experiment.contents
     return {
-        "experiment": experiment.name,
+        "experiment": experiment.label,
         "dataset": dataset,
         "commit": commit,
         "seeds": seeds,
@@ -57,158 +70,155 @@ def document(
             row: {
                 "overrides": experiment.overrides[row],
                 "published": contents.rows[row].published,
-                **figures,
+                **comparison.rows.get(row, {}),
             }
-            for row, figures in comparison.rows.items()
+            for row in contents.rows
         },
     }
 
 
 def markdown(
-    root: Path, experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str
+    root: Path,
+    experiment: Experiment,
+    comparison: Comparison,
+    dataset: str,
+    seeds: list[int],
+    commit: str | None,
 ) -> str:
     """The page as Markdown, with the findings of the repository at `root`."""
     contents = experiment.contents
+    where = ", at the paper's maturity" if experiment.is_long else ""
     parts = [
-        f"# {contents.title}: {dataset}",
+        f"# {contents.title}{where}: {dataset}",
         f"The paper's claim: {contents.claim.strip()}",
         f"Published figures: {contents.source.strip()}",
     ]
+    if experiment.is_long:
+        parts.append(what_has_run(experiment, comparison))
+    other = f"{experiment.name}{'' if experiment.is_long else '-long'}"
+    if contents.long and (root / PAGES / dataset / f"{other}.md").exists():
+        words = "The short runs" if experiment.is_long else "The same rows at the paper's maturity"
+        parts.append(f"{words}: [{other}]({other}.md).")
     if found := findings(root, experiment, dataset):
         parts += ["## Findings", *found]
     for simulator in comparison.simulators:
-        parts += [f"## Judged by {simulator}", as_markdown(means(experiment, comparison, simulator))]
         parts += [
-            differences_heading(experiment),
-            as_markdown(differences(experiment, comparison, simulator)),
+            f"## Judged by {simulator}",
+            as_markdown(tables.means(experiment, comparison, simulator)),
+            tables.differences_heading(experiment),
+            as_markdown(tables.differences(experiment, comparison, simulator)),
         ]
+    parts += _best_of(experiment, comparison)
     if contents.training:
-        parts += ["## Training", as_markdown(training(experiment, comparison))]
+        parts += ["## Training", as_markdown(tables.training(experiment, comparison))]
+    if experiment.is_long:
+        parts += _long(root, experiment, comparison, dataset)
     parts += [
         "## Each seed",
         *(
-            as_markdown(single_seeds(experiment, comparison, simulator, seeds))
+            as_markdown(tables.single_seeds(experiment, comparison, simulator, seeds))
             for simulator in comparison.simulators
         ),
-    ]
-    parts += [
         "## How it was run",
-        as_markdown(rows_and_overrides(experiment)),
+        as_markdown(tables.rows_and_overrides(experiment)),
         notes(experiment, comparison, dataset, seeds, commit),
     ]
     return "\n\n".join(parts)
 
 
-def means(experiment: Experiment, comparison: Comparison, simulator: str) -> Table:
-    """Every row's metrics with intervals, and the published figures where they are for this simulator."""
-    contents = experiment.contents
-    published = (
-        {metric for row in contents.rows.values() for metric in row.published}
-        if simulator == PUBLISHED_SIMULATOR
-        else set()
+def what_has_run(experiment: Experiment, comparison: Comparison) -> str:
+    """How long the rows are trained, and which have run."""
+    if (long := experiment.contents.long) is None:
+        raise ValueError(f"{experiment.name}: no `long:` part")
+    waiting = [row.label for name, row in experiment.contents.rows.items() if name not in comparison.rows]
+    counted = f"{len(comparison.rows)} of {len(experiment.contents.rows)} rows have run"
+    counted += f"; not yet: {', '.join(waiting)}" if waiting else ""
+    return (
+        f"Pre-trained for {long.pretrain_passes} passes over mined paths, once for each seed, and fine-tuned "
+        f"for {long.passes} passes over all training prompts. {counted}."
     )
-    table = Table(f"Means, judged by {simulator}", [""])
-    for metric in contents.metrics:
-        table.columns.extend([short(metric), "published"] if metric in published else [short(metric)])
-    for name, row in contents.rows.items():
-        own, cells = comparison.rows[name]["metrics"][simulator], []
-        for metric in contents.metrics:
-            cells.append(with_interval(own[metric], decimals_of(metric)) if metric in own else MISSING)
-            if metric in published:
-                cells.append(number(row.published.get(metric), decimals_of(metric)))
-        table.rows.append([row.label, *cells])
-    return table
 
 
-def differences(experiment: Experiment, comparison: Comparison, simulator: str) -> Table:
-    """Every row's paired differences, the clear ones bold."""
+def _best_of(experiment: Experiment, comparison: Comparison) -> Iterator[str]:
+    """The section on the best of K sampled paths, where there is one."""
     contents = experiment.contents
-    table = Table(
-        f"Paired differences, judged by {simulator}",
-        ["", "against", *(short(metric) for metric in contents.metrics)],
+    if not contents.best_of:
+        return
+    reference = contents.rows[contents.reference].label
+    yield "## The best of K sampled paths"
+    yield (
+        "Each metric maximised by itself over the first K paths sampled at temperature 1; bold where the "
+        f"paired difference from {reference} has an interval that excludes 0 and the same sign for every "
+        f"seed. The last column is the K from which on {reference} is not below the row: from there, what "
+        "the row has over it is had by more samples as well."
     )
-    for name, row in contents.rows.items():
-        if simulator not in comparison.rows[name]["differences"]:
-            continue
-        own, cells = comparison.rows[name]["differences"][simulator], []
+    for simulator in comparison.simulators:
+        yield f"### Judged by {simulator}"
+        for table in tables.best_of(experiment, comparison, simulator):
+            yield as_markdown(table)
+        names = [name for name in best_of_plots(experiment, comparison) if name.endswith(f"-{simulator}.svg")]
+        yield " ".join(f"![{name.removesuffix('.svg')}]({name})" for name in names)
+
+
+def best_of_plots(experiment: Experiment, comparison: Comparison) -> dict[str, str]:
+    """{file name: SVG} of the best of K paths, a line for each row, a plot for each metric and simulator."""
+    contents, plots = experiment.contents, {}
+    if not contents.best_of:
+        return plots
+    for simulator in comparison.simulators:
         for metric in contents.metrics:
-            text = with_interval(own[metric], decimals_of(metric)) if metric in own else MISSING
-            cells.append(f"**{text}**" if metric in own and own[metric]["clear"] else text)
-        table.rows.append([row.label, contents.rows[row.against or contents.reference].label, *cells])
-    return table
+            series = {
+                contents.rows[row].label: (found["counts"], [value["mean"] for value in found["values"]])
+                for row, figures in comparison.rows.items()
+                if (found := figures["best_of"][simulator].get(metric))
+            }
+            if series:
+                title = f"Best {short(metric)} of K paths, {simulator}"
+                svg = str(line_plot(title, "K", series, doubling=True))
+                name = f"{experiment.label}.best-{metric}-{simulator}.svg"
+                plots[name] = svg.replace("<svg", f"<svg {PLOT_STYLE}", 1)
+    return plots
 
 
-def differences_heading(experiment: Experiment) -> str:
-    """What stands over the differences."""
-    bold = "bold where the interval excludes 0 and every seed has the same sign"
-    return f"Differences on the same prompts, {bold}:"
+def _long(root: Path, experiment: Experiment, comparison: Comparison, dataset: str) -> Iterator[str]:
+    """The sections that long runs alone have: figures by pass, and the short runs' beside theirs."""
+    found = tables.by_pass(experiment, comparison)
+    if found:
+        yield "## Pass by pass"
+        yield from map(as_markdown, found)
+    short_runs = root / PAGES / dataset / f"{experiment.name}.json"
+    if short_runs.exists():
+        yield "## Beside the short runs"
+        for simulator in comparison.simulators:
+            yield as_markdown(tables.beside_short(experiment, comparison, simulator, read_json(short_runs)))
 
 
-def training(experiment: Experiment, comparison: Comparison) -> Table:
-    """Figures of the training, mean over seeds, beside the published ones."""
-    contents = experiment.contents
-    table = Table("Training", [""])
-    for figure in contents.training.values():
-        table.columns.extend([figure.label, "published"])
-    for name, row in contents.rows.items():
-        values = [
-            (comparison.rows[name]["training"].get(figure), row.published.get(figure))
-            for figure in contents.training
-        ]
-        table.rows.append([row.label, *(number(value, 2) for pair in values for value in pair)])
-    return table
-
-
-def single_seeds(experiment: Experiment, comparison: Comparison, simulator: str, seeds: list[int]) -> Table:
-    """Every seed's means."""
-    contents = experiment.contents
-    columns = [f"{short(metric)}, seeds {', '.join(map(str, seeds))}" for metric in contents.metrics]
-    table = Table(f"Each seed, judged by {simulator}", [simulator, *columns])
-    for name, row in contents.rows.items():
-        own = comparison.rows[name]["metrics"][simulator]
-        cells = [
-            " / ".join(number(v, decimals_of(m)) for v in own[m]["seeds"]) if m in own else MISSING
-            for m in contents.metrics
-        ]
-        table.rows.append([row.label, *cells])
-    return table
-
-
-def rows_and_overrides(experiment: Experiment) -> Table:
-    """What every row sets, and whose paths it shows."""
-    table = Table("Rows", ["", "parameters", "policy", "decoding"])
-    for name, row in experiment.contents.rows.items():
-        overrides = (
-            " ".join(f"`{override}`" for override in experiment.overrides[name]) or "those of params.yaml"
-        )
-        table.rows.append([row.label, overrides, f"`{row.policy}`", row.decoding])
-    return table
-
-
-def notes(experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str) -> str:
-    """What the figures are, and how to get them again."""
+def notes(
+    experiment: Experiment, comparison: Comparison, dataset: str, seeds: list[int], commit: str | None
+) -> str:
+    """What the figures are, and how to get them again; without `commit`, by the commits of the rows."""
     rows = experiment.contents.rows
     only = f" --only {' '.join(rows)}" if len(rows) < len(experiment.overrides) else ""
-    options = f"{experiment.name} --dataset {dataset} --seeds {' '.join(map(str, seeds))}{only}"
+    options = f"{experiment.options} --dataset {dataset} --seeds {' '.join(map(str, seeds))}{only}"
+    several = "s" if len(seeds) > 1 else ""
+    text = (
+        f"Training seed{several} {', '.join(map(str, seeds))}; data, simulators and prompts are the same for "
+        f"all. {comparison.n_prompts:,} test prompts of {comparison.n_users:,} users; means over seeds, with "
+        f"95% intervals from {RESAMPLES:,} resamples of users of each prompt's mean over seeds: "
+        "how these policies do on other users, not how other seeds would do."
+    )
+    if commit is None:
+        ran = Table("", ["", "ran on commit"])
+        ran.rows.extend(
+            [rows[row].label, ", ".join(f"`{own[:10]}`" for own in figures["commits"])]
+            for row, figures in comparison.rows.items()
+        )
+        text += f"\n\n{as_markdown(ran)}"
+    checkout = f"    git checkout {commit}\n" if commit else ""
     return (
-        f"Training seeds {', '.join(map(str, seeds))}; data, simulators and prompts are the same for all. "
-        f"{comparison.n_prompts:,} test prompts of {comparison.n_users:,} users; means over seeds, with 95% "
-        f"intervals from {RESAMPLES:,} resamples of users of each prompt's mean over seeds: "
-        "how these policies do on other users, not how other seeds would do.\n\n"
-        f"    git checkout {commit}\n    prorl experiments run {options}\n"
+        f"{text}\n\n{checkout}    prorl experiments run {options}\n"
         f"    prorl experiments table {options}\n\n{made_with()}."
     )
-
-
-def as_markdown(table: Table) -> str:
-    """`table` as a Markdown table, without its caption."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
-
-
-def short(metric: str) -> str:
-    """The metric's name without what it stands for."""
-    return label(metric).partition(",")[0]
 
 
 def made_with() -> str:

@@ -1,5 +1,5 @@
-"""What a DVC experiment left behind: every test prompt's metrics and the curves of fine-tuning, read from its
-commit and the DVC cache.
+"""What a run left behind: every test prompt's metrics and the curves of fine-tuning, read from the commit of
+its DVC experiment and the DVC cache, or from a folder that git keeps.
 """
 
 import csv
@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 from dvc.api import DVCFileSystem
+from fsspec import AbstractFileSystem
 
 from prorl.errors import DataError
 from prorl.experiments.definition import TrainingFigure
@@ -19,14 +20,15 @@ from prorl.layout import Layout
 
 @dataclass(frozen=True)
 class Result:
-    """`name` of the experiment, and its prompts: a row for each guide, simulator and prompt, with a column
-    for each metric.
+    """`name` of the run, and its prompts: a row for each guide, simulator and prompt, with a column for each
+    metric. `files` has the curves in the folder `curves`; `commit`: the one that ran, where it is known.
     """
 
     name: str
     prompts: pd.DataFrame
-    files: DVCFileSystem
-    layout: Layout
+    files: AbstractFileSystem
+    curves: str
+    commit: str | None = None
 
     @classmethod
     def read(cls, root: Path, name: str, commit: str, dataset: str) -> "Result":
@@ -41,7 +43,7 @@ class Result:
             content = cast(bytes, files.read_bytes(path))
         except FileNotFoundError as error:
             raise DataError(f"{name}: {path} is not in the DVC cache: {error}") from error
-        return cls(name, pd.read_parquet(io.BytesIO(content)), files, layout)
+        return cls(name, pd.read_parquet(io.BytesIO(content)), files, curves_of(layout))
 
     def of(self, policy: str, simulator: str) -> pd.DataFrame:
         """The rows of one policy under one simulator, in the order of prompts, without the columns of ways to
@@ -64,17 +66,53 @@ class Result:
 
         Raises `DataError` where it holds none.
         """
-        path = f"{self.layout.curves('finetune')}/plots/metrics/{figure.curve}.tsv"
-        try:
-            rows = list(csv.DictReader(str(self.files.read_text(path)).splitlines(), delimiter="\t"))
-        except FileNotFoundError as error:
-            raise DataError(f"{self.name}: {path}: no such curve") from error
-        steps = np.array([int(row["step"]) for row in rows])
-        values = np.array([float(row[figure.curve.rpartition("/")[2]]) for row in rows])
+        steps, values = self._curve(figure.curve)
         share = steps / steps.max()
         inside = (share > figure.after) & (share <= figure.until)
         if not inside.any():
             raise DataError(
-                f"{self.name}: {path}: no step in {figure.after} to {figure.until} of {steps.max()} steps"
+                f"{self.name}: {self._path(figure.curve)}: no step in {figure.after} to {figure.until} of "
+                f"{steps.max()} steps"
             )
         return float(values[inside].mean())
+
+    def by_pass(self, curve: str, n_passes: int) -> list[float]:
+        """The mean of a curve of fine-tuning in each of the `n_passes` passes that its steps make.
+
+        Raises `DataError` where a pass holds no step.
+        """
+        steps, values = self._curve(curve)
+        number = -(-steps * n_passes // steps.max())  # of the pass, from 1
+        inside = [number == own for own in range(1, n_passes + 1)]
+        if not all(own.any() for own in inside):
+            raise DataError(
+                f"{self.name}: {self._path(curve)}: {steps.max()} steps make no {n_passes} passes"
+            )
+        return [float(values[own].mean()) for own in inside]
+
+    def curve_text(self, curve: str) -> str:
+        """The file of a curve. Raises `DataError` where there is none."""
+        try:
+            return str(self.files.read_text(self._path(curve)))
+        except FileNotFoundError as error:
+            raise DataError(f"{self.name}: {self._path(curve)}: no such curve") from error
+
+    def _path(self, curve: str) -> str:
+        return f"{self.curves}/{curve}.tsv"
+
+    def _curve(self, curve: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps above 0 and values of a curve of fine-tuning."""
+        rows = list(csv.DictReader(self.curve_text(curve).splitlines(), delimiter="\t"))
+        steps = np.array([int(row["step"]) for row in rows])
+        values = np.array([float(row[curve.rpartition("/")[2]]) for row in rows])
+        return steps[steps > 0], values[steps > 0]
+
+
+def prefix_of(way: str) -> str:
+    """What the columns of a way to decode start with."""
+    return "" if way == "greedy" else f"{way}/"
+
+
+def curves_of(layout: Layout) -> str:
+    """The folder of the curves of fine-tuning."""
+    return f"{layout.curves('finetune')}/plots/metrics"

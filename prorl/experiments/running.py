@@ -14,8 +14,10 @@ judges on the same prompts, and can be paired prompt by prompt.
 
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from prorl.check import require
 from prorl.config.section import ConfigError
@@ -48,6 +50,18 @@ class Run:
     seed: int
     overrides: list[str]
     params: dict
+
+
+class Kept(Protocol):
+    """Where the results of runs are kept beside their DVC experiments."""
+
+    def has(self, run: Run) -> bool:
+        """Whether the results of `run` are there."""
+        ...
+
+    def keep(self, run: Run, commit: str, found: str) -> None:
+        """Keep what `run` on `commit` has left in its DVC experiment `found`."""
+        ...
 
 
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
@@ -84,12 +98,12 @@ def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, se
     changed, overrides = applied(
         params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source_of(experiment, row)
     )
-    return Run(f"{dataset}-{experiment.name}-{row}-seed-{seed}", row, seed, overrides, changed)
+    return Run(f"{dataset}-{experiment.label}-{row}-seed-{seed}", row, seed, overrides, changed)
 
 
 def source_of(experiment: Experiment, row: str) -> str:
     """How messages name `row`."""
-    return f"{FOLDER}/{experiment.name}.yaml: row {row}"
+    return f"{FOLDER}/{experiment.name}.yaml: {'long, ' if experiment.is_long else ''}row {row}"
 
 
 def check_settings(experiment: Experiment, run: Run) -> None:
@@ -106,8 +120,17 @@ def finished(root: Path, commit: str, run: Run) -> str | None:
     return found
 
 
-def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list[int], queue: bool) -> None:
+def run_all(
+    root: Path,
+    experiment: Experiment,
+    dataset: str | None,
+    seeds: list[int],
+    queue: bool,
+    kept: Kept | None = None,
+) -> None:
     """Run what is not there yet, one `dvc exp run` after another, or with `queue` put it into DVC's queue.
+
+    There is what ran on the checked-out commit; with `kept`, what that has, and each run is kept as it ends.
 
     Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after
     a run that fails.
@@ -124,15 +147,24 @@ def run_all(root: Path, experiment: Experiment, dataset: str | None, seeds: list
     with alone_in(worktree):
         for i, run in enumerate(runs, start=1):
             label = f"[{i}/{len(runs)}] {run.name}"
-            if finished(root, commit, run):
+            if kept.has(run) if kept else finished(root, commit, run):
                 print(f"{label}: there already", flush=True)
                 continue
+            if kept and (found := finished(root, commit, run)):  # ended, and not kept
+                kept.keep(run, commit, found)
+                print(f"{label}: kept", flush=True)
+                continue
             print(f"{label}: {' '.join(run.overrides)}", flush=True)
+            started = time.monotonic()
             _as_committed(root, worktree, commit)
             if round_trip_yaml().load(worktree / PARAMS_FILE) != params:
                 write_params(params, worktree / PARAMS_FILE)
             targets = [f"{stage}@{dataset}" for stage in experiment.contents.targets]
             _start(root, worktree, commit, run, targets, queue)
+            if kept and (found := finished(root, commit, run)):
+                kept.keep(run, commit, found)
+                minutes = (time.monotonic() - started) / 60
+                print(f"{label}: ended after {minutes:.0f} minutes, and kept", flush=True)
     if queue:  # without PYTHONPATH the queue would run the checkout's code, as it is by then
         folder = worktree.relative_to(root)
         print(f"to start the queue: cd {folder} && PYTHONPATH=$PWD:$PYTHONPATH dvc queue start", flush=True)

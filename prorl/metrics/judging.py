@@ -12,6 +12,8 @@ from prorl.metrics.registry import METRICS, JudgedPaths
 from prorl.prompts import Prompts
 from prorl.simulators.protocol import Simulator
 
+PATHS_PER_PROMPT = 16  # in a batch; where prompts have more, fewer prompts are read at once
+
 
 def judged_metrics(
     names: Collection[str],
@@ -27,7 +29,7 @@ def judged_metrics(
     """{simulator: {metric: [p, m]}} for the metrics `names`, of paths `items` [p, m, t] of `prompts`.
 
     attribute_words [n+1, w] are the items' attributes as bits; `n_pairs` and `seed` are those of diversity.
-    Simulators read `batch_size` prompts at once.
+    Simulators read `batch_size` prompts at once, fewer where m is above `PATHS_PER_PROMPT`.
     """
     shape = items.shape[:2]
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -56,13 +58,17 @@ def judged_paths(
     seed: int,
     batch_size: int,
 ) -> JudgedPaths:
-    """Paths `items` [p, m, t] as rows [p * m, t], those of a prompt in a row, with the simulator's scores."""
+    """Paths `items` [p, m, t] as rows [p * m, t], those of a prompt in a row, with the simulator's scores.
+
+    The simulator's memory is bounded, whatever m is.
+    """
+    at_once = max(1, min(batch_size, batch_size * PATHS_PER_PROMPT // items.shape[1]))
     scores = [
         simulator.score(history, path, target, ends=True)
         for history, target, path in zip(
-            prompts.history.split(batch_size),
-            prompts.target.split(batch_size),
-            items.split(batch_size),
+            prompts.history.split(at_once),
+            prompts.target.split(at_once),
+            items.split(at_once),
             strict=True,
         )
     ]

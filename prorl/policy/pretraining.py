@@ -32,6 +32,15 @@ from prorl.training import Session, adamw, scale_learning_rate
 SMALLEST_SHARE = 1e-9  # what is left where an item that begins like no other has no share of its own
 
 
+def in_steps(settings: Pretrain, n_mined: int) -> Pretrain:
+    """`settings` with `max_steps` of `passes` over `n_mined` paths. Raises `ConfigError` for a warm-up that
+    does not end by then.
+    """
+    if settings.passes is None:
+        return settings
+    return settings.replace(passes=None, max_steps=settings.passes * -(-n_mined // settings.batch_size))
+
+
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:
     """Share of the learning rate at `step` of 1..n_steps: rising linearly, then falling as a half cosine to
     0.

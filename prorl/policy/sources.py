@@ -13,6 +13,7 @@ from accelerate.utils import reduce
 from prorl.config.pretrain import Pretrain
 from prorl.devices import process
 from prorl.paths.sequences import Sequences
+from prorl.paths.slices import random_slices
 from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
 from prorl.runtime import derived_seed, progress
 from prorl.tables import Instances
@@ -152,13 +153,20 @@ def mixture(
     told: ToldAt,
     every_seconds: float,
 ) -> Mixture:
-    """Mined paths, and where there is a `search`, paths that it finds towards random targets.
+    """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
+    towards random targets.
 
     Fresh ones are at the acceptance that the policy is `told` at their step, others at that of step 1. Paths
     that are searched for beforehand tell how far they are every `every_seconds`.
     """
-    own = {"mined": mined(validation, max_length)}
-    sources: dict[str, Source] = {"mined": Pool(mined(train, max_length))}
+    logged = {"train": train, "validation": validation}
+    if settings.paths == "slices":
+        logged = {
+            split: random_slices(part, sequences, derived_seed(seed, "slices", split))
+            for split, part in logged.items()
+        }
+    own = {"mined": mined(logged["validation"], max_length)}
+    sources: dict[str, Source] = {"mined": Pool(mined(logged["train"], max_length))}
     if search is None:
         return Mixture(sources, own, {"mined": 1.0})
 

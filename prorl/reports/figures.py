@@ -40,8 +40,8 @@ SETTINGS = {
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def line_plot(title: str, x_label: str, series: Series) -> Markup:
-    """One line for each named (x, y) of `series`."""
+def line_plot(title: str, x_label: str, series: Series, *, doubling: bool = False) -> Markup:
+    """One line for each named (x, y) of `series`; x that is `doubling` is spaced evenly."""
 
     def draw(axes: Axes) -> None:
         for colour, (name, (x, y)) in zip(_colours(len(series)), series.items(), strict=True):
@@ -55,7 +55,12 @@ def line_plot(title: str, x_label: str, series: Series) -> Markup:
                 markersize=4,
             )
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if doubling:
+            ticks = sorted({float(value) for x, _ in series.values() for value in x})
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _legend(axes, series)
 
     return _svg(title, draw)

@@ -107,9 +107,11 @@ class Learner:
             for row in packed:
                 own[name] = own[name].merged(Moments(*row))
 
-    def reset_reference(self) -> None:
-        """Hold the policy, from now on, to what it is now."""
+    def reset_reference(self, optimiser: bool = False) -> None:
+        """Hold the policy, from now on, to what it is now; an `optimiser` reset too forgets its moments."""
         self.reference.load_state_dict(self.policy.state_dict())
+        if optimiser:
+            self.optimizer.state.clear()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that changes, by name."""

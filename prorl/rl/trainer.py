@@ -9,12 +9,11 @@ Stage: `stages/finetune.py`.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 
-from prorl.config.finetune import Finetune
+from prorl.config.finetune import Finetune, ReferenceReset
 from prorl.config.section import ConfigError
 from prorl.devices import accelerator
 from prorl.errors import TrainingError
@@ -121,8 +120,8 @@ def finetune(
             counts["stalled"] += 1
             if training.keep_best(step, score):
                 counts.update(validation=metrics, stalled=0)
-        if is_reset_due(settings.reference_reset, step, counts["stalled"]):
-            learner.reset_reference()
+        if (reset := settings.reference_reset) and is_reset_due(reset, step, counts["stalled"]):
+            learner.reset_reference(reset.optimiser)
             counts["stalled"] = 0
         shown = f"IoI {row['train/ioi']:.2f}, CTR {row['train/ctr']:.2f}, KL {row['train/kl']:.2f}"
         training.log(
@@ -168,13 +167,13 @@ def n_tokens(row: dict[str, float], n_paths: int, n_levels: int) -> float:
     return n_paths * (row["train/length"] * n_levels + row["train/stopped"])
 
 
-def is_reset_due(reset: Mapping[Literal["every", "stalled"], int] | None, step: int, stalled: int) -> bool:
+def is_reset_due(reset: ReferenceReset, step: int, stalled: int) -> bool:
     """Whether the reference becomes the current policy after `step`; the last `stalled` validations have
     brought nothing better.
 
-    As in prolonged training (ProRL of Liu et al. 2025, another method of the same name); the optimiser keeps
-    its state.
+    As in prolonged training (ProRL of Liu et al. 2025, another method of the same name), which also starts
+    its optimiser anew.
     """
-    if reset is None:
-        return False
-    return step % reset["every"] == 0 if "every" in reset else stalled >= reset["stalled"]
+    if reset.every is not None:
+        return step % reset.every == 0
+    return reset.stalled is not None and stalled >= reset.stalled

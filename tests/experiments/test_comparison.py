@@ -15,7 +15,7 @@ from prorl.experiments import comparison
 from prorl.experiments.comparison import compare
 from prorl.experiments.definition import read_experiment
 from prorl.experiments.pages import document, findings, markdown, write_page
-from prorl.experiments.results import Result
+from prorl.experiments.results import Result, curves_of
 from prorl.experiments.statistics import difference, over_seeds
 from prorl.files import read_json
 from prorl.layout import Layout
@@ -54,7 +54,7 @@ def result(tmp_path):
             for simulator in ("SASRec", "GRU4Rec")
         ]
         files = DirFileSystem(tmp_path / name, LocalFileSystem())
-        return Result(name, pd.concat(parts), files, Layout("ml-100k"))
+        return Result(name, pd.concat(parts), files, curves_of(Layout("ml-100k")))
 
     return make
 
@@ -197,9 +197,11 @@ def test_findings_of_the_data_set_stand_on_its_page_alone(tmp_path, experiment, 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("reports/experiments/*/*.findings.md")), ids=str)
 def test_a_stored_page_has_the_findings_that_stand_beside_it(path):
-    name, dataset = path.name.removesuffix(".findings.md"), path.parent.name
-    stored = path.with_name(f"{name}.md").read_text(encoding="utf-8")
-    found = findings(ROOT, read_experiment(ROOT, name), dataset)
+    label, dataset = path.name.removesuffix(".findings.md"), path.parent.name
+    name = label.removesuffix("-long")
+    stored = path.with_name(f"{label}.md").read_text(encoding="utf-8")
+    experiment = read_experiment(ROOT, name)
+    found = findings(ROOT, experiment if label == name else experiment.at_maturity(), dataset)
     assert "\n\n".join(["## Findings", *found, "## Judged by"]) in stored
 
 
@@ -233,3 +235,15 @@ def test_a_part_of_a_table_or_one_of_another_commit_is_printed_alone(options, at
     assert main(["experiments", "table", "own", *options]) == 0
     assert "| Second |" in capsys.readouterr().out
     assert not (at_repository / "reports").exists()
+
+
+def test_the_page_leads_to_the_long_rows_where_there_is_a_page_of_them(tmp_path, results):
+    long = {"seeds": [1], "pretrain_passes": 2, "passes": 3, "set": []}
+    experiment = write(tmp_path, training=TRAINING, long=long)
+    comparison, words = compare(experiment, results), "The same rows at the paper's maturity: "
+    assert words not in markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    other = tmp_path / "reports/experiments/ml-100k/own-long.md"
+    other.parent.mkdir(parents=True)
+    other.write_text("the long rows\n", encoding="utf-8")
+    page = markdown(tmp_path, experiment, comparison, "ml-100k", [1, 2], "abc")
+    assert f"\n\n{words}[own-long](own-long.md).\n\n" in page

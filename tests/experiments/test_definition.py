@@ -5,17 +5,21 @@ import re
 import pytest
 
 from prorl.config.finetune import Finetune
+from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
 from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import check_settings, planned
 from prorl.params import read_params
+from prorl.policy.pretraining import in_steps
 from prorl.presets import round_trip_yaml, with_layers
 from prorl.rl.trainer import n_steps_and_centering
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
 
 NAMES = experiment_names(ROOT)
+PUBLISHED = {"label": "A", "curve": "b", "published": {"first": {11: 2}}}
+LONG = {"seeds": [1], "pretrain_passes": 3, "passes": 10, "set": ["finetune.gamma=0.9"]}
 
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
@@ -30,13 +34,68 @@ def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(na
         check_settings(experiment, run)
         round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
         settings = read_params(tmp_path / "params.yaml").section(Finetune, dataset)
-        n_steps_and_centering(settings, steps_per_epoch=100)  # raises
+        n_steps_and_centering(settings, steps_per_epoch=110)  # raises
     assert (
         len({run.name for run in runs})
         == len(runs)
         == 2 * len({tuple(overrides) for overrides in experiment.overrides.values()})
     )
     assert all(run.params != params and run.params["training_seed"] == run.seed for run in runs)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if read_experiment(ROOT, name).contents.long])
+def test_every_long_row_makes_the_papers_passes_in_a_training_that_nothing_ends(name, tmp_path):
+    experiment = read_experiment(ROOT, name).at_maturity()
+    runs = planned(experiment, with_layers(ROOT / "params.yaml", []), "ml-100k", [1])
+    for run in runs:
+        check_settings(experiment, run)
+        round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
+        params = read_params(tmp_path / "params.yaml")
+        finetune = params.section(Finetune, "ml-100k")
+        source = -(-10559 // finetune.prompts_per_step)  # the training prompts of MovieLens-100K
+        assert n_steps_and_centering(finetune, source) == (10 * source, source)
+        assert finetune.a2c.warmup_steps <= source
+        pretrain = in_steps(params.section(Pretrain, "ml-100k"), 10559)
+        assert pretrain.max_steps == 200 * 165
+        assert pretrain.patience * pretrain.evaluate_every > pretrain.max_steps
+    assert len({run.name for run in runs}) == len(runs)
+    assert all(run.name.startswith(f"ml-100k-{name}-long-") for run in runs)
+    of_pretraining = {str([run.params[key] for key in ("pretrain", "policy", "decoding")]) for run in runs}
+    assert len(of_pretraining) == (2 if name == "slices" else 1), "all rows share it"
+
+
+def test_the_tables_of_the_paper_share_their_long_rows():
+    """The row of all rewards, centered, by PSAE is one training in three tables."""
+    rows = {"estimators": "position_specific", "ablation": "full", "rewards": "full"}
+    found = {
+        str(sorted(read_experiment(ROOT, name).at_maturity().overrides[row])) for name, row in rows.items()
+    }
+    assert len(found) == 1
+
+
+def test_long_overrides_lie_over_the_common_ones_and_below_a_rows_own(tmp_path):
+    rows = {
+        "first": {"label": "a"},
+        "second": {"label": "b", "set": ["finetune.gamma=0.5"]},
+        "third": {"label": "c", "unset": ["finetune.gamma"]},
+    }
+    experiment = write(tmp_path, rows=rows, long=LONG)
+    assert experiment.overrides["first"] == ["finetune.steps=200"]
+    long = experiment.at_maturity()
+    passes = ["finetune.steps=null", "pretrain.passes=3", "finetune.epochs=10"]
+    assert long.overrides == {
+        "first": [*passes, "finetune.gamma=0.9"],
+        "second": [*passes, "finetune.gamma=0.5"],
+        "third": passes,
+    }
+    assert (long.label, long.options, long.contents.seeds) == ("own-long", "own --long", [1])
+    with pytest.raises(ConfigError, match=r"experiments/own\.yaml: no `long:` part, which --long runs"):
+        write(tmp_path, rows=rows).at_maturity()
+
+
+def test_numbers_of_sampled_paths_are_asked_of_the_evaluation(tmp_path):
+    experiment = write(tmp_path, best_of=[1, 2, 8])
+    assert experiment.overrides["first"] == ["finetune.steps=200", "evaluate.rollouts=[1,2,8]"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,6 +195,25 @@ def test_rows_with_the_same_overrides_share_a_run(tmp_path):
                 }
             },
             "training.a.relative_to: got 'sampled', allowed: a row of policy prorl",
+        ),
+        ({"best_of": [2, 1]}, "best_of: got [2, 1], allowed: growing numbers of paths, each at least 1"),
+        ({"best_of": [0, 1]}, "best_of: got [0, 1], allowed: growing numbers of paths, each at least 1"),
+        ({"long": LONG | {"passes": 0}}, "long.passes: got 0 (int), allowed: a number at least 1"),
+        ({"long": LONG | {"seeds": []}}, "long.seeds: got [], allowed: at least one number, each once"),
+        (
+            {"long": LONG | {"by_pass": {"a": {"label": "A", "curve": "b", "published": {"x": {1: 2}}}}}},
+            "long.by_pass.a.published: got 'x', allowed: a row: first, second, sampled",
+        ),
+        (
+            {
+                "long": LONG
+                | {"by_pass": {"a": {"label": "A", "curve": "b", "published": {"first": {11: 2}}}}}
+            },
+            "long.by_pass.a.published.first: got 11, allowed: a pass, 1 to 10",
+        ),
+        (
+            {"long": LONG | {"by_pass": {"a": {"label": "A", "curve": "b", "relative_to": "sampled"}}}},
+            "long.by_pass.a.relative_to: got 'sampled', allowed: a row of policy prorl",
         ),
         (
             {"rows": {"first": {"label": "a", "unset": ["seed"]}}},

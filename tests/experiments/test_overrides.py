@@ -71,6 +71,16 @@ def test_what_cannot_be_applied_is_an_error_that_names_it(override, message):
         applied(PARAMS, [override], "ml-100k", "a.yaml")
 
 
+def test_a_mapping_stands_in_for_null_alone():
+    params = {"finetune": {"reference_reset": None, "ml-100k": {}}}
+    override = "finetune.reference_reset={stalled: 5, optimiser: true}"
+    changed, for_dvc = applied(params, [override], "ml-100k", "a.yaml")
+    assert changed["finetune"]["reference_reset"] == {"stalled": 5, "optimiser": True}
+    assert for_dvc == [override]
+    with pytest.raises(ConfigError, match="allowed: one value for one key, not a mapping"):
+        applied(changed, [override], "ml-100k", "a.yaml")
+
+
 def test_dvc_applies_them_to_the_same_settings(tmp_path):
     file = tmp_path / "params.yaml"
     params = round_trip_yaml().load(ROOT / "params.yaml")
@@ -82,6 +92,7 @@ def test_dvc_applies_them_to_the_same_settings(tmp_path):
         "finetune.learning_rate=1e-3",
         "decoding.forbid=[history]",
         "finetune.epochs=null",
+        "finetune.reference_reset={stalled: 5, optimiser: true}",
     ]
     ours, for_dvc = applied(params, overrides, "ml-100k", "a.yaml")
     apply_overrides(file, for_dvc)

@@ -159,3 +159,26 @@ def test_labels_decimals_and_order_are_the_registrys_and_strangers_come_last():
 def test_a_headline_metric_must_say_which_way_is_better():
     with pytest.raises(ValueError, match="metric x: headline: got True, allowed: False where better is None"):
         Metric("x", lambda paths: paths.rank, "X", headline=True)
+
+
+class Counting:
+    """A simulator that keeps how many paths it is given at once."""
+
+    def __init__(self):
+        self.inner, self.paths = random_simulator(N_ITEMS), []
+
+    def score(self, history, path, target, *, ends=False):
+        self.paths.append(path.shape[0] * path.shape[1])
+        return self.inner.score(history, path, target, ends=ends)
+
+
+@pytest.mark.parametrize(("m", "expected"), [(2, [16, 4]), (16, [128, 32]), (40, [120, 120, 120, 40])])
+def test_of_many_paths_per_prompt_fewer_prompts_are_read_at_once(m, expected):
+    """At most 16 times `batch_size` paths, and the same metrics as for a path alone."""
+    counting, prompts, items = Counting(), prompts_of(10), random_paths(10, m, 3, N_ITEMS, min_length=1)
+    metrics = found(prompts, items, SIMULATED, {"one": counting}, batch_size=8)["one"]
+    assert counting.paths == expected
+    for column in (0, m - 1):
+        alone = found(prompts, items[:, column : column + 1], SIMULATED)["SASRec"]
+        for name in SIMULATED:
+            np.testing.assert_allclose(metrics[name][:, column], alone[name][:, 0], atol=1e-5)

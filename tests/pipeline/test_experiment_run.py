@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -152,3 +153,49 @@ def test_a_table_of_two_rows_and_two_seeds_holds_what_evaluation_says(pipeline, 
         means["second"] - means["first"]
     )
     assert found["first"]["training"]["length"] == 1.0
+
+
+@pytest.mark.slow
+def test_long_rows_are_committed_as_they_end_and_a_killed_run_goes_on(pipeline, untouched):
+    """Killed by SIGKILL, with everything it has started, in the second row's fine-tuning."""
+    untouched.dvc("pull")
+    rows = {"first": {"label": "First"}, "second": {"label": "Second", "set": ["finetune.gamma=0.5"]}}
+    settings = ["pretrain.batch_size=512", "finetune.prompts_per_step=2048", "finetune.evaluate_every=1"]
+    by_pass = {"length": {"label": "Length", "curve": "train/length"}}
+    long = {"seeds": [1], "pretrain_passes": 1, "passes": 2, "set": settings, "by_pass": by_pass}
+    write(untouched.root, common=[], rows=rows, long=long)
+    checkpoints = untouched.root / ".experiments" / "ml-100k" / ".checkpoints"
+    command = [sys.executable, "-m", "prorl.cli", "experiments", "run", "own", "--long"]
+    options = {"cwd": untouched.root, "env": untouched.environment, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options) as run:
+        printed = []
+        for line in run.stdout:
+            printed.append(line)
+            if stages_run("".join(printed)).count("finetune@ml-100k") == 2:
+                break
+        while not list(checkpoints.glob("finetune-*.safetensors")):
+            assert run.poll() is None
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGKILL)
+    (unfinished,) = checkpoints.glob("finetune-*.safetensors")
+    stages = [f"{stage}@ml-100k" for stage in ("pretrain", "finetune", "evaluate", "finetune")]
+    assert [stage for stage in stages_run("".join(printed)) if stage != ALWAYS] == stages, (
+        "the pre-training serves both rows"
+    )
+    message = "own at the paper's maturity, ml-100k: {}, seed 1"
+    log = untouched.run("git", "log", "--format=%s", "-2").stdout.splitlines()
+    assert log[0] == message.format("First")
+    page = untouched.root / "reports/experiments/ml-100k/own-long.md"
+    assert "1 of 2 rows have run; not yet: Second." in page.read_text(encoding="utf-8")
+
+    done = prorl(untouched, "run", "own", "--long")
+    assert ran(done) == ["finetune@ml-100k", "evaluate@ml-100k"]
+    assert "[1/2] ml-100k-own-long-first-seed-1: there already" in done.stdout
+    assert not unfinished.exists(), "it went on from there"
+    log = untouched.run("git", "log", "--format=%s", "-2").stdout.splitlines()
+    assert log == [message.format("Second"), message.format("First")]
+    assert untouched.run("git", "status", "--porcelain").stdout == "?? experiments/own.yaml\n"
+    assert "2 of 2 rows have run.\n" in page.read_text(encoding="utf-8")
+    found = untouched.read("reports/experiments/ml-100k/own-long.json")["rows"]
+    assert all(len(row["by_pass"]["length"]) == 2 for row in found.values())
+    assert ran(prorl(untouched, "run", "own", "--long")) == []

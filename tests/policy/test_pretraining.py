@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from benchmarks.obvious import transformers_policy
+from prorl.config.section import ConfigError
 from prorl.curves import Curves
 from prorl.errors import TrainingError
 from prorl.policy import pretraining
 from prorl.policy.pretraining import (
     alternative_tokens,
     cosine_with_warmup,
+    in_steps,
     n_tokens,
     pretrain,
     summed_loss,
@@ -288,3 +290,12 @@ def test_shares_of_tokens_sum_to_at_most_one_and_only_where_a_token_is_written()
     assert shares.shape == (9, 13, 5)
     assert shares[labels == 0].eq(0).all()
     assert 0.5 < shares.sum(-1).max() <= 1
+
+
+def test_passes_over_the_mined_paths_stand_for_steps():
+    """64 paths in batches of 10 are 7 steps a pass."""
+    settings = PRETRAIN.replace(passes=2, batch_size=10, max_steps=1, warmup_steps=3)
+    assert in_steps(settings, 64) == settings.replace(passes=None, max_steps=14)
+    with pytest.raises(ConfigError, match=r"got 15, allowed: at most pretrain\.max_steps, 14"):
+        in_steps(settings.replace(warmup_steps=15), 64)
+    assert in_steps(PRETRAIN, 64) is PRETRAIN

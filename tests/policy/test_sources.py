@@ -156,3 +156,30 @@ def test_replace_keeps_alternatives():
         sure, shares=torch.ones(len(TRAIN), 4, 2), alternatives=torch.ones(len(TRAIN), 4, 2).long()
     )
     assert other[torch.tensor([1, 0])].shares.shape == (2, 4, 2)
+
+
+def test_slices_stand_in_for_mined_paths_in_both_splits():
+    parts = {
+        paths: mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None, 60)
+        for paths in ("mined", "slices")
+    }
+    mined_train, slices_train = (parts[paths].train["mined"].demonstrations for paths in parts)
+    mined_validation, slices_validation = (parts[paths].validation["mined"] for paths in parts)
+    for own, other in ((mined_train, slices_train), (mined_validation, slices_validation)):
+        assert torch.equal(own.user, other.user)
+        assert torch.equal(own.lengths, other.lengths)
+        for row in range(len(other)):
+            line = [*other.history[row].tolist(), *other.path[row, : other.lengths[row]].tolist()]
+            line.append(other.target[row].item())
+            seen = SEQUENCES.of(other.user[row].item()).tolist()
+            assert any(seen[i : i + len(line)] == line for i in range(len(seen)))
+    assert not torch.equal(mined_train.path, slices_train.path)
+    assert not torch.equal(slices_train.path, slices_validation.path), "each split draws its own"
+
+
+def test_a_search_starts_from_the_mined_histories_even_beside_slices():
+    search = Search()
+    asked = settings(fresh=False, paths=20).replace(paths="slices")
+    mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, asked, 7, search, 60)
+    expected = random_prompts(TRAIN, SEQUENCES, N_ITEMS, 20, derived_seed(7, "search", "train"))
+    assert torch.equal(torch.cat([prompts.history for prompts in search.asked])[-20:], expected.history)

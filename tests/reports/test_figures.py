@@ -11,6 +11,9 @@ PLOTS = {
     "lines": lambda title: line_plot(
         title, "step", {"train": ([1, 2, 3], [3.0, 2.0, 1.0]), "validation": ([1, 3], [3.0, 1.5])}
     ),
+    "doubling": lambda title: line_plot(
+        title, "K", {"start": ([1, 2, 4, 8], [1.0, 2.0, 2.5, 2.7])}, doubling=True
+    ),
     "intervals": lambda title: interval_plot(
         title, ["SASRec", "GRU4Rec"], {"prorl": [(1.0, 0.5, 1.5), (2.0, 1.5, 2.5)]}
     ),

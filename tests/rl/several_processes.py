@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from prorl.config.finetune import KL
 from prorl.evaluation.judge import Judge
 from prorl.policy.guide import PolicyGuide
-from prorl.policy.pretraining import Mixture, pretrain
+from prorl.policy.pretraining import pretrain
+from prorl.policy.sources import Mixture, Pool
 from prorl.prompts import Prompts, mined
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
@@ -50,7 +51,8 @@ def train_all(folder: Path) -> None:
     policy = random_policy(catalogue, dropout=0.0)
     # Odd batches, so that processes have unequal shares.
     paths = {"mined": mined(instances, 5)}
-    demonstrations = Mixture(paths, paths, {"mined": 1.0})
+    pools = {name: Pool(part) for name, part in paths.items()}
+    demonstrations = Mixture(pools, paths, {"mined": 1.0})
     pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
     prompts = Prompts.of(instances)
     words = np.ones((N_ITEMS + 1, 1), dtype=np.uint64)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from prorl.config.finetune import A2C, KL, StopOnErrors
+from prorl.config.finetune import A2C, KL, ReferenceReset, StopOnErrors
 from prorl.errors import TrainingError
 from prorl.rl import trainer
 from prorl.rl.diagnostics import GradientVariance
@@ -125,9 +125,9 @@ def test_who_takes_part():
 
 
 def test_resets_of_the_reference():
-    assert not is_reset_due(None, 6, 9)
-    assert [step for step in range(1, 8) if is_reset_due({"every": 3}, step, 9)] == [3, 6]
-    assert [is_reset_due({"stalled": 2}, 5, stalled) for stalled in (0, 1, 2)] == [False, False, True]
+    every, stalled = ReferenceReset(every=3), ReferenceReset(stalled=2)
+    assert [step for step in range(1, 8) if is_reset_due(every, step, 9)] == [3, 6]
+    assert [is_reset_due(stalled, 5, n) for n in (0, 1, 2)] == [False, False, True]
 
 
 def test_after_a_reset_the_policy_is_held_to_what_it_then_was(tmp_path):
