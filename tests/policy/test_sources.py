@@ -160,7 +160,7 @@ def test_replace_keeps_alternatives():
 
 def test_slices_stand_in_for_mined_paths_in_both_splits():
     parts = {
-        paths: mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None, 60)
+        paths: mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, PRETRAIN.replace(paths=paths), 3, None, never, 60)
         for paths in ("mined", "slices")
     }
     mined_train, slices_train = (parts[paths].train["mined"].demonstrations for paths in parts)
@@ -180,6 +180,6 @@ def test_slices_stand_in_for_mined_paths_in_both_splits():
 def test_a_search_starts_from_the_mined_histories_even_beside_slices():
     search = Search()
     asked = settings(fresh=False, paths=20).replace(paths="slices")
-    mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, asked, 7, search, 60)
+    mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
     expected = random_prompts(TRAIN, SEQUENCES, N_ITEMS, 20, derived_seed(7, "search", "train"))
     assert torch.equal(torch.cat([prompts.history for prompts in search.asked])[-20:], expected.history)
