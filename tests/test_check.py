@@ -22,6 +22,9 @@ def params_with(changes: dict) -> Params:
     return params_of(laid_over(RAW, changes), "params.yaml")
 
 
+UNTOLD = {"acceptances": [], "acceptance": None}
+
+
 def with_data_sets(names: list[str]) -> dict:
     """Changes that add data sets with an empty entry in every section."""
     sections = [name for name, value in RAW.items() if isinstance(value, dict) and "ml-100k" in value]
@@ -100,13 +103,18 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: at least 2 where quantize.expand_final is false",
         ),
         (
-            {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0}}},
-            "finetune.weights: got {'ctr': 0.0, 'ioi': 0.0, 'ior': 0.0}, "
+            {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0, "coherence": 0}}},
+            "finetune.weights: got {'ctr': 0.0, 'ioi': 0.0, 'ior': 0.0, 'coherence': 0.0}, "
             "allowed: at least one weight above 0",
         ),
         (
             {"simulators": ["GRU4Rec"]},
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
+        ),
+        (
+            {"pretrain": {"search": {"share": 0.5}}},
+            "policy.acceptances: got [0.0, 0.25, 0.5, 0.75, 1.0] for ml-100k, "
+            "allowed: empty where pretrain.search is not fresh, or its share is below 1",
         ),
         ({"quantize": {"method": "x"}}, "quantize.method: got 'x' (str), allowed: rq_kmeans, rq_vae"),
         (
@@ -134,9 +142,9 @@ def test_what_settings_do_not_agree_on_is_one_line(changes, message):
         {"finetune": {"steps": None, "epochs": 1, "centering_steps": 40}},
         {"finetune": {"steps": 5, "centering_steps": 1}},
         {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
-        {"pretrain": {"search": {"share": 0}}},
+        {"pretrain": {"search": {"share": 0}}, "policy": UNTOLD},
         {"finetune": {"estimator": "my_package.my_module:estimator"}},
-        {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared"}},
+        {"finetune": {"init_from": "a.pth"}, "policy": {"target_tokens": "shared", **UNTOLD}},
         {"finetune": {"init_from": "models/policies/ml-100k/prorl"}},
     ],
     ids=str,

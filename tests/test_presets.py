@@ -11,7 +11,6 @@ from prorl.config.finetune import Finetune
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.quantize import Quantize
 from prorl.config.section import ConfigError
 from prorl.config.simulator import Simulator
 from prorl.datasets import DATASETS
@@ -122,7 +121,7 @@ def test_the_released_recipe_is_reached_by_settings_alone():
         section = released.section(kind, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
     assert finetune.steps == default.section(Finetune, "ml-100k").steps
-    for kind in (Prepare, Mine, Quantize, Simulator, Evaluate):
+    for kind in (Prepare, Mine, Simulator, Evaluate):
         assert released.section(kind, "ml-100k") == default.section(kind, "ml-100k")
 
 

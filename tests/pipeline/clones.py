@@ -19,6 +19,7 @@ ALWAYS = f"inputs@{DATASET}"  # the stage that every `dvc repro` runs
 
 # So small that each stage takes little more than its imports; what it learns means nothing.
 TINY = {
+    "guides": ["search"],
     "prepare": {"split": [94, 3, 3]},
     "embed": {"model": "lsa", "dimension": 16},
     "reduce": {"dimension": 8},
@@ -33,7 +34,14 @@ TINY = {
         "SASRec": {"n_layers": 1, "hidden_size": 16, "inner_size": 16},
         "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
     },
-    "policy": {"n_layers": 1, "d_model": 16, "d_ff": 16, "d_kv": 8, "n_heads": 2},
+    "policy": {
+        "n_layers": 1,
+        "d_model": 16,
+        "d_ff": 16,
+        "d_kv": 8,
+        "n_heads": 2,
+        "acceptances": [0.75],
+    },
     "pretrain": {
         "search": {"n_candidates": 4, "validation_paths": 8},
         "max_steps": 6,

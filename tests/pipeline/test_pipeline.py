@@ -260,7 +260,7 @@ def test_simulators_report_ranking_beside_popularitys(pipeline, name):
 def test_training_stages_report_steps_and_greedy_metrics_on_validation_prompts(pipeline):
     pretrain = pipeline.clone.read(f"reports/{DATASET}/pretrain.json")
     assert pretrain["stopped"] in ("flattened", "max_steps")
-    assert pretrain["search"]["paths"] == 16
+    assert pretrain["search"]["paths"] == pretrain["steps"] * 16
     finetune = pipeline.clone.read(f"reports/{DATASET}/finetune.json")
     assert finetune["steps"] == 3
     for greedy in (pretrain["validation"], finetune["validation_initial"], finetune["validation"]):

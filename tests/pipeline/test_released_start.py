@@ -22,7 +22,8 @@ def test_finetune_starts_from_a_released_file(pipeline):
         clone.root / "models/released.pth",
     )
     with clone.changed():
-        clone.set(policy={"target_tokens": "shared"}, finetune={"init_from": "models/released.pth"})
+        untold = {"target_tokens": "shared", "acceptances": [], "acceptance": None}
+        clone.set(policy=untold, finetune={"init_from": "models/released.pth"})
         clone.dvc("repro", ALWAYS)
         clone.dvc("repro", "--single-item", f"finetune@{DATASET}")
         recorded = clone.read(f"reports/{DATASET}/inputs/finetune.json")
