@@ -3,6 +3,7 @@ told; and the searches beside it with the same weights.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeGuard
 
 from prorl.config.policy import ctr_factor
@@ -18,17 +19,22 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
     """{guide: [{"acceptance": a, simulator: {metric: mean}}]} of the policies of `guides` that can be told,
     and of the searches beside them, in ascending order of a; empty where no policy can be told.
 
-    A search's own weight of CTR counts at the policies' headline.
+    A search's own weight of CTR counts at the policies' headline. Of searches that differ in that weight
+    alone, the first stands for all: they lie on one line.
     """
     catalogues = [guide.catalogue for guide in guides.values() if _told(guide)]
     if not catalogues:
         return {}
     catalogue = catalogues[0]
     at: dict[str, dict[float, Guide]] = {}
+    searches: list[SearchGuide] = []
     for name, guide in guides.items():
         if _told(guide):
             at[name] = {a: guide.told(a) for a in guide.catalogue.acceptances}
         elif isinstance(guide, SearchGuide) and catalogue.acceptance is not None:
+            if any(_alike_but_for_ctr(guide, other) for other in searches):
+                continue
+            searches.append(guide)
             factors = {a: ctr_factor(a, catalogue.acceptance) for a in catalogue.acceptances}
             at[name] = {a: guide.weighing(factor) for a, factor in factors.items()}
     return {
@@ -39,6 +45,15 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
 
 def _told(guide: Guide) -> TypeGuard[PolicyGuide]:
     return isinstance(guide, PolicyGuide) and bool(guide.catalogue.acceptances)
+
+
+def _alike_but_for_ctr(one: SearchGuide, other: SearchGuide) -> bool:
+    """Whether two searches differ in nothing but their weights of CTR."""
+    if type(one) is not type(other):
+        return False
+    compared = [part.name for part in fields(one) if part.name != "attribute_words"]
+    own, theirs = ([getattr(guide.weighing(0.0), name) for name in compared] for guide in (one, other))
+    return own == theirs
 
 
 def _judged(guide: Guide, judge: Judge) -> dict[str, dict[str, float]]:

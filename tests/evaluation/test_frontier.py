@@ -9,6 +9,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
 from prorl.evaluation.frontier import FRONTIER_METRICS, frontier
 from prorl.evaluation.judge import Judge
+from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.search import SearchGuide
 from prorl.policy.guide import PolicyGuide
 from tests.tiny_models import random_catalogue, random_policy, random_simulator, some_prompts
@@ -42,6 +43,15 @@ def test_each_guide_is_judged_at_everything_that_the_policy_can_be_told(judge):
     assert found["search"][0]["SASRec"]["ctr"] == lighter["SASRec"]["ctr"]
     told = judge.greedy_means(own["prorl"].told(0.25))["SASRec"]
     assert found["prorl"][0]["SASRec"]["ioi"] == told["ioi"]
+
+
+def test_searches_of_other_weights_of_ctr_lie_on_one_line(judge):
+    own = guides((0.25, 0.75), 0.75)
+    heavier = own["search"].weighing(3.0)
+    wider = replace(own["search"], n_candidates=9)
+    beam = BeamSearchGuide(**vars(own["search"]), width=2)
+    found = frontier({**own, "heavier": heavier, "wider": wider, "beam": beam}, judge)
+    assert list(found) == ["prorl", "search", "wider", "beam"]
 
 
 def test_there_is_none_where_no_policy_can_be_told(judge):
