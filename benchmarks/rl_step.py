@@ -71,6 +71,7 @@ def cases(options: Options) -> Iterator[Case]:
         .replace(
             prompts_per_step=64,
             n_rollouts=16,
+            temperature=1.0,  # that of `generate`
         )
     )
     if options.quick:

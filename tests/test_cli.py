@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from prorl.cli import main
+from prorl.rl.estimators import ESTIMATORS
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
 
@@ -92,7 +93,7 @@ def test_the_rows_of_experiments_are_checked_too(settings, capsys):
     first, *others = capsys.readouterr().out.splitlines()
     assert first == "params.yaml: no mistakes"
     gamma = "params.yaml has no such key; did you mean 'finetune.gamma'?"
-    estimators = "reinforce, reward_to_go, grpo, a2c, position_specific, or module:attribute"
+    estimators = f"{', '.join(ESTIMATORS)}, or module:attribute"
     row = "experiments/other.yaml: long, row {}: finetune.estimator: got 'none' (str), allowed: " + estimators
     assert others == [
         row.format("first"),

@@ -41,7 +41,8 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
     found = base_params(repository, head(repository), "ml-100k")
     run = planned_run(experiment, found, "ml-100k", "full", 1)
     assert run.params == params | {
-        key: run.params[key] for key in ("training_seed", "decoding", "pretrain", "finetune")
+        key: run.params[key]
+        for key in ("training_seed", "decoding", "quantize", "policy", "pretrain", "finetune")
     }
     with pytest.raises(ConfigError, match=r"row full: evaluate\.precision: missing"):
         check_settings(experiment, run)

@@ -20,6 +20,8 @@ SIZES = PARAMS.section(Policy).replace(
     n_heads=3,
     dropout=0.1,
     target_tokens="shared",
+    acceptances=[],
+    acceptance=None,
 )
 
 
@@ -149,3 +151,9 @@ def test_training_starts_from_a_released_file_or_from_a_folder_with_its_own_ids(
     assert own_ids == tmp_path / "policy" / IDS_FILE
     for name, weight in policy.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)
+
+
+def test_a_released_policy_is_told_no_acceptance(tmp_path):
+    told = SIZES.replace(acceptances=[0.5], acceptance=0.5)
+    with pytest.raises(DataError, match=r"any\.pth: .*policy\.acceptances must be empty"):
+        load_released(tmp_path / "any.pth", told, tmp_path / "ids", random_catalogue().decoding)

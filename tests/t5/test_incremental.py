@@ -60,7 +60,7 @@ def test_branches_give_what_steps_of_each_would_and_leave_no_trace(policy, n):
     prompt, path = tokens(3, 6), tokens(3, 3, 20, seed=1)
     prompt[1, 4:] = 0
     flat, ways = path.flatten(0, 1), tokens(9, 4, n, seed=2)
-    decoder = IncrementalDecoder(policy, prompt, 3, 20)
+    decoder = IncrementalDecoder(FoldedT5.of(policy), prompt, 3, 20)
     decoder.step(flat[:, :15])
     rows = decoder.keep(torch.arange(9) % 4 != 0)
     states = decoder.branch(ways[rows])
@@ -75,7 +75,7 @@ def test_branches_give_what_steps_of_each_would_and_leave_no_trace(policy, n):
 @torch.no_grad()
 def test_more_rows_than_before_may_be_selected(policy):
     prompt, path = tokens(3, 6), tokens(3, 1, 5, seed=1)
-    decoder = IncrementalDecoder(policy, prompt, 1, 5)
+    decoder = IncrementalDecoder(FoldedT5.of(policy), prompt, 1, 5)
     decoder.step(path[:, 0, :4])
     rows = torch.tensor([0, 2, 2, 0, 1, 2])
     decoder.select(rows)
