@@ -2,7 +2,7 @@
 
 Ours and Transformers' `generate` sample from the same policy under the same rules, so that their paths are
 alike in length; a check holds them to it. Rows are for a mean length of about 2, 3.5 and 10 items. Ours
-runs in bf16 autocast, as training does, `generate` in bf16 and in float32.
+runs in bf16 autocast, `generate` in bf16 and in float32.
 """
 
 from collections.abc import Iterator

@@ -8,17 +8,6 @@ from prorl.t5.single import SingleDecoder, SingleLayers
 from tests.tiny_models import random_catalogue, random_policy
 
 
-@pytest.fixture(scope="module")
-def policy():
-    """Random scales of the norms, so that one forgotten would show."""
-    policy = random_policy(random_catalogue()).double()
-    generator = torch.Generator().manual_seed(1)
-    for name, weight in policy.named_parameters():
-        if "layer_norm" in name:
-            weight.data.uniform_(0.5, 1.5, generator=generator)
-    return policy
-
-
 def tokens(*shape, seed=0):
     return torch.randint(1, 15, shape, generator=torch.Generator().manual_seed(seed))
 
