@@ -20,7 +20,7 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
     and of the searches beside them, in ascending order of a; empty where no policy can be told.
 
     A search's own weight of CTR counts at the policies' headline. Of searches that differ in that weight
-    alone, the first stands for all: they lie on one line.
+    alone, the first stands for all: they lie on one line. Beams, which cost many times as much, are left out.
     """
     catalogues = [guide.catalogue for guide in guides.values() if _told(guide)]
     if not catalogues:
@@ -31,7 +31,7 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
     for name, guide in guides.items():
         if _told(guide):
             at[name] = {a: guide.told(a) for a in guide.catalogue.acceptances}
-        elif isinstance(guide, SearchGuide) and catalogue.acceptance is not None:
+        elif type(guide) is SearchGuide and catalogue.acceptance is not None:
             if any(_alike_but_for_ctr(guide, other) for other in searches):
                 continue
             searches.append(guide)
@@ -49,8 +49,6 @@ def _told(guide: Guide) -> TypeGuard[PolicyGuide]:
 
 def _alike_but_for_ctr(one: SearchGuide, other: SearchGuide) -> bool:
     """Whether two searches differ in nothing but their weights of CTR."""
-    if type(one) is not type(other):
-        return False
     compared = [part.name for part in fields(one) if part.name != "attribute_words"]
     own, theirs = ([getattr(guide.weighing(0.0), name) for name in compared] for guide in (one, other))
     return own == theirs
