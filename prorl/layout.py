@@ -83,6 +83,15 @@ class Layout:
         return Path("models/policies") / self.dataset / name
 
     @property
+    def guides(self) -> Path:
+        """The folder of all guides' folders, but for the two policies'."""
+        return Path("models/guides") / self.dataset
+
+    def guide(self, name: str) -> Path:
+        """The folder of one guide."""
+        return self.guides / name
+
+    @property
     def per_prompt(self) -> Path:
         """Every test prompt's result."""
         return Path("data/evaluation") / self.dataset / "per_prompt.parquet"

@@ -15,6 +15,7 @@ from prorl.evaluation.judge import Judge
 from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, write_json
 from prorl.guide import GuideContext
+from prorl.guides.data import guide_data
 from prorl.guides.registry import build_guides
 from prorl.layout import Layout
 from prorl.params import Params
@@ -38,7 +39,17 @@ def body(params: Params, dataset: str) -> None:
         for name in params.simulators
     }
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
-    context = GuideContext(simulators, decoding, words, device, settings.precision, params.source)
+    context = GuideContext(
+        simulators,
+        decoding,
+        words,
+        guide_data(layout),
+        device,
+        settings.precision,
+        params.seed,
+        params.source,
+        layout.guides,
+    )
     guides = {
         **{n: PolicyGuide.load(layout.policy(n), decoding, device, settings.precision) for n in POLICIES},
         **build_guides(params.guides, params.section(Guide), context),

@@ -74,7 +74,7 @@ def build_guides(names: list[str], section: Section, context: GuideContext) -> d
     simulators = list(context.simulators)
     read = {name: _read(name, section, simulators, context.source) for name in names}
     return {
-        name: kind.build(settings, replace(context, key=f"guide.{name}"))
+        name: kind.build(settings, replace(context, key=f"guide.{name}", folder=context.folder / name))
         for name, (kind, settings) in read.items()
     }
 

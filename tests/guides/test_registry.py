@@ -28,6 +28,7 @@ from tests.guides.outside import ONE_ITEM
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import (
     PARAMS,
+    guide_data_of,
     random_catalogue,
     random_policy,
     random_simulator,
@@ -49,9 +50,19 @@ def section(**guides):
 
 
 @pytest.fixture
-def context():
+def context(tmp_path):
     simulators = {name: random_simulator(N_ITEMS, name) for name in ("SASRec", "GRU4Rec")}
-    return GuideContext(simulators, DECODING, WORDS, torch.device("cpu"), "float32", "params.yaml")
+    return GuideContext(
+        simulators,
+        DECODING,
+        WORDS,
+        guide_data_of(N_ITEMS),
+        torch.device("cpu"),
+        "float32",
+        1,
+        "params.yaml",
+        tmp_path / "guides",
+    )
 
 
 @pytest.fixture
