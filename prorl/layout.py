@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IDS_FILE = "semantic_ids.parquet"
+GUIDE_FILE = "guide.json"  # in a guide's folder: its kind, its settings, and what its fitting gave
 CHECKPOINTS = Path(".checkpoints")
 CACHE = Path(".cache")  # what only saves time, and belongs to one machine
 CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
@@ -113,6 +114,21 @@ class Layout:
     def simulator_inputs(self) -> Path:
         """The folder of `inputs` of all simulators."""
         return self.reports / "inputs/simulator"
+
+    @property
+    def guide_inputs(self) -> Path:
+        """The folder of `inputs` of all guides."""
+        return self.reports / "inputs/guide"
+
+    @property
+    def kept_guides(self) -> Path:
+        """What guides were fitted to before, by what it was made from."""
+        return CACHE / "guides" / self.dataset
+
+    @property
+    def kept_judgements(self) -> Path:
+        """What was evaluated before, by guide, judge and all that either was made from."""
+        return CACHE / "judged" / self.dataset
 
     @property
     def outside_checksums(self) -> Path:

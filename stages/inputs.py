@@ -53,6 +53,7 @@ def body(params: Params, dataset: str) -> None:
             *of_files(finetune.init_from),
             *of_objects(finetune.model_dump(), users.get(finetune.simulator)),
         ],
+        **{f"guide/{name}": of_guides(params.section(Guide), [name]) for name in params.guides},
         "evaluate": [
             *of_guides(params.section(Guide), params.guides),
             *of_objects(*(users.get(name) for name in params.simulators)),
@@ -62,6 +63,7 @@ def body(params: Params, dataset: str) -> None:
     for stage, files in outsides.items():
         record(layout.inputs(stage), files, checksums)
     remove_others(layout.simulator_inputs, params.simulators)
+    remove_others(layout.guide_inputs, params.guides)
     checksums.save()
 
 
