@@ -9,6 +9,9 @@ CHECKPOINTS = Path(".checkpoints")
 CACHE = Path(".cache")  # what only saves time, and belongs to one machine
 CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
 
+# What guides were fitted to before, and what was judged before, by digests of all that it was made from.
+KEPT_GUIDES, KEPT_JUDGEMENTS = KEPT = CACHE / "guides", CACHE / "judged"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -123,12 +126,12 @@ class Layout:
     @property
     def kept_guides(self) -> Path:
         """What guides were fitted to before, by what it was made from."""
-        return CACHE / "guides" / self.dataset
+        return KEPT_GUIDES / self.dataset
 
     @property
     def kept_judgements(self) -> Path:
         """What was evaluated before, by guide, judge and all that either was made from."""
-        return CACHE / "judged" / self.dataset
+        return KEPT_JUDGEMENTS / self.dataset
 
     @property
     def outside_checksums(self) -> Path:
@@ -162,3 +165,8 @@ class Layout:
     def page(self) -> Path:
         """The report."""
         return self.reports / "index.html"
+
+    @property
+    def guides_page(self) -> Path:
+        """The ranking of guides."""
+        return self.reports / "guides.md"

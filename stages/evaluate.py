@@ -15,6 +15,7 @@ from prorl.evaluation.evaluate import Kept, evaluate, greedy_results, timed
 from prorl.evaluation.fitting import validation_prompts
 from prorl.evaluation.frontier import frontier
 from prorl.evaluation.judge import Judge
+from prorl.evaluation.judged import MILLISECONDS
 from prorl.evaluation.kept import Store, digest
 from prorl.evaluation.made_from import of_data, of_guide, of_policy, of_simulator
 from prorl.evaluation.targets import percentile_targets
@@ -33,8 +34,6 @@ from prorl.simulators.protocol import ranking
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
-
-MILLISECONDS = "milliseconds per prompt"  # of greedy paths, in runtime.json
 
 
 def body(params: Params, dataset: str) -> None:

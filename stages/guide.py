@@ -25,7 +25,8 @@ def body(params: Params, dataset: str, name: str) -> None:
             chosen = {"settings": guide.options[0].as_json(), "tried": [], "figures": {}}
         else:
             chosen = fitted(params, layout, guide, outside, folder)
-        write_json(folder / GUIDE_FILE, {"kind": guide.kind, **chosen, "outside": outside})
+        record = {"kind": guide.kind, "fitted": guide.entry.fit is not None, **chosen, "outside": outside}
+        write_json(folder / GUIDE_FILE, record)
 
 
 def fitted(

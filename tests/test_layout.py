@@ -46,7 +46,7 @@ OUTS = {
         LAYOUT.per_prompt,
         *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
     ],
-    "report": [LAYOUT.page, LAYOUT.metrics("summary")],
+    "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
 }
 DEPS = {
     "inputs": [],
@@ -81,7 +81,8 @@ DEPS = {
             LAYOUT.metrics("finetune"),
         ),
         LAYOUT.all_curves,
-        *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
+        *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
+        LAYOUT.guides,
     ],
 }
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.

@@ -35,10 +35,10 @@ class Evaluation:
     `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile. A guide
     that says what its paths cost also has {"states": mean per prompt} beside its simulators.
 
-    `comparison`: {"a - b": {simulator: {metric: ..}}}, paired. `per_prompt`: a row for each guide, simulator
-    and prompt, with a column for each metric of the greedy path (`ioi`) and of every other way to decode
-    (`rollout@5/ioi`), empty where the guide lacks that way. `lengths`: {guide: {simulator: [{"length",
-    "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
+    `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
+    guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
+    way to decode (`rollout@5/ioi`), empty where the guide lacks that way. `lengths`: {guide: {simulator:
+    [{"length", "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
     """
 
     results: Table
@@ -91,7 +91,7 @@ def evaluate(
     comparison = {
         f"{name} - {other}": {
             simulator: {
-                metric: bootstrap.mean(values - metrics[other][simulator][metric])
+                metric: bootstrap.difference(values - metrics[other][simulator][metric])
                 for metric, values in own.items()
             }
             for simulator, own in metrics[name].items()

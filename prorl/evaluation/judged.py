@@ -18,6 +18,7 @@ from prorl.runtime import derived_seed, progress
 
 Arrays = dict[str, np.ndarray]
 TIMED = 64  # prompts whose greedy paths are timed, in one batch
+MILLISECONDS = "milliseconds per prompt"  # of greedy paths by guide, in runtime.json
 BY_LENGTH = "by_length"  # the metrics of a path's first items
 
 
