@@ -67,7 +67,7 @@ def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
     failed = checkout.run("python", "tools/preset.py", "ml-10m", check=False)
     assert failed.returncode != 0
     assert (
-        failed.stderr
-        == "preset: no preset 'ml-10m'; there are: amazon-books, benchmark, ml-1m-paper, ml-1m, own, released, steam\n"
+        failed.stderr == "preset: no preset 'ml-10m'; there are: "
+        "amazon-books, benchmark, ml-1m-paper, ml-1m, own, released, steam\n"
     )
     assert not (checkout.root / ".presets").exists()
