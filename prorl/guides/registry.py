@@ -189,7 +189,7 @@ def _settings(
 
 
 def texts_of(settings: Settings) -> set[str]:
-    """Every text among the values and keys of `settings`: names of simulators and of other kinds of guides."""
+    """Every text among the values and keys of `settings`: names of simulators and of other kinds too."""
     return set(_texts(settings.model_dump()))
 
 
