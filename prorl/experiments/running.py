@@ -10,7 +10,8 @@ again. The experiments are refs of the one repository, so `dvc exp show` in the 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
 judges on the same prompts, and can be paired prompt by prompt. The seed that is `seed` itself leaves
-`training_seed` null, so that a run of the checkout stands for it.
+`training_seed` null, so that a run of the checkout stands for it. Beside the two policies a run evaluates the
+guides that its rows show.
 """
 
 import subprocess
