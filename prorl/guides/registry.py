@@ -118,8 +118,8 @@ def written_guides(names: list[str], context: GuideContext) -> dict[str, tuple[N
         entry = _entry(record["kind"], f"{file}: kind")
         settings = build(entry.settings, record["settings"], "settings", str(file))
         guide = Named(name, record["kind"], entry, [settings])
-        names = guide.simulators_named(settings, context.simulators)
-        own = replace(own, simulators={name: context.simulators[name] for name in names})
+        used = guide.simulators_named(settings, context.simulators)
+        own = replace(own, simulators={simulator: context.simulators[simulator] for simulator in used})
         found[name] = guide, entry.build(settings, own)
     return found
 
