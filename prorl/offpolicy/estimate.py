@@ -189,8 +189,7 @@ def _check_requests(log: Log, estimator: str, kind: Kind) -> None:
         number = int(np.argmax(wrong))
         allowed = "one item" if kind.request == "item" else f"as many as the first request, {longest}"
         raise DataError(
-            f"{estimator}: request {log.request_id[number]!r}: got {log.length[number]} items, "
-            f"allowed: {allowed}; {paths}"
+            f"{estimator}: {log.name(number)}: got {log.length[number]} items, allowed: {allowed}; {paths}"
         )
     if longest > 1:
         for rules in log.rules:
@@ -233,7 +232,7 @@ def _checked_values(log: Log, values: Values) -> Values:
         if wrong.any():
             request, position = (int(place) for place in np.argwhere(wrong)[0])
             raise DataError(
-                f"values: {name}: request {log.request_id[request]!r}: position {position}: got "
+                f"values: {name}: {log.name(request)}: position {position}: got "
                 f"{array[request, position]}, allowed: numbers, and 0 where nothing was chosen"
             )
     return values

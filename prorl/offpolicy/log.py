@@ -93,9 +93,13 @@ class Log:
         table[self.request, self.position] = values
         return table
 
+    def name(self, request: int) -> str:
+        """What errors call a request."""
+        return f"request {str(self.request_id[request])!r}"
+
     def where(self, row: int) -> str:
         """What errors call a row."""
-        return f"request {self.request_id[self.request[row]]!r}: position {self.position[row]}"
+        return f"{self.name(self.request[row])}: position {self.position[row]}"
 
 
 def keyed_hash(user: str, key: bytes) -> str:
