@@ -117,6 +117,9 @@ class Clone:
         finally:
             self.run("git", "checkout", "--quiet", "--", ".")
             self.run("git", "clean", "--quiet", "--force", "-d")
+            shutil.rmtree(
+                self.root / "models/guides", ignore_errors=True
+            )  # with those that are no longer there
             self.dvc("checkout")
 
     def commit(self, message: str) -> None:
