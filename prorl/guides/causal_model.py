@@ -67,7 +67,7 @@ def load_causal_model(name: str, device: torch.device, key: str) -> CausalModel:
     options = {} if file is None else {"gguf_file": file.name}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **options)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{key}: got {name!r}, allowed: a causal language model: {reason}") from error

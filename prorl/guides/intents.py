@@ -4,7 +4,7 @@ Shape key: `s` states, `d` components of a state, `i` intents.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def fit_intents(settings: IPGSettings, context: GuideContext) -> dict[str, Any]:
         seed = derived_seed(context.seed, "intents")
         kmeans = KMeans(n_clusters, n_init=1, random_state=seed).fit(states)  # pyright: ignore[reportArgumentType]
     save_centroids(context.folder, kmeans.cluster_centers_)
-    return {"states": len(states), "mean_squared_distance": float(kmeans.inertia_ / len(states))}
+    return {"states": len(states), "mean_squared_distance": cast(float, kmeans.inertia_) / len(states)}
 
 
 def save_centroids(folder: Path, centroids: np.ndarray) -> None:
@@ -48,7 +48,7 @@ def training_states(simulator: BranchingSimulator, context: GuideContext) -> np.
     generator = np.random.default_rng(derived_seed(context.seed, "intents", "windows"))
     sequences = of_users(context.data.sequences, context.data.train_users)
     found = []
-    for part in windows(sequences, ITEMS_READ, generator)[:, :-1].split(256):
-        states, _ = simulator.model.extend(part.to(simulator.vectors.device))
-        found.append(states[part != 0].cpu().numpy())
+    for part in windows(sequences, ITEMS_READ, generator).split(256):
+        states, _ = simulator.model.extend(part[:, :-1].to(simulator.vectors.device))
+        found.append(states[part[:, 1:] != 0].cpu().numpy())
     return np.concatenate(found)

@@ -15,6 +15,8 @@ Source: Zhu, Ge, Gong, Li, "Influential Recommender System", ICDE 2023 (arXiv 22
   validation users to choose the best epoch by; the source cuts once, and holds a tenth of them out.
 - In training, the objective is a stretch's last item, but the item before it is told without being read. So
   the last position read, which a path is written from, is trained, and never by copying the objective.
+- The objective sees itself alone. In the source it also sees every item, and every item sees it: from the
+  second layer on each position then sees the next item, which it is to tell, by way of the objective.
 - The source's decoder attends to an all-zero memory, which adds biases alone; it is left out. Its released
   code passes the impressionability where `w_h` belongs, so that it has no gradient and no personal factor.
 
@@ -72,7 +74,8 @@ class IRN(nn.Module):
         d = sizes.hidden_size
         self.sizes, self.n_items, self.length = sizes, n_items, length
         self.items = nn.Embedding(n_items + 1, d, padding_idx=0)
-        nn.init.normal_(self.items.weight, std=d**-0.5)
+        with torch.no_grad():
+            self.items.weight[1:].normal_(std=d**-0.5)
         self.register_buffer("positions", sinusoids(length, d), persistent=False)
         self.dropout = nn.Dropout(sizes.dropout)
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(sizes.n_layers))
@@ -106,9 +109,9 @@ class IRN(nn.Module):
         """The personalised impressionability mask [b, 1, s, s]: query, then key."""
         s = rows.shape[1]
         past = torch.ones(s, s, dtype=torch.bool, device=rows.device).tril()
-        seen = past & (rows != 0)[:, None]
-        mask = torch.where(seen, self.sizes.history_weight, UNSEEN)
         objective = torch.arange(s, device=rows.device) == s - 1
+        seen = past & ~objective[:, None] & (rows != 0)[:, None]
+        mask = torch.where(seen, self.sizes.history_weight, UNSEEN)
         weight = (self.sizes.objective_weight * r)[:, None, None]
         return torch.where(objective, weight, mask)[:, None]
 

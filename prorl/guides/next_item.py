@@ -7,7 +7,8 @@ neighbours.
 
 Source: Zhu, Ge, Gong, Li, "Influential Recommender System", ICDE 2023 (arXiv 2211.10002), which measures the
 distance by attributes (Hamming) or by embeddings (L2); `cosine` is the ProRL paper's. Departures: the
-recommender is one of this project's simulators; the published k is 5, tried up to 50.
+recommender is one of this project's simulators; the published k is 5, tried up to 50; an item is shown once,
+whatever the rules.
 Shape key: `b` prompts, `t` path position, `n` items.
 """
 
@@ -56,4 +57,4 @@ class NextItemGuide:
             nearest = likeliest.gather(1, far.argsort(dim=1, stable=True)[:, :1])
             return torch.zeros_like(likely).scatter_(1, nearest, 1.0)
 
-        return step_by_step(prompts, self.decoding, self.n_items, worth)
+        return step_by_step(prompts, self.decoding, self.n_items, worth, also=["repeats"])
