@@ -26,7 +26,6 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.config.proactive import LLMSettings
-from prorl.config.section import ConfigError
 from prorl.guide import GuideContext
 from prorl.guides import causal_model
 from prorl.guides.popular import by_popularity
@@ -90,12 +89,9 @@ class LLMGuide:
 
     @classmethod
     def build(cls, settings: LLMSettings, context: GuideContext) -> "LLMGuide":
-        """The guide of `settings`. Raises `ConfigError` for a model or a simulator that is not there."""
-        key, name = f"{context.source}: {context.key}", settings.picked_by
-        if name is not None and name not in context.simulators:
-            allowed = f"one of `simulators`, {list(context.simulators)}"
-            raise ConfigError(f"{key}.picked_by: got {name!r}, allowed: {allowed}")
-        chat = causal_model.load_causal_model(settings.model, context.device, f"{key}.model")
+        """The guide of `settings`. Raises `ConfigError` for a model that is not there."""
+        name, key = settings.picked_by, f"{context.source}: {context.key}.model"
+        chat = causal_model.load_causal_model(settings.model, context.device, key)
         titles = context.data.titles
         popular = by_popularity(context.data, len(titles))
         simulator = None if name is None else context.simulators[name]

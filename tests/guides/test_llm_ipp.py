@@ -13,11 +13,11 @@ from prorl.config.proactive import LLMSettings
 from prorl.config.section import ConfigError, build
 from prorl.guides.causal_model import CausalModel, gguf_file, load_causal_model
 from prorl.guides.llm_ipp import LIST, Counts, LLMGuide, listed
+from prorl.guides.registry import mistakes
 from prorl.guides.titles import Titles, normalised
 from prorl.runtime import derived_seed
-from tests.guides.scripted import ScriptedChat, scripted_model  # noqa: F401
+from tests.guides.scripted import ScriptedChat
 from tests.guides.test_floors import ByHand
-from tests.guides.test_rules import OURS, built, context_in
 from tests.tiny_models import PARAMS, prompts_of
 
 TITLES = [
@@ -167,11 +167,12 @@ def test_several_answers_need_a_simulator_and_one_needs_none(changes, message):
         settings(**changes)
 
 
-def test_an_unknown_simulator_names_the_setting(tmp_path, scripted_model):  # noqa: F811
-    allowed = r"one of `simulators`, \['SASRec', 'GRU4Rec'\]$"
-    message = rf"^params\.yaml: guide\.picked_by: got 'BERT4Rec', allowed: {allowed}"
-    with pytest.raises(ConfigError, match=message):
-        built("llm_ipp", {"answers": 2, "picked_by": "BERT4Rec"}, context_in(tmp_path / "guide", OURS))
+def test_an_unknown_simulator_names_the_setting():
+    values = PARAMS.section(Guide).named["llm_ipp"] | {"answers": 2, "picked_by": "BERT4Rec"}
+    found = mistakes(["llm_ipp"], build(Guide, {"llm_ipp": values}, "guide", "file"), ["SASRec"], "file")
+    assert found == [
+        "file: guide.llm_ipp.picked_by: got 'BERT4Rec', allowed: one of `simulators`, ['SASRec']"
+    ]
 
 
 @pytest.mark.parametrize(
