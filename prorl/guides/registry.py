@@ -203,7 +203,7 @@ class Named:
         """
         if self.kind not in GUIDES:
             return list(simulators)
-        texts = set(_texts(settings.model_dump()))
+        texts = texts_of(settings)
         return [name for name in simulators if name in texts]
 
 
@@ -255,12 +255,15 @@ def mistakes(names: list[str], section: Section, simulators: list[str], source: 
     return found
 
 
-def read_guide(name: str, section: Section, simulators: list[str], source: str) -> Named:
-    """The guide `name` as its settings in `section` say. Raises `ConfigError` for the first mistake in them.
+def read_guide(
+    name: str, section: Section, simulators: list[str], source: str, start: str = "guide"
+) -> Named:
+    """The guide `name` as its settings in `section` say, which stand in the mapping `start`. Raises
+    `ConfigError` for the first mistake in them.
 
     Its `tried`, mappings that are each laid over its other settings, make the settings to choose from.
     """
-    key = f"guide.{name}"
+    key = f"{start}.{name}"
     if name not in section.named:
         raise ConfigError(f"{source}: {key}: missing; `guides` names it")
     values = dict(section.named[name])
@@ -301,11 +304,16 @@ def _settings(
     return settings
 
 
+def texts_of(settings: Settings) -> set[str]:
+    """Every text among the values and keys of `settings`: names of simulators and of other kinds too."""
+    return set(_texts(settings.model_dump()))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for part in value.values():
+        for part in [*value.keys(), *value.values()]:
             yield from _texts(part)
     elif isinstance(value, list | tuple):
         for part in value:
