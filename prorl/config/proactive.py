@@ -60,8 +60,8 @@ class IRNSettings(Settings):
     inner_size: int = Field(ge=1, description="Width of the feed-forward layers")
     dropout: float = Field(ge=0, lt=1, description="Dropout")
     history_weight: float = Field(description="What is added to attention to what is past, w_h")
-    objective_weight: float = Field(
-        description="What is added to attention to the objective, w_t, times how impressionable a user is"
+    target_weight: float = Field(
+        description="What is added to attention to the target, w_t, times how impressionable a user is"
     )
     impressionability: Literal["learnt", "history"] = Field(
         description="One number learnt for all users, or a linear function of the mean item vector read"

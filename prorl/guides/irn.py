@@ -1,22 +1,22 @@
-"""IRN, the influential recommender network: a transformer that reads the objective beside what is past, and
-tells the next item.
+"""IRN, the influential recommender network: a transformer that reads the target, its objective, beside what is
+past, and tells the next item.
 
-The objective stands last, history and path before it, padding on the left. Attention is causal, but for the
-objective, which every item sees. To the logits of attention is added `w_h` for what is past and `w_t r` for
-the objective, r being how impressionable the user is; softmax looks at their difference alone.
+The target stands last, history and path before it, padding on the left. Attention is causal, but for the
+target, which every item sees. To the logits of attention is added `w_h` for what is past and `w_t r` for
+the target, r being how impressionable the user is; softmax looks at their difference alone.
 
 Source: Zhu, Ge, Gong, Li, "Influential Recommender System", ICDE 2023 (arXiv 2211.10002). Departures:
 
 - *The user-free IRN.* The published r is a linear function of an embedding of the user, which users who were
   not trained on do not have. Here r is one number learnt for all (`impressionability: learnt`), or a linear
   function of the mean vector of the items read (`history`). Both start at 1.
-- A path is written for prompts, so that a stretch has at most a history, a longest path and the objective,
+- A path is written for prompts, so that a stretch has at most a history, a longest path and the target,
   instead of 60 items. Stretches are cut anew in every epoch, from training users' logs, and from those of
   validation users to choose the best epoch by; the source cuts once, and holds a tenth of them out.
-- In training, the objective is a stretch's last item, but the item before it is told without being read. So
-  the last position read, which a path is written from, is trained, and never by copying the objective.
-- The objective sees itself alone. In the source it also sees every item, and every item sees it: from the
-  second layer on each position then sees the next item, which it is to tell, by way of the objective.
+- In training, the target is a stretch's last item, but the item before it is told without being read. So
+  the last position read, which a path is written from, is trained, and never by copying the target.
+- The target sees itself alone. In the source it also sees every item, and every item sees it: from the
+  second layer on each position then sees the next item, which it is to tell, by way of the target.
 - The source's decoder attends to an all-zero memory, which adds biases alone; it is left out. Its released
   code passes the impressionability where `w_h` belongs, so that it has no gradient and no personal factor.
 
@@ -65,7 +65,7 @@ class Layer(nn.Module):
 
 
 class IRN(nn.Module):
-    """The network, for rows of `length` items, the objective among them."""
+    """The network, for rows of `length` items, the target among them."""
 
     positions: torch.Tensor
 
@@ -87,7 +87,7 @@ class IRN(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """States [b, s, d] after each item of `rows` [b, s], s being `length`: padding, what is past, and the
-        objective. States of padding have no meaning.
+        target. States of padding have no meaning.
         """
         vectors = self.items(rows) * math.sqrt(self.sizes.hidden_size)
         mask = self.mask(rows, self.impressionability(rows))
@@ -109,11 +109,11 @@ class IRN(nn.Module):
         """The personalised impressionability mask [b, 1, s, s]: query, then key."""
         s = rows.shape[1]
         past = torch.ones(s, s, dtype=torch.bool, device=rows.device).tril()
-        objective = torch.arange(s, device=rows.device) == s - 1
-        seen = past & ~objective[:, None] & (rows != 0)[:, None]
+        target = torch.arange(s, device=rows.device) == s - 1
+        seen = past & ~target[:, None] & (rows != 0)[:, None]
         mask = torch.where(seen, self.sizes.history_weight, UNSEEN)
-        weight = (self.sizes.objective_weight * r)[:, None, None]
-        return torch.where(objective, weight, mask)[:, None]
+        weight = (self.sizes.target_weight * r)[:, None, None]
+        return torch.where(target, weight, mask)[:, None]
 
 
 def sinusoids(length: int, d: int) -> torch.Tensor:
@@ -163,10 +163,10 @@ class IRNGuide:
         return step_by_step(prompts, self.decoding, self.n_items, worth, also=["repeats", "history"])
 
 
-def to_rows(read: torch.Tensor, objective: torch.Tensor, length: int) -> torch.Tensor:
-    """The last items of `read` [b, s] and the `objective` [b] behind them, padded on the left to `length`."""
+def to_rows(read: torch.Tensor, target: torch.Tensor, length: int) -> torch.Tensor:
+    """The last items of `read` [b, s] and the `target` [b] behind them, padded on the left to `length`."""
     kept = read[:, -(length - 1) :]
-    return torch.cat([F.pad(kept, (length - 1 - kept.shape[1], 0)), objective[:, None]], dim=1)
+    return torch.cat([F.pad(kept, (length - 1 - kept.shape[1], 0)), target[:, None]], dim=1)
 
 
 def save_irn(folder: Path, model: IRN) -> None:

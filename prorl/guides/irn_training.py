@@ -101,7 +101,7 @@ def stretches(
 
 def next_item_losses(model: IRN, stretch: torch.Tensor) -> torch.Tensor:
     """The cross-entropy [p] of each next item in stretches [b, s + 1]: of all but the first, and but the
-    last, which is the objective. The item before the objective is told, not read.
+    last, which is the target. The item before the target is told, not read.
     """
     rows = torch.cat([stretch[:, :-2], stretch[:, -1:]], dim=1)
     read, told = rows[:, :-1] != 0, stretch[:, 1:-1]

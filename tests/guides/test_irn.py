@@ -63,31 +63,31 @@ def told(model, of):
 def with_difference(model, difference):
     """The same network, w_t r - w_h being `difference`."""
     with torch.no_grad():
-        model.r.fill_((difference + model.sizes.history_weight) / model.sizes.objective_weight)
+        model.r.fill_((difference + model.sizes.history_weight) / model.sizes.target_weight)
     return model
 
 
 def test_the_mask_by_hand():
-    model = network(history_weight=0.25, objective_weight=3.0)
+    model = network(history_weight=0.25, target_weight=3.0)
     found = model.mask(torch.tensor([[0, 5, 6, 7]]), torch.tensor([2.0]))
-    no, past, objective = UNSEEN, 0.25, 6.0
+    no, past, target = UNSEEN, 0.25, 6.0
     assert found[0, 0].tolist() == [
-        [no, no, no, objective],
-        [no, past, no, objective],
-        [no, past, past, objective],
-        [no, no, no, objective],
+        [no, no, no, target],
+        [no, past, no, target],
+        [no, past, past, target],
+        [no, no, no, target],
     ]
 
 
-def test_without_the_objective_in_sight_the_output_does_not_depend_on_it():
+def test_without_the_target_in_sight_the_output_does_not_depend_on_it():
     model, of = with_difference(network(), -1e4), rows()
     other = torch.cat([of[:, :-1], 1 + of[:, -1:] % N_ITEMS], dim=1)
     assert torch.equal(told(model, of), told(model, other))
     assert not torch.allclose(told(with_difference(model, 0.0), of), told(model, other))
 
 
-def test_with_nothing_but_the_objective_in_sight_what_is_past_does_not_count():
-    """Beside the objective, the item that is read last counts by its own residual, and nothing before it."""
+def test_with_nothing_but_the_target_in_sight_what_is_past_does_not_count():
+    """Beside the target, the item that is read last counts by its own residual, and nothing before it."""
     model, of = with_difference(network(), 1e4), rows()
     other = torch.cat([1 + of[:, :-2] % N_ITEMS, of[:, -2:]], dim=1)
     assert torch.equal(told(model, of), told(model, other))
@@ -103,7 +103,7 @@ def test_only_the_difference_of_the_two_weights_acts():
     assert torch.allclose(told(with_difference(one, 0.7), of), told(with_difference(other, 0.7), of))
 
 
-def test_states_do_not_depend_on_what_follows_but_the_objective():
+def test_states_do_not_depend_on_what_follows_but_the_target():
     model, of = network(), rows()
     later = of.clone()
     later[:, 4:-1] = 1 + later[:, 4:-1] % N_ITEMS
@@ -146,10 +146,10 @@ def test_positions_by_hand():
     assert found[2].tolist() == pytest.approx([math.sin(2), math.sin(2e-4), math.cos(2), math.cos(2e-4)])
 
 
-def test_rows_end_with_the_objective():
-    read, objective = torch.tensor([[1, 2, 3]]), torch.tensor([9])
-    assert to_rows(read, objective, 6).tolist() == [[0, 0, 1, 2, 3, 9]]
-    assert to_rows(read, objective, 3).tolist() == [[2, 3, 9]]
+def test_rows_end_with_the_target():
+    read, target = torch.tensor([[1, 2, 3]]), torch.tensor([9])
+    assert to_rows(read, target, 6).tolist() == [[0, 0, 1, 2, 3, 9]]
+    assert to_rows(read, target, 3).tolist() == [[2, 3, 9]]
 
 
 def test_stretches_cut_every_log_from_its_start():
@@ -172,7 +172,7 @@ def test_stretches_cut_every_log_from_its_start():
     assert len({str(stretches(logs, 4, 6, np.random.default_rng(seed)).sort(0)) for seed in range(5)}) > 1
 
 
-def test_losses_are_of_every_item_but_the_first_and_the_objective():
+def test_losses_are_of_every_item_but_the_first_and_the_target():
     model = network()
     stretch = torch.cat([torch.zeros(1, 3, dtype=torch.int64), torch.arange(5, 11)[None]], dim=1)
     assert stretch.tolist() == [[0, 0, 0, 5, 6, 7, 8, 9, 10]]
@@ -202,8 +202,8 @@ def test_a_path_is_the_likeliest_items_one_after_another():
         assert not any(path[len(shown) :])
 
 
-def test_training_lowers_the_loss_and_learns_where_the_objective_lies(tmp_path):
-    """Users walk from item to item, up or down by one: where to can be told from the objective alone."""
+def test_training_lowers_the_loss_and_learns_where_the_target_lies(tmp_path):
+    """Users walk from item to item, up or down by one: where to can be told from the target alone."""
     rng = np.random.default_rng(0)
     logs = []
     for _ in range(60):
