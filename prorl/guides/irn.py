@@ -1,5 +1,5 @@
-"""IRN, the influential recommender network: a transformer that reads the target, its objective, beside what is
-past, and tells the next item.
+"""IRN, the influential recommender network: a transformer that reads the target, which it calls objective,
+beside what is past, and tells the next item.
 
 The target stands last, history and path before it, padding on the left. Attention is causal, but for the
 target, which every item sees. To the logits of attention is added `w_h` for what is past and `w_t r` for
