@@ -104,7 +104,7 @@ def means(judge: Judge, paths: torch.Tensor) -> dict[str, dict[str, float]]:
 def main(arguments: list[str]) -> None:
     """Write the results of every data set."""
     parser = argparse.ArgumentParser(prog=NAME, description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--prompts", type=int, default=32, help="validation prompts; 32 if left out")
+    parser.add_argument("--prompts", type=int, default=16, help="validation prompts; 16 if left out")
     n_prompts = parser.parse_args(arguments).prompts
     if n_prompts < 1:
         raise ConfigError(f"--prompts: got {n_prompts}, allowed: at least 1")
