@@ -6,7 +6,6 @@ is left to the stage.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from prorl.config.decoding import Decoding
@@ -26,7 +25,6 @@ from prorl.config.sections import SECTIONS
 from prorl.config.selection import Selection
 from prorl.config.simulator import Simulator
 from prorl.guides.registry import mistakes as guide_mistakes
-from prorl.layout import Layout
 from prorl.params import Params, heads_in
 from prorl.registries import names_object
 
@@ -78,23 +76,6 @@ def findings_in(raw: dict[str, Any], source: str, registries: Registries | None 
     for kind, dataset in _sections(params):
         wrong += params.mistakes(kind, dataset)
     return list(dict.fromkeys(wrong))
-
-
-def unlisted_guides(root: Path, layout: Layout, guides: Collection[str]) -> list[Path]:
-    """The folders below `root` of guides of one data set that are not among `guides`."""
-    there = (root / layout.guides).glob("[!.]*")  # without what a killed run was writing
-    return sorted(path for path in there if path.is_dir() and path.name not in guides)
-
-
-def left_behind(params: Params) -> Iterator[str]:
-    """Folders of guides that `guides` no longer names, a line each; DVC calls them up to date, and `evaluate`
-    depends on the folder that they are in.
-    """
-    for dataset in params.datasets:
-        for folder in unlisted_guides(Path(), Layout(dataset), params.guides):
-            yield (
-                f"{folder}: a guide that `guides` of {params.source} does not name; remove it: rm -r {folder}"
-            )
 
 
 def registered(params: Params, registries: Registries) -> Iterator[str]:

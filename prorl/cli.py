@@ -124,9 +124,9 @@ def _command(
 
 def check_settings(options: argparse.Namespace) -> int:
     """Print what is wrong in params.yaml and in the files of experiments; the exit status."""
-    from prorl.check import left_behind
     from prorl.experiments.checking import findings
     from prorl.experiments.definition import FOLDER
+    from prorl.guides.folders import left_behind
     from prorl.names import every_finding
     from prorl.params import PARAMS_FILE, params_of, read_params_file
 

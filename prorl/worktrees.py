@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prorl.check import unlisted_guides
+from prorl.guides.folders import unlisted_guides
 from prorl.layout import KEPT, Layout
 
 READ_BY_STAGES = ("dvc.yaml", "params.yaml", "prorl", "stages", ".dvc", ".dvcignore")

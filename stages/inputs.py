@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from prorl.check import left_behind
 from prorl.code import ROOT
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
@@ -18,6 +17,7 @@ from prorl.config.pretrain import Pretrain
 from prorl.config.quantize import Quantize
 from prorl.config.simulator import Simulator
 from prorl.files import atomic_file
+from prorl.guides.folders import left_behind
 from prorl.layout import CHECKED, Layout
 from prorl.outside import (
     Checksums,

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from prorl.check import findings, findings_in, left_behind, registered, require
+from prorl.check import findings, findings_in, registered, require
 from prorl.config.section import ConfigError
 from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
@@ -280,16 +280,4 @@ def test_the_main_judge_is_a_simulator_and_what_guides_are_chosen_by_are_metrics
     assert found[1].startswith("params.yaml: selection.on: got 'joy' (str), allowed: ioi, ")
     assert findings(params_with({"selection": {"prompts": 0}})) == [
         "params.yaml: selection.prompts: got 0 (int), allowed: a number at least 1"
-    ]
-
-
-def test_a_folder_of_a_guide_that_is_not_listed_any_more_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    params = params_with({})
-    assert list(left_behind(params)) == []
-    for name in (params.guides[0], "gone"):
-        (tmp_path / "models/guides/ml-100k" / name).mkdir(parents=True)
-    assert list(left_behind(params)) == [
-        "models/guides/ml-100k/gone: a guide that `guides` of params.yaml does not name; "
-        "remove it: rm -r models/guides/ml-100k/gone"
     ]

@@ -38,6 +38,7 @@ from tools.stage_dependencies import ROOT
 PARAMS = ROOT / "params.yaml"
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 RELEASED = ROOT / "presets" / "released.yaml"
+BENCHMARK = ROOT / "presets" / "benchmark.yaml"
 GENERAL = {"datasets": ["other"]}
 
 
@@ -87,7 +88,9 @@ def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
     assert values == {"a": {"b": 1, "c": {"d": [3], "e": {"g": 1}}}, "f": [4], "h": 5}
 
 
-@pytest.mark.parametrize("preset", [path for path in PRESETS if path != RELEASED], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "preset", [path for path in PRESETS if path not in (RELEASED, BENCHMARK)], ids=lambda path: path.stem
+)
 def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset):
     params = with_layers(PARAMS, [preset])
     (dataset,) = params["datasets"]
@@ -104,6 +107,19 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset):
     assert all(dataset in params[section] for section in PER_DATA_SET), "DVC needs them all"
     finetune = checkable(params, "params.yaml").section(Finetune, dataset)
     assert (finetune.steps or 0) + (finetune.epochs or 0) > 0
+
+
+def test_the_benchmark_has_more_guides_and_judges_and_leaves_all_else_as_it_is():
+    """So it takes the policies and simulators of the default run as they are."""
+    params, default = with_layers(PARAMS, [BENCHMARK]), round_trip_yaml().load(PARAMS)
+    for key in ("guides", "simulators"):
+        assert set(default[key]) <= set(params[key])
+    assert len(params["guides"]) > len(default["guides"])
+    assert default["guide"].keys() < params["guide"].keys()
+    own = ("guides", "simulators", "guide")
+    assert {name: value for name, value in params.items() if name not in own} == {
+        name: value for name, value in default.items() if name not in own
+    }
 
 
 def test_the_released_recipe_is_reached_by_settings_alone():

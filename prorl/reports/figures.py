@@ -6,6 +6,7 @@ colours are readable on both.
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 SERIES_COLOURS = ("#3f86c6", "#dd7a2c", "#2f9e77", "#c25b9c", "#8a7bd1", "#a08a2f")
-MOST_INSIDE = 8  # names that a plot has room for; a longer legend stands beside it
+MOST_INSIDE = 8  # names that a plot has room for; a longer legend stands beside it, and the plot is larger
+LINES, MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "D")  # what tells series of one colour apart
+TITLE_WIDTH = 56  # characters of a line
 PAGE_COLOUR = "#010203"  # stands for the page's text colour, which matplotlib cannot name
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text, in the reader's font
@@ -45,13 +48,16 @@ def line_plot(title: str, x_label: str, series: Series, *, doubling: bool = Fals
     """One line for each named (x, y) of `series`; x that is `doubling` is spaced evenly."""
 
     def draw(axes: Axes) -> None:
-        for colour, (name, (x, y)) in zip(_colours(len(series)), series.items(), strict=True):
+        for index, (colour, (name, (x, y))) in enumerate(
+            zip(_colours(len(series)), series.items(), strict=True)
+        ):
             axes.plot(
                 x,
                 y,
                 color=colour,
                 label=name,
                 linewidth=1.6,
+                linestyle=_of_round(LINES, index),
                 marker="." if len(x) < 40 else None,
                 markersize=4,
             )
@@ -64,7 +70,7 @@ def line_plot(title: str, x_label: str, series: Series, *, doubling: bool = Fals
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _legend(axes, series)
 
-    return _svg(title, draw)
+    return _svg(title, draw, len(series))
 
 
 def interval_plot(
@@ -88,16 +94,16 @@ def interval_plot(
                 yerr=spread,
                 color=colour,
                 label=name,
-                fmt="o",
-                markersize=5,
-                capsize=3,
+                fmt=_of_round(MARKERS, position),
+                markersize=5 if len(series) <= MOST_INSIDE else 3,
+                capsize=3 if len(series) <= MOST_INSIDE else 0,
                 linewidth=1.4,
             )
         axes.set_xticks(range(len(groups)), groups)
         axes.set_xlim(-0.5, len(groups) - 0.5)
         _legend(axes, series)
 
-    return _svg(title, draw)
+    return _svg(title, draw, len(series))
 
 
 def point_plot(
@@ -112,16 +118,20 @@ def point_plot(
     """
 
     def draw(axes: Axes) -> None:
-        for colour, (name, (x, y)) in zip(_colours(len(points)), points.items(), strict=True):
-            axes.plot([x], [y], "o", color=colour, markersize=6)
-            axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+        few = len(points) <= MOST_INSIDE
+        for index, (colour, (name, (x, y))) in enumerate(
+            zip(_colours(len(points)), points.items(), strict=True)
+        ):
+            axes.plot([x], [y], _of_round(MARKERS, index), color=colour, markersize=6 if few else 4)
+            size = 8 if few else 6
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=size)
             if name in lines:
                 axes.plot(*zip(*lines[name], strict=True), color=colour, linewidth=1.4, marker=".")
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.margins(0.2)
 
-    return _svg(title, draw)
+    return _svg(title, draw, len(points))
 
 
 def bar_plot(
@@ -143,11 +153,16 @@ def bar_plot(
         axes.grid(visible=False, axis="x")
         _legend(axes, series)
 
-    return _svg(title, draw)
+    return _svg(title, draw, len(series))
 
 
 def _colours(n: int) -> list[str]:
     return [SERIES_COLOURS[index % len(SERIES_COLOURS)] for index in range(n)]
+
+
+def _of_round(choices: Sequence[str], index: int) -> str:
+    """The one of `choices` for the series `index`: the next for each round of the colours."""
+    return choices[index // len(SERIES_COLOURS) % len(choices)]
 
 
 def _legend(axes: Axes, series: Mapping) -> None:
@@ -157,17 +172,18 @@ def _legend(axes: Axes, series: Mapping) -> None:
         axes.legend()
 
 
-def _svg(title: str, draw: Callable[[Axes], None]) -> Markup:
-    """The figure that `draw` puts on empty axes.
+def _svg(title: str, draw: Callable[[Axes], None], n_series: int = 1) -> Markup:
+    """The figure that `draw` puts on empty axes; larger where it holds many series.
 
     Its title seeds the ids, which must differ between the plots of a page.
     """
     settings: Any = {**matplotlib.rcParamsDefault, **SETTINGS, "svg.hashsalt": title}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(4.4, 2.7))
+        size = (4.4, 2.7) if n_series <= MOST_INSIDE else (6.4, max(3.9, 0.15 * n_series))
+        figure = Figure(figsize=size)
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_title(title)
+        axes.set_title(textwrap.fill(title, TITLE_WIDTH))
         stream = io.StringIO()
         figure.savefig(
             stream,
