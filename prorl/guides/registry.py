@@ -8,10 +8,18 @@ and so that it is known which modules a guide's results come from, see `prorl.gu
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from prorl.config.floors import (
+    Distance,
+    PopularSettings,
+    RandomSettings,
+    TargetNeighboursSettings,
+    UniversalSettings,
+)
 from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
 from prorl.config.guide import Guide as Section
+from prorl.config.proactive import GraphPathSettings, IPGSettings, IRNSettings, LLMSettings, NextItemSettings
 from prorl.config.section import ConfigError, Settings, build
 from prorl.errors import DataError
 from prorl.files import read_json
@@ -19,6 +27,10 @@ from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.layout import GUIDE_FILE
 from prorl.params import laid_over
 from prorl.registries import entry
+
+if TYPE_CHECKING:
+    from prorl.guides.distances import Distances
+    from prorl.training import Session
 
 
 def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]:
@@ -64,10 +76,113 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
     return guide
 
 
+def _random(settings: RandomSettings, context: GuideContext) -> Guide:
+    from prorl.guides.random import RandomGuide
+
+    return RandomGuide(len(context.data.titles), context.decoding, context.seed)
+
+
+def _popular(settings: PopularSettings, context: GuideContext) -> Guide:
+    from prorl.guides.popular import PopularGuide, by_popularity
+
+    return PopularGuide(by_popularity(context.data, len(context.data.titles)), context.decoding)
+
+
+def _distances(kind: Distance, simulator: str, context: GuideContext) -> "Distances":
+    """Distances of `kind`, by the item vectors of `simulator` where they are not by attributes."""
+    from prorl.guides.distances import Distances
+    from prorl.guides.writing import vectors_of
+
+    key = f"{context.source}: {context.key}.simulator"
+    of_attributes = kind == "attributes"
+    vectors = None if of_attributes else vectors_of(context.simulators[simulator], simulator, key)
+    return Distances(kind, vectors, context.attribute_words)
+
+
+def _target_neighbours(settings: TargetNeighboursSettings, context: GuideContext) -> Guide:
+    from prorl.guides.target_neighbours import TargetNeighboursGuide
+
+    distances = _distances(settings.distance, settings.simulator, context)
+    nearest_last = settings.order == "nearest_last"
+    return TargetNeighboursGuide(len(context.data.titles), distances, nearest_last, context.decoding)
+
+
+def _fit_universal(settings: UniversalSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.universal import fit_universal
+
+    return fit_universal(settings, context)
+
+
+def _universal(settings: UniversalSettings, context: GuideContext) -> Guide:
+    from prorl.guides.universal import load_universal
+
+    return load_universal(context, len(context.data.titles))
+
+
+def _next_item(settings: NextItemSettings, context: GuideContext) -> Guide:
+    from prorl.guides.next_item import NextItemGuide
+    from prorl.guides.writing import scoring
+
+    name = settings.simulator
+    simulator = scoring(context.simulators[name], name, f"{context.source}: {context.key}.simulator")
+    distances = _distances(settings.distance, name, context)
+    return NextItemGuide(simulator, settings.k, distances, context.decoding)
+
+
+def _graph_path(settings: GraphPathSettings, context: GuideContext) -> Guide:
+    from prorl.guides.graph_path import GraphPathGuide
+
+    return GraphPathGuide.build(context.data, settings.way, settings.power, context.decoding)
+
+
+def _fit_irn(settings: IRNSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.irn_training import fit_irn
+
+    return fit_irn(settings, context, session)
+
+
+def _irn(settings: IRNSettings, context: GuideContext) -> Guide:
+    from prorl.guides.irn import IRNGuide
+
+    n_items = len(context.data.titles)
+    return IRNGuide.load(context.folder, settings, n_items, context.decoding, context.device)
+
+
+def _fit_ipg(settings: IPGSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.ipg import has_fitted
+
+    if not has_fitted(settings):  # what clusters takes long to import
+        return {}
+    from prorl.guides.intents import fit_intents
+
+    return fit_intents(settings, context)
+
+
+def _ipg(settings: IPGSettings, context: GuideContext) -> Guide:
+    from prorl.guides.ipg import IPGGuide
+
+    return IPGGuide.build(settings, context)
+
+
+def _llm_ipp(settings: LLMSettings, context: GuideContext) -> Guide:
+    from prorl.guides.llm_ipp import LLMGuide
+
+    return LLMGuide.build(settings, context)
+
+
 GUIDES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
     "beam": GuideEntry(BeamSettings, _beam),
     "policy": GuideEntry(PolicySettings, _policy),
+    "random": GuideEntry(RandomSettings, _random),
+    "popular": GuideEntry(PopularSettings, _popular),
+    "target_neighbours": GuideEntry(TargetNeighboursSettings, _target_neighbours),
+    "universal": GuideEntry(UniversalSettings, _universal, _fit_universal),
+    "next_item": GuideEntry(NextItemSettings, _next_item),
+    "graph_path": GuideEntry(GraphPathSettings, _graph_path),
+    "irn": GuideEntry(IRNSettings, _irn, _fit_irn),
+    "ipg": GuideEntry(IPGSettings, _ipg, _fit_ipg),
+    "llm_ipp": GuideEntry(LLMSettings, _llm_ipp),
 }
 
 
@@ -181,10 +296,11 @@ def _settings(
     entry: GuideEntry, values: dict[str, Any], key: str, simulators: list[str], source: str
 ) -> Settings:
     settings = build(entry.settings, values, key, source)
-    simulator = getattr(settings, "simulator", simulators[0])
-    if simulator not in simulators:
-        allowed = f"one of `simulators`, {simulators}"
-        raise ConfigError(f"{source}: {key}.simulator: got {simulator!r}, allowed: {allowed}")
+    for field in ("simulator", "picked_by"):
+        simulator = getattr(settings, field, None)
+        if simulator is not None and simulator not in simulators:
+            allowed = f"one of `simulators`, {simulators}"
+            raise ConfigError(f"{source}: {key}.{field}: got {simulator!r}, allowed: {allowed}")
     return settings
 
 

@@ -130,7 +130,7 @@ def test_guides_of_every_kind_are_evaluated_together(context, own_policy, regist
         ({"other": SEARCH}, "guide.search: missing; `guides` names it"),
         (
             {"search": SEARCH | {"kind": "sarch"}},
-            "guide.search.kind: got 'sarch', allowed: search, beam, policy, or module:attribute",
+            f"guide.search.kind: got 'sarch', allowed: {', '.join(GUIDES)}, or module:attribute",
         ),
         ({"search": SEARCH | {"kind": 3}}, "guide.search.kind: got 3 (int), allowed: text"),
         (
