@@ -12,7 +12,7 @@ simulator state, `w` words of attribute bits.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -326,6 +326,23 @@ def write_paths(world: World, prompts: Prompts, step: Step, batch_size: int = BA
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def mean_outcomes(
+    world: World, prompts: Prompts, step: Step, reward: Callable[[Outcome], torch.Tensor]
+) -> dict[str, float]:
+    """Means over the paths that `step` writes for `prompts`: the sum of `reward`, IoI, CTR and the share of items
+    that are coherent with the one before.
+    """
+    sums = torch.zeros(5, len(prompts), dtype=torch.float64)
+    for before, after in steps(world.start(prompts), step):
+        outcome = after.outcome(before)
+        found = (reward(outcome), outcome.gain, outcome.acceptance, outcome.coherent, torch.ones_like(outcome.gain))
+        sums[:, after.row.cpu()] += torch.stack([part.double().cpu() for part in found])
+    total, ioi, acceptance, coherent, length = sums
+    means = {"reward": total, "ioi": ioi, "ctr": acceptance / length, "coherence": coherent / length}
+    return {name: values.mean().item() for name, values in means.items()}
+
+
 @dataclass(frozen=True)
 class CandidateGuide:
     """Shows the candidate with the best score, by `scores`, from the walk and its candidates, [r, c]."""
@@ -403,12 +420,16 @@ def training_prompts(context: GuideContext, n_items: int, n_prompts: int, purpos
     return random_prompts(data.train, data.sequences, n_items, n_prompts, seed).to(context.device)
 
 
-def perceptron(n_in: int, hidden_size: int, n_out: int) -> nn.Sequential:
-    """A network with one hidden layer, whose answers start at 0."""
-    last = nn.Linear(hidden_size, n_out)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(n_in, hidden_size), nn.ReLU(), last)
+def new_network(n_in: int, hidden_size: int, n_out: int, context: GuideContext, purpose: str) -> nn.Sequential:
+    """A network with one hidden layer, whose answers start at 0; its weights are drawn for `purpose`, and other
+    random numbers stay as they are.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(context.seed, context.key, purpose))
+        last = nn.Linear(hidden_size, n_out)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        return nn.Sequential(nn.Linear(n_in, hidden_size), nn.ReLU(), last).to(context.device)
 
 
 def save_fitted(context: GuideContext, tensors: dict[str, torch.Tensor]) -> None:
@@ -424,6 +445,7 @@ def load_fitted(context: GuideContext) -> dict[str, torch.Tensor]:
     return load_file(path, device=str(context.device))
 
 
-def part_of(tensors: dict[str, torch.Tensor], name: str) -> dict[str, Any]:
-    """The tensors named `name/..`, without that."""
-    return {key.removeprefix(f"{name}/"): part for key, part in tensors.items() if key.startswith(f"{name}/")}
+def part_of(tensors: dict[str, torch.Tensor], name: str, mark: str = "/") -> dict[str, torch.Tensor]:
+    """The tensors named `name` and what follows `mark`, by that."""
+    start = f"{name}{mark}"
+    return {key.removeprefix(start): part for key, part in tensors.items() if key.startswith(start)}
