@@ -66,6 +66,16 @@ class World:
             F.normalize(simulator.vectors, dim=-1),
         )
 
+    @property
+    def n_of_each(self) -> int:
+        """Candidates that are taken for their acceptance, and as many for being akin to the target."""
+        return min(-(-self.n_candidates // 2), self.simulator.n_items)
+
+    @property
+    def n_looked_at(self) -> int:
+        """States that a look at all candidates of a path computes."""
+        return 2 * self.n_of_each
+
     @torch.no_grad()
     def start(self, prompts: Prompts) -> "Walk":
         """The walk of empty paths."""
@@ -196,11 +206,10 @@ class Walk:
     def candidates(self) -> Candidates:
         """Half of them for their acceptance, half for being akin to the target; fewer where fewer are allowed."""
         world = self.world
-        n_of_each = min(-(-world.n_candidates // 2), world.simulator.n_items)
         log_acceptance = F.logsigmoid(self.logits).masked_fill(self.forbidden, -torch.inf)
         akin = world.directions[self.target] @ world.directions.T
-        likely = log_acceptance.topk(n_of_each).indices
-        near = (akin + log_acceptance).topk(n_of_each).indices
+        likely = log_acceptance.topk(world.n_of_each).indices
+        near = (akin + log_acceptance).topk(world.n_of_each).indices
         items = torch.cat([likely, near], dim=1)
         allowed = ~self.forbidden.gather(1, items) & ~seen_before(items)
         return Candidates(items, allowed, self._features(items, akin))
