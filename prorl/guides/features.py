@@ -336,11 +336,11 @@ def write_paths(world: World, prompts: Prompts, step: Step, batch_size: int = BA
 
 
 @torch.no_grad()
-def mean_outcomes(
+def path_outcomes(
     world: World, prompts: Prompts, step: Step, reward: Callable[[Outcome], torch.Tensor]
-) -> dict[str, float]:
-    """Means over the paths that `step` writes for `prompts`: the sum of `reward`, IoI, CTR and the share of items
-    that are coherent with the one before.
+) -> dict[str, torch.Tensor]:
+    """Of each path that `step` writes, [b]: the sum of `reward`, IoI, CTR, and the share of items that are
+    coherent with the one before.
     """
     sums = torch.zeros(5, len(prompts), dtype=torch.float64)
     for before, after in steps(world.start(prompts), step):
@@ -348,8 +348,15 @@ def mean_outcomes(
         found = (reward(outcome), outcome.gain, outcome.acceptance, outcome.coherent, torch.ones_like(outcome.gain))
         sums[:, after.row.cpu()] += torch.stack([part.double().cpu() for part in found])
     total, ioi, acceptance, coherent, length = sums
-    means = {"reward": total, "ioi": ioi, "ctr": acceptance / length, "coherence": coherent / length}
-    return {name: values.mean().item() for name, values in means.items()}
+    return {"reward": total, "ioi": ioi, "ctr": acceptance / length, "coherence": coherent / length}
+
+
+def mean_outcomes(
+    world: World, prompts: Prompts, step: Step, reward: Callable[[Outcome], torch.Tensor]
+) -> dict[str, float]:
+    """Means of `path_outcomes`."""
+    found = path_outcomes(world, prompts, step, reward)
+    return {name: values.mean().item() for name, values in found.items()}
 
 
 @dataclass(frozen=True)
