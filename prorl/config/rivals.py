@@ -1,4 +1,6 @@
-"""Settings of the guides that are fitted to a simulator: bandits, and reinforcement learning as in production."""
+"""Settings of the guides that are fitted to a simulator: bandits, and reinforcement learning as in
+production.
+"""
 
 from typing import Any, Literal, Self
 
@@ -12,7 +14,9 @@ class StepWeights(Settings):
     """What counts in an item's reward beside its gain in interest, which weighs 1."""
 
     ctr: float = Field(ge=0, description="Weight of an item's acceptance")
-    coherence: float = Field(ge=0, description="What an item gains that shares an attribute with the one before")
+    coherence: float = Field(
+        ge=0, description="What an item gains that shares an attribute with the one before"
+    )
 
 
 class CandidateSettings(Settings):
@@ -25,11 +29,15 @@ class CandidateSettings(Settings):
 class LinUCBSettings(CandidateSettings):
     """A linear bandit over features that all items share."""
 
-    weights: SearchWeights = Field(description="What counts beside an item's gain in interest, which weighs 1")
+    weights: SearchWeights = Field(
+        description="What counts beside an item's gain in interest, which weighs 1"
+    )
     alpha: float = Field(ge=0, description="How many deviations of its estimate an item's score is raised by")
     ridge: float = Field(gt=0, description="What the matrix of features starts with on its diagonal")
     interactions: int = Field(ge=1, description="Items that are shown in training")
-    batch_size: int = Field(ge=1, description="Prompts that are shown items at once, before any is learnt from")
+    batch_size: int = Field(
+        ge=1, description="Prompts that are shown items at once, before any is learnt from"
+    )
 
 
 class NetworkSettings(CandidateSettings):
@@ -52,7 +60,9 @@ class OffPolicySettings(NetworkSettings):
         "learnt from the log, or nothing; without weights the policy learns what was logged often"
     )
     cap: float = Field(gt=0, description="The largest importance weight")
-    slate: int = Field(ge=1, description="Items shown at once, which the top-K correction is for; 1 is a path")
+    slate: int = Field(
+        ge=1, description="Items shown at once, which the top-K correction is for; 1 is a path"
+    )
     gamma: float = Field(ge=0, le=1, description="Discount of later rewards")
 
 
@@ -61,10 +71,16 @@ class DQNSettings(NetworkSettings):
 
     weights: StepWeights = Field(description="What counts beside an item's gain in interest, which weighs 1")
     gamma: float = Field(ge=0, le=1, description="Discount of later rewards")
-    polyak: float = Field(gt=0, le=1, description="Share of the way that the target network goes at each update")
+    polyak: float = Field(
+        gt=0, le=1, description="Share of the way that the target network goes at each update"
+    )
     replay: int = Field(ge=1, description="The last so many shown items are learnt from")
-    update_size: int = Field(ge=1, description="Shown items of an update; there is one for each item of a path")
-    epsilon: float = Field(ge=0, le=1, description="Share of items explored with at the end; at the start all are")
+    update_size: int = Field(
+        ge=1, description="Shown items of an update; there is one for each item of a path"
+    )
+    epsilon: float = Field(
+        ge=0, le=1, description="Share of items explored with at the end; at the start all are"
+    )
     top: int = Field(ge=1, description="Best items that exploration draws from")
     temperature: float = Field(gt=0, description="Of the softmax over them")
     leaves_after: int | None = Field(
@@ -85,10 +101,16 @@ class TwoCriticsSettings(NetworkSettings):
     """An actor that weighs three predictions, and two critics."""
 
     weights: CriticWeights = Field(description="What counts for the actor")
-    gamma: float = Field(ge=0, le=1, description="Discount of acceptance to come; the delayed critic has none")
-    polyak: float = Field(gt=0, le=1, description="Share of the way that the target networks go at each update")
+    gamma: float = Field(
+        ge=0, le=1, description="Discount of acceptance to come; the delayed critic has none"
+    )
+    polyak: float = Field(
+        gt=0, le=1, description="Share of the way that the target networks go at each update"
+    )
     replay: int = Field(ge=1, description="The last so many shown items are learnt from")
-    update_size: int = Field(ge=1, description="Shown items of an update; there is one for each item of a path")
+    update_size: int = Field(
+        ge=1, description="Shown items of an update; there is one for each item of a path"
+    )
     noise: float = Field(ge=0, description="Deviation of what is added to the weights to explore")
     largest: float = Field(gt=0, description="The largest weight of a prediction")
 
@@ -100,12 +122,16 @@ class UtilityTuningSettings(NetworkSettings):
         description="What counts in a path's reward beside IoI, which weighs 1: its CTR, its coherence"
     )
     levels: list[float] = Field(
-        min_length=2, description="What each of the three weights of the utility may be; all combinations are tried"
+        min_length=2,
+        description="What each of the three weights of the utility may be; all combinations are tried",
     )
-    logged: int = Field(ge=2, description="Prompts that are logged with weights drawn uniformly; a fifth is held out")
+    logged: int = Field(
+        ge=2, description="Prompts that are logged with weights drawn uniformly; a fifth is held out"
+    )
     swept: int = Field(ge=1, description="Prompts that each combination is judged on, as the baseline")
     normalise: Literal["standard", "minmax"] = Field(
-        description="Of rewards: by mean and deviation of the log, cut at 3; or by the least and most of a batch"
+        description="Of rewards: by mean and deviation of the log, cut at 3; or by the least and the "
+        "most of a batch"
     )
 
     @model_validator(mode="after")

@@ -5,12 +5,13 @@ Systems" (RecoMind), arXiv 2508.00201: an episode is a session until the user le
 ranking models; the policy starts as the ranker in production, and explores by epsilon-greedy mixed with a
 softmax over the best items. Double Q-learning: van Hasselt, Guez, Silver, AAAI 2016.
 
-It is not RecoMind, of which an outline alone is public. Q(s, a) = scale z + shift + residual(features), with z
-the ranker's logit of the item and a residual that starts at 0: a scale is learnt, as logits range much wider
-than returns do. History and target are in the features. Nothing is worth anything after a path has ended. A
-step's reward is its gain in interest, acceptance and coherence. The leave model is declared here: a user
-refuses an item with 1 - acceptance, and from the second refusal (`leaves_after`) on leaves at each refusal with
-the same probability again; an item that was refused is read like any other, as where paths are judged.
+It is not RecoMind, of which an outline alone is public. Q(s, a) = scale z + shift + residual(features), with
+z the ranker's logit of the item and a residual that starts at 0: a scale is learnt, as logits range much
+wider than returns do. History and target are in the features. Nothing is worth anything after a path has
+ended. A step's reward is its gain in interest, acceptance and coherence. The leave model is declared here: a
+user refuses an item with 1 - acceptance, and from the second refusal (`leaves_after`) on leaves at each
+refusal with the same probability again; an item that was refused is read like any other, as where paths are
+judged.
 Shape key: `r` shown items, `c` candidates, `f` features.
 """
 
@@ -26,22 +27,23 @@ from prorl.config.rivals import DQNSettings
 from prorl.devices import accelerator
 from prorl.guide import GuideContext
 from prorl.guides.features import (
-    FEATURES,
     CandidateGuide,
-    Candidates,
-    Outcome,
     Standard,
-    Walk,
-    World,
     drawn,
     load_fitted,
-    mean_outcomes,
     new_network,
     part_of,
     save_fitted,
     training_prompts,
 )
 from prorl.guides.replay import Learnt, Replay, follow
+from prorl.guides.walks import (
+    FEATURES,
+    Candidates,
+    Outcome,
+    World,
+    mean_outcomes,
+)
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.training import Session, adamw
@@ -61,15 +63,15 @@ class QNetwork(nn.Module):
         self.residual = residual
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Q [..] of standardised features `x` [.., f]; a standardised logit is as good as the logit itself."""
+        """Q [..] of standardised features `x` [.., f]; a standardised logit does as well as the logit."""
         return self.scale * x[..., LOGIT] + self.shift + self.residual(x)[..., 0]
 
 
 def bootstrapped(
     online: nn.Module, target: nn.Module, rows: dict[str, torch.Tensor], gamma: float
 ) -> torch.Tensor:
-    """What Q is to be, [r]: the reward, and what the target network says of the item that the online one would
-    take next; the reward alone where the path has ended.
+    """What Q is to be, [r]: the reward, and what the target network says of the item that the online one
+    would take next; the reward alone where the path has ended.
     """
     chosen = online(rows["next"]).masked_fill(~rows["allowed"], -torch.inf).argmax(1, keepdim=True)
     later = target(rows["next"]).gather(1, chosen)[:, 0]
@@ -90,7 +92,8 @@ def leaving(
     refusals [r]: how many there were before.
     """
     refuses, leaves = (
-        (torch.rand(len(acceptance), generator=generator).to(acceptance.device) >= acceptance) for _ in range(2)
+        (torch.rand(len(acceptance), generator=generator).to(acceptance.device) >= acceptance)
+        for _ in range(2)
     )
     if leaves_after is None:
         return refuses, torch.zeros_like(refuses)
@@ -169,8 +172,8 @@ def _sessions(
     epsilon: float,
     generator: torch.Generator,
 ) -> tuple[float, float]:
-    """A session of each of `prompts`, with an update for each item; gives the mean loss and session length."""
-    online, target = networks
+    """A session of each of `prompts`, with an update for each item; gives mean loss and session length."""
+    online, _ = networks
     walk, losses, n_shown = world.start(prompts), [], 0
     refusals = torch.zeros_like(walk.target)
     while len(walk):

@@ -5,9 +5,9 @@ recommendation", WWW 2010. With x the features of history, target and item: A = 
 b = sum r x, theta = A^-1 b, and an item's score is theta . x + alpha sqrt(x' A^-1 x). A^-1 follows each x by
 Sherman and Morrison's formula, and is solved for anew every 1,000 of them, against drift.
 
-It departs in this: all items share one model, as a model for each of hundreds of items learns nothing from a few
-ten thousand interactions; features are standardised on paths of training prompts; what a batch of prompts is
-shown is learnt from when all have been shown it; rewards are less the mean of those before.
+It departs in this: all items share one model, as a model for each of hundreds of items learns nothing from a
+few ten thousand interactions; features are standardised on paths of training prompts; what a batch of prompts
+is shown is learnt from when all have been shown it; rewards are less the mean of those before.
 
 It is myopic: the reward is what one step gains in interest, with acceptance and coherence, so it is iterative
 guidance (IPG) with learnt weights. It is there as a check before any reinforcement learning: features and
@@ -26,15 +26,17 @@ from prorl.config.rivals import LinUCBSettings
 from prorl.guide import GuideContext
 from prorl.guides.features import (
     CandidateGuide,
-    Candidates,
-    Outcome,
     Standard,
-    Walk,
-    World,
     load_fitted,
     save_fitted,
-    steps,
     training_prompts,
+)
+from prorl.guides.walks import (
+    Candidates,
+    Outcome,
+    Walk,
+    World,
+    steps,
 )
 from prorl.runtime import derived_seed, progress
 from prorl.training import Session
@@ -104,9 +106,7 @@ def fit(settings: LinUCBSettings, context: GuideContext, session: Session) -> di
     prompts = training_prompts(context, n_items, n_batches * settings.batch_size, "prompts")
     total, explored, regrets = 0.0, [], []
     batches = torch.arange(len(prompts), device=context.device).split(settings.batch_size)
-    shown = progress(
-        batches, description=session.name, unit="batch", every_seconds=session.every_seconds
-    )
+    shown = progress(batches, description=session.name, unit="batch", every_seconds=session.every_seconds)
     for i, rows in enumerate(shown):
         measured = []
 

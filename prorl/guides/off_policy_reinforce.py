@@ -6,18 +6,19 @@ arXiv 1812.02353. The gradient is the sum over logged steps of
     min(pi(a|s) / beta(a|s), cap) lambda_K(s, a) R grad log pi(a|s),   lambda_K = K (1 - pi(a|s))^(K - 1)
 
 with the weight of this step alone, R the discounted reward from it on, beta the policy that was logged, and K
-the number of items shown at once. Weight and lambda are constants for the gradient. A path shows one item at a
-step, so K = 1 and lambda = 1; above 1 is for slates, see `SlateGuide.slates`.
+the number of items shown at once. Weight and lambda are constants for the gradient. A path shows one item at
+a step, so K = 1 and lambda = 1; above 1 is for slates, see `SlateGuide.slates`.
 
 The log: paths of training prompts, drawn at each step from the softmax of the simulator's logits over the
 candidates, with their exact propensities; whether each item is accepted is drawn too, by its acceptance, and
 is what the reward knows of it.
 
-It departs in this: pi and beta are small networks over features of history, target and candidate, in place of a
-recurrent state with a softmax over a whole corpus; as features are not learnt, the second head needs no stopped
-gradient. The mean reward-to-go of a position is taken off, which weights without a cap do not notice; so
-rewards of any sign are learnt from, and not those alone that are not zero. A guide shows its best item.
-Shape key: `r` logged steps, `b` prompts, `t` path position, `c` candidates, `f` features, `k` items of a slate.
+It departs in this: pi and beta are small networks over features of history, target and candidate, in place of
+a recurrent state with a softmax over a whole corpus; as features are not learnt, the second head needs no
+stopped gradient. The mean reward-to-go of a position is taken off, which weights without a cap do not notice;
+so rewards of any sign are learnt from, and not those alone that are not zero. A guide shows its best item.
+Shape key: `r` logged steps, `b` prompts, `t` path position, `c` candidates, `f` features, `k` items of a
+slate.
 """
 
 from dataclasses import dataclass, fields
@@ -32,18 +33,20 @@ from prorl.config.rivals import OffPolicySettings
 from prorl.devices import accelerator
 from prorl.guide import GuideContext
 from prorl.guides.features import (
-    FEATURES,
     CandidateGuide,
     Standard,
-    Walk,
-    World,
     drawn,
     load_fitted,
     new_network,
     part_of,
     save_fitted,
-    steps,
     training_prompts,
+)
+from prorl.guides.walks import (
+    FEATURES,
+    Walk,
+    World,
+    steps,
 )
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
@@ -85,7 +88,12 @@ class Log:
 
     @classmethod
     def of(
-        cls, world: World, prompts: Prompts, temperature: float, generator: torch.Generator, every_seconds: float
+        cls,
+        world: World,
+        prompts: Prompts,
+        temperature: float,
+        generator: torch.Generator,
+        every_seconds: float,
     ) -> Self:
         """A path for each of `prompts`, from the softmax of the candidates' logits over `temperature`."""
         batches = torch.arange(len(prompts), device=prompts.target.device).split(LOGGED_AT_ONCE)
@@ -116,7 +124,7 @@ class Log:
         return cls(**values)
 
     def to_go(self, settings: OffPolicySettings) -> torch.Tensor:
-        """Discounted reward [b, t] from each item on, less the mean of its position, by the deviation of all."""
+        """Discounted reward [b, t] from each item on, less its position's mean, by the deviation of all."""
         shown = self.path != 0
         weights = settings.weights
         reward = (self.gain + weights.ctr * self.accepted + weights.coherence * self.coherent) * shown
@@ -138,8 +146,8 @@ def behaviour(logit: torch.Tensor, allowed: torch.Tensor, temperature: float) ->
 def logged_steps(
     world: World, prompts: Prompts, path: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features [r, c, f] of the candidates at each item of the paths [b, t], which are allowed [r, c], the place
-    [r] of the item shown, and its place [r] in the flat [b * t].
+    """Features [r, c, f] of the candidates at each item of the paths [b, t], which are allowed [r, c], the
+    place [r] of the item shown, and its place [r] in the flat [b * t].
     """
     found = []
     for before, after in steps(world.start(prompts), lambda walk: walk.after(path[walk.row, walk.length])):
@@ -183,7 +191,9 @@ def fit(settings: OffPolicySettings, context: GuideContext, session: Session) ->
     )
     for step in training.steps(settings.steps):
         seed = derived_seed(context.seed, context.key, "step", step)
-        rows = torch.randint(len(prompts), (settings.batch_size,), generator=torch.Generator().manual_seed(seed))
+        rows = torch.randint(
+            len(prompts), (settings.batch_size,), generator=torch.Generator().manual_seed(seed)
+        )
         rows = rows.to(context.device)
         features, allowed, place, at = logged_steps(world, prompts[rows], log.path[rows])
         x, place = standard(features), place[:, None]

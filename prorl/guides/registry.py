@@ -6,14 +6,25 @@ A guide's own module is imported when one is built, so that settings are checked
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
 from prorl.config.guide import Guide as Section
+from prorl.config.rivals import (
+    DQNSettings,
+    ImpatientSettings,
+    LinUCBSettings,
+    OffPolicySettings,
+    TwoCriticsSettings,
+    UtilityTuningSettings,
+)
 from prorl.config.section import ConfigError, Settings, build
 from prorl.errors import DataError
 from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.registries import entry
+
+if TYPE_CHECKING:
+    from prorl.training import Session
 
 
 def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]:
@@ -59,10 +70,105 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
     return guide
 
 
+def _fit_linucb(settings: LinUCBSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.linucb import fit
+
+    return fit(settings, context, session)
+
+
+def _linucb(settings: LinUCBSettings, context: GuideContext) -> Guide:
+    from prorl.guides.linucb import build
+
+    return build(settings, context)
+
+
+def _fit_off_policy_reinforce(
+    settings: OffPolicySettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.off_policy_reinforce import fit
+
+    return fit(settings, context, session)
+
+
+def _off_policy_reinforce(settings: OffPolicySettings, context: GuideContext) -> Guide:
+    from prorl.guides.off_policy_reinforce import build
+
+    return build(settings, context)
+
+
+def _fit_dqn(settings: DQNSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.dqn import fit
+
+    return fit(settings, context, session)
+
+
+def _dqn(settings: DQNSettings, context: GuideContext) -> Guide:
+    from prorl.guides.dqn import build
+
+    return build(settings, context)
+
+
+def _fit_two_critics(
+    settings: TwoCriticsSettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.two_critics import fit
+
+    return fit(settings, context, session)
+
+
+def _two_critics(settings: TwoCriticsSettings, context: GuideContext) -> Guide:
+    from prorl.guides.two_critics import build
+
+    return build(settings, context)
+
+
+def _fit_utility_tuning(
+    settings: UtilityTuningSettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.utility_tuning import fit
+
+    return fit(settings, context, session)
+
+
+def _utility_tuning(settings: UtilityTuningSettings, context: GuideContext) -> Guide:
+    from prorl.guides.utility_tuning import build
+
+    return build(settings, context)
+
+
+def _parts(
+    settings: ImpatientSettings, context: GuideContext
+) -> dict[str, tuple[GuideEntry, Settings, GuideContext]]:
+    """The guides that `settings` name to choose from: kind, settings and a context of its own."""
+    start, simulators = f"{context.key}.guides", list(context.simulators)
+    return {
+        name: (*own, replace(context, key=f"{start}.{name}", folder=context.folder / name))
+        for name, own in _inner(settings, start, simulators, context.source).items()
+    }
+
+
+def _fit_impatient(settings: ImpatientSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.impatient import fit
+
+    return fit(settings, context, session, _parts(settings, context))
+
+
+def _impatient(settings: ImpatientSettings, context: GuideContext) -> Guide:
+    from prorl.guides.impatient import build
+
+    return build(context, _parts(settings, context))
+
+
 GUIDES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
     "beam": GuideEntry(BeamSettings, _beam),
     "policy": GuideEntry(PolicySettings, _policy),
+    "linucb": GuideEntry(LinUCBSettings, _linucb, _fit_linucb),
+    "off_policy_reinforce": GuideEntry(OffPolicySettings, _off_policy_reinforce, _fit_off_policy_reinforce),
+    "dqn": GuideEntry(DQNSettings, _dqn, _fit_dqn),
+    "two_critics": GuideEntry(TwoCriticsSettings, _two_critics, _fit_two_critics),
+    "utility_tuning": GuideEntry(UtilityTuningSettings, _utility_tuning, _fit_utility_tuning),
+    "impatient": GuideEntry(ImpatientSettings, _impatient, _fit_impatient),
 }
 
 
@@ -90,9 +196,11 @@ def mistakes(names: list[str], section: Section, simulators: list[str], source: 
     return found
 
 
-def _read(name: str, section: Section, simulators: list[str], source: str) -> tuple[GuideEntry, Settings]:
-    """The kind of the guide `name` and its settings."""
-    key = f"guide.{name}"
+def _read(
+    name: str, section: Section, simulators: list[str], source: str, start: str = "guide"
+) -> tuple[GuideEntry, Settings]:
+    """The kind of the guide `name` and its settings, which stand in the mapping `start`."""
+    key = f"{start}.{name}"
     if name not in section.named:
         raise ConfigError(f"{source}: {key}: missing; `guides` names it")
     values = dict(section.named[name])
@@ -109,4 +217,14 @@ def _read(name: str, section: Section, simulators: list[str], source: str) -> tu
     if simulator not in simulators:
         allowed = f"one of `simulators`, {simulators}"
         raise ConfigError(f"{source}: {key}.simulator: got {simulator!r}, allowed: {allowed}")
+    if isinstance(settings, ImpatientSettings):
+        _inner(settings, f"{key}.guides", simulators, source)
     return found, settings
+
+
+def _inner(
+    settings: ImpatientSettings, start: str, simulators: list[str], source: str
+) -> dict[str, tuple[GuideEntry, Settings]]:
+    """Kind and settings of each of the guides that `settings` name, which stand in the mapping `start`."""
+    section = build(Section, settings.guides, start, source)
+    return {name: _read(name, section, simulators, source, start) for name in section.named}

@@ -1,4 +1,5 @@
-"""What was shown last, to be learnt from again, and what training from it shares: target networks that follow.
+"""What was shown last, to be learnt from again, and what training from it shares: target networks that
+follow.
 
 Shape key: `r` shown items.
 """
@@ -27,7 +28,9 @@ class Replay:
         """Add `rows`, each value [r, ..]."""
         n = len(next(iter(rows.values())))
         if not self.columns:
-            self.columns = {name: part.new_zeros(self.capacity, *part.shape[1:]) for name, part in rows.items()}
+            self.columns = {
+                name: part.new_zeros(self.capacity, *part.shape[1:]) for name, part in rows.items()
+            }
         first = max(0, n - self.capacity)  # earlier ones would be replaced at once
         for name, part in rows.items():
             places = torch.arange(self.n_added + first, self.n_added + n, device=part.device) % self.capacity
@@ -55,7 +58,9 @@ class Learnt:
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """See `Resumable.restore`."""
         self.modules.restore(tensors)
-        device = next(next(m for m in self.modules.by_name.values() if isinstance(m, nn.Module)).parameters()).device
+        device = next(
+            next(m for m in self.modules.by_name.values() if isinstance(m, nn.Module)).parameters()
+        ).device
         self.replay.columns = {
             name.removeprefix("replay/"): part.to(device)
             for name, part in tensors.items()

@@ -1,16 +1,16 @@
-"""Two critics, after RLUR: an actor weighs three predictions of every candidate, and the one that comes out best
-is shown.
+"""Two critics, after RLUR: an actor weighs three predictions of every candidate, and the one that comes out
+best is shown.
 
 Source: Cai et al., "Reinforcing User Retention in a Billion Scale Short Video Recommender System" (RLUR), WWW
 2023 companion, arXiv 2302.01724: a deterministic actor (DDPG) gives weights between 0 and 4 that combine
 predictions into the ranking score; one critic learns immediate feedback, another the delayed one.
 
 It is not RLUR: MovieLens knows no returning. Here the predictions are the candidate's acceptance (its
-logarithm), the target's gain in log-probability and its gain in rank, each standardised over the candidates; the
-immediate critic learns the acceptance to come, the delayed one, undiscounted, the interest gained by the end of
-the path. There is no bonus for novelty, no normalised returning time, no separate policy for rare users, and
-no regulariser towards the logged policy, as there is no log. The predictions ask the simulator about each
-candidate, as search does.
+logarithm), the target's gain in log-probability and its gain in rank, each standardised over the candidates;
+the immediate critic learns the acceptance to come, the delayed one, undiscounted, the interest gained by the
+end of the path. There is no bonus for novelty, no normalised returning time, no separate policy for rare
+users, and no regulariser towards the logged policy, as there is no log. The predictions ask the simulator
+about each candidate, as search does.
 Shape key: `r` shown items, `c` candidates, `s` statistics of a state.
 """
 
@@ -28,22 +28,24 @@ from prorl.config.rivals import TwoCriticsSettings
 from prorl.devices import accelerator
 from prorl.guide import GuideContext
 from prorl.guides.features import (
-    Candidates,
-    Look,
-    Outcome,
     Standard,
-    Walk,
-    World,
     load_fitted,
-    mean_outcomes,
     new_network,
     part_of,
     save_fitted,
     standardised,
     training_prompts,
-    write_paths,
 )
 from prorl.guides.replay import Learnt, Replay, follow
+from prorl.guides.walks import (
+    Candidates,
+    Look,
+    Outcome,
+    Walk,
+    World,
+    mean_outcomes,
+    write_paths,
+)
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.training import Session, adamw
@@ -57,7 +59,7 @@ JUDGED_EVERY = 10  # steps
 
 @dataclass(frozen=True)
 class View:
-    """A walk with all that its candidates promise: predictions [r, c, 3] and the state's statistics [r, s]."""
+    """A walk and what its candidates promise: predictions [r, c, 3] and the state's statistics [r, s]."""
 
     walk: Walk
     found: Candidates
@@ -130,8 +132,8 @@ def fit(settings: TwoCriticsSettings, context: GuideContext, session: Session) -
     """Train actor and critics on the simulator; see `GuideEntry.fit`.
 
     The weights kept are those whose paths of some training prompts, which nothing is learnt from, are best by
-    `settings.weights` of acceptances and interest. Figures: that score and its step, and the mean weights that
-    the actor gives.
+    `settings.weights` of acceptances and interest. Figures: that score and its step, and the mean weights
+    that the actor gives.
     """
     world = World.of(settings.simulator, settings.n_candidates, context)
     n_items = world.simulator.n_items
@@ -177,7 +179,11 @@ def fit(settings: TwoCriticsSettings, context: GuideContext, session: Session) -
         found = [online.weights(row["x"]) for row in _shown(world, judged, standard, online.weights)]
     names = ("weight_acceptance", "weight_gain", "weight_rank_gain")
     mean = torch.cat(found).mean(0).tolist()
-    return {"best_step": training.best_step, "judged_score": training.best_score, **dict(zip(names, mean, strict=True))}
+    return {
+        "best_step": training.best_step,
+        "judged_score": training.best_score,
+        **dict(zip(names, mean, strict=True)),
+    }
 
 
 @torch.no_grad()
@@ -258,7 +264,9 @@ def _standard(world: World, prompts: Prompts, largest: float, seed: int) -> Stan
 def _judged(
     settings: TwoCriticsSettings, world: World, prompts: Prompts, guide: "TwoCriticsGuide"
 ) -> dict[str, float]:
-    """IoI, CTR and coherence of the guide's paths, and the score: what the critics learn, as they are weighed."""
+    """IoI, CTR and coherence of the guide's paths, and the score: what the critics learn, as they are
+    weighed.
+    """
 
     def reward(outcome: Outcome) -> torch.Tensor:
         return settings.weights.immediate * outcome.acceptance + settings.weights.delayed * outcome.gain

@@ -2,15 +2,16 @@
 
 Source: "Deep Reinforcement Learning for Ranking Utility Tuning in the Ad Recommender System at Pinterest"
 (DRL-PUT), arXiv 2509.05292: the weights of a ranking utility are discrete actions of one request; one network
-(batch norm, linear, ReLU) with a softmax over all of them learns by REINFORCE with a single step from logs whose
-weights were drawn uniformly, so that no importance weights are needed; the likeliest action serves.
+(batch norm, linear, ReLU) with a softmax over all of them learns by REINFORCE with a single step from logs
+whose weights were drawn uniformly, so that no importance weights are needed; the likeliest action serves.
 
 It is not DRL-PUT: the utility is of guidance. An item's utility is the weighted sum of the logarithm of its
-acceptance, its cosine with the target and whether it shares an attribute with the item before it, the first two
-standardised over the candidates; one choice of weights holds for a whole path. The reward is the path's IoI,
-with its CTR and coherence as weighed. It is normalised by mean and deviation of the log and cut at 3 deviations;
-`minmax` is as described, by the least and the most of a batch, and depends on one outlier. Relative gain is
-read as the self-normalised value of the likeliest action on logged prompts held out, over the mean there.
+acceptance, its cosine with the target and whether it shares an attribute with the item before it, the first
+two standardised over the candidates; one choice of weights holds for a whole path. The reward is the path's
+IoI, with its CTR and coherence as weighed. It is normalised by mean and deviation of the log and cut at 3
+deviations; `minmax` is as described, by the least and the most of a batch, and depends on one outlier.
+Relative gain is read as the self-normalised value of the likeliest action on logged prompts held out, over
+the mean there.
 
 If weights for each prompt are not above the best fixed ones, the figures say so: `policy_reward` and
 `fixed_reward` are of the same held-out prompts. `sweep` is what every combination reaches, a frontier.
@@ -30,18 +31,19 @@ from prorl.config.rivals import UtilityTuningSettings
 from prorl.devices import accelerator
 from prorl.guide import GuideContext
 from prorl.guides.features import (
-    BATCH_SIZE,
-    Candidates,
-    Outcome,
-    Standard,
-    Walk,
-    World,
     load_fitted,
     part_of,
-    path_outcomes,
     save_fitted,
     standardised,
     training_prompts,
+)
+from prorl.guides.walks import (
+    BATCH_SIZE,
+    Candidates,
+    Outcome,
+    Walk,
+    World,
+    path_outcomes,
     write_paths,
 )
 from prorl.prompts import Prompts
@@ -118,8 +120,8 @@ def chooser(settings: UtilityTuningSettings) -> nn.Sequential:
 
 
 def self_normalised(shares: torch.Tensor, reward: torch.Tensor) -> float:
-    """The value of a policy that takes the logged actions with `shares` [b], where the log drew them uniformly;
-    NaN where it takes none of them.
+    """The value of a policy that takes the logged actions with `shares` [b], where the log drew them
+    uniformly; NaN where it takes none of them.
     """
     return ((shares * reward).sum() / shares.sum()).item()
 
@@ -143,8 +145,9 @@ class Logged:
 def fit(settings: UtilityTuningSettings, context: GuideContext, session: Session) -> dict[str, Any]:
     """Log paths with weights drawn uniformly, sweep fixed weights, and learn; see `GuideEntry.fit`.
 
-    The weights of the network that are kept have the highest self-normalised value on the fifth of the log that
-    is held out. Figures: see the module; `relative_gain` is null where no held-out action is the likeliest.
+    The weights of the network that are kept have the highest self-normalised value on the fifth of the log
+    that is held out. Figures: see the module; `relative_gain` is null where no held-out action is the
+    likeliest.
     """
     world = World.of(settings.simulator, settings.n_candidates, context)
     actions, n_items = combinations(settings.levels, context.device), world.simulator.n_items
@@ -171,7 +174,9 @@ def fit(settings: UtilityTuningSettings, context: GuideContext, session: Session
     gain = self_normalised(matched.float(), held_out.reward) / held_out.reward.mean().item() - 1
     return {
         "policy_reward": path_rewards(world, own, actions[likeliest], settings)["reward"].mean().item(),
-        "fixed_reward": path_rewards(world, own, actions[fixed].expand(len(own), 3), settings)["reward"].mean().item(),
+        "fixed_reward": path_rewards(world, own, actions[fixed].expand(len(own), 3), settings)["reward"]
+        .mean()
+        .item(),
         "fixed_weights": actions[fixed].tolist(),
         "chosen_combinations": len(likeliest.unique()),
         "relative_gain": gain if matched.any() else None,
@@ -194,7 +199,9 @@ def _learn(
     mean, deviation = log.reward.mean(), log.reward.std()
     for step in training.steps(settings.steps):
         seed = derived_seed(context.seed, context.key, "step", step)
-        rows = torch.randint(len(log.reward), (settings.batch_size,), generator=torch.Generator().manual_seed(seed))
+        rows = torch.randint(
+            len(log.reward), (settings.batch_size,), generator=torch.Generator().manual_seed(seed)
+        )
         rows = rows.to(context.device)
         log_pi = network.train()(log.x[rows]).log_softmax(1).gather(1, log.action[rows][:, None])[:, 0]
         loss = -(normalised(log.reward[rows], settings.normalise, mean, deviation) * log_pi).mean()
@@ -242,8 +249,8 @@ class UtilityTuningGuide:
         return torch.cat(parts)
 
     def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
-        """See `CostedGuide.states`: one for each item of the path, and twice those of the history, which is also
-        read to choose the weights.
+        """See `CostedGuide.states`: one for each item of the path, and twice those of the history, which is
+        also read to choose the weights.
         """
         return 2 * prompts.history.shape[1] + (paths != 0).sum(1)
 
