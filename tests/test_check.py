@@ -231,7 +231,8 @@ def test_a_class_of_ones_own_is_in_no_registry():
 def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
     guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
     assert findings(params_with({"guides": list(guides), "guide": guides})) == [
-        "params.yaml: guide.first.kind: got 'polic', allowed: search, beam, policy, or module:attribute",
+        "params.yaml: guide.first.kind: got 'polic', allowed: search, beam, policy, linucb, "
+        "off_policy_reinforce, dqn, two_critics, utility_tuning, impatient, or module:attribute",
         "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
         "['SASRec', 'GRU4Rec']",
     ]

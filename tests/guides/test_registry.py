@@ -130,7 +130,8 @@ def test_guides_of_every_kind_are_evaluated_together(context, own_policy, regist
         ({"other": SEARCH}, "guide.search: missing; `guides` names it"),
         (
             {"search": SEARCH | {"kind": "sarch"}},
-            "guide.search.kind: got 'sarch', allowed: search, beam, policy, or module:attribute",
+            "guide.search.kind: got 'sarch', allowed: search, beam, policy, linucb, "
+            "off_policy_reinforce, dqn, two_critics, utility_tuning, impatient, or module:attribute",
         ),
         ({"search": SEARCH | {"kind": 3}}, "guide.search.kind: got 3 (int), allowed: text"),
         (
