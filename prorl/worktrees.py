@@ -68,8 +68,8 @@ def bring_to(root: Path, worktree: Path, commit: str, kept: tuple[str, ...] = ()
 
 
 def share_cache(root: Path, worktree: Path) -> None:
-    """Let `worktree` use the DVC cache of the checkout at `root`, and what was fitted and judged there, so that
-    what has run there with the same code, settings and inputs does not run again.
+    """Let `worktree` use the DVC cache of the checkout at `root`, and what was fitted and judged there: what
+    has run there with the same code, settings and inputs then does not run again.
     """
     dvc(worktree, "config", "--local", "cache.dir", dvc(root, "cache", "dir").strip())
     for kept in KEPT:

@@ -6,6 +6,7 @@ import pytest
 
 from prorl.check import findings, findings_in, left_behind, registered, require
 from prorl.config.section import ConfigError
+from prorl.guides.registry import GUIDES
 from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
 from tools.stage_dependencies import ROOT
@@ -197,11 +198,11 @@ def test_a_data_set_is_not_named_like_what_stands_in_its_place(name, allowed):
 
 
 def test_a_simulator_is_not_named_like_a_setting_or_a_data_set():
-    found = findings(params_with({"simulators": ["GRU4Rec", "epochs"]}))
+    found = findings(params_with({"simulators": ["SASRec", "GRU4Rec", "epochs"]}))
     assert found == [
-        "params.yaml: simulators[1]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
+        "params.yaml: simulators[2]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
     ]
-    found = findings(params_with({"simulators": ["GRU4Rec", "ml-100k"]}))
+    found = findings(params_with({"simulators": ["SASRec", "GRU4Rec", "ml-100k"]}))
     assert found == [
         "params.yaml: datasets[0]: got 'ml-100k', allowed: a name that is not in `simulators` too"
     ]
@@ -231,8 +232,7 @@ def test_a_class_of_ones_own_is_in_no_registry():
 def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
     guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
     assert findings(params_with({"guides": list(guides), "guide": guides})) == [
-        "params.yaml: guide.first.kind: got 'polic', allowed: search, beam, policy, linucb, "
-        "off_policy_reinforce, dqn, two_critics, utility_tuning, impatient, or module:attribute",
+        f"params.yaml: guide.first.kind: got 'polic', allowed: {', '.join(GUIDES)}, or module:attribute",
         "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
         "['SASRec', 'GRU4Rec']",
     ]

@@ -8,7 +8,7 @@ import prorl.simulators.scoring
 from prorl.config.section import Settings
 from prorl.evaluation.kept import digest
 from prorl.guides.modules import code_of, code_of_kind
-from prorl.guides.registry import Named
+from prorl.guides.registry import GUIDES, Named, texts_of
 from prorl.layout import Layout
 
 
@@ -30,6 +30,10 @@ def of_policy(layout: Layout, name: str) -> str:
 
 
 def of_guide(guide: Named, settings: Settings, data: str, simulators: dict[str, str]) -> str:
-    """Of a guide with `settings`: its code, the `data`, and those of `simulators` that it may use."""
-    names = guide.simulators_named(settings, simulators)
-    return digest(*code_of_kind(guide.entry), guide.kind, settings, data, [simulators[n] for n in names])
+    """Of a guide with `settings`: its code, and that of other kinds that they name, the `data`, and those of
+    `simulators` that it may use.
+    """
+    names, texts = guide.simulators_named(settings, simulators), texts_of(settings)
+    entries = [guide.entry, *(entry for kind, entry in GUIDES.items() if kind in texts)]
+    code = [code_of_kind(entry) for entry in entries]
+    return digest(code, guide.kind, settings, data, [simulators[name] for name in names])

@@ -9,7 +9,9 @@ again. The experiments are refs of the one repository, so `dvc exp show` in the 
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
-judges on the same prompts, and can be paired prompt by prompt.
+judges on the same prompts, and can be paired prompt by prompt. The seed that is `seed` itself leaves
+`training_seed` null, so that a run of the checkout stands for it. Beside the two policies a run evaluates the
+guides that its rows show.
 """
 
 import subprocess
@@ -99,9 +101,10 @@ def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, se
 
     Raises `ConfigError` for keys that `params` does not have; values are not looked at.
     """
+    training_seed = "null" if seed == params["seed"] else seed
     own = experiment.overrides[row]
     alone = [] if any(text.startswith("guides=") for text in own) else [f"guides=[{params['guides'][0]}]"]
-    overrides = [*own, *alone, f"training_seed={seed}"]
+    overrides = [*own, *alone, f"training_seed={training_seed}"]
     changed, overrides = applied(params, overrides, dataset, source_of(experiment, row))
     return Run(f"{dataset}-{experiment.label}-{row}-seed-{seed}", row, seed, overrides, changed)
 

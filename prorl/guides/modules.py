@@ -7,6 +7,7 @@ one guide alone.
 import ast
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from prorl.code import ROOT, modules_of
@@ -14,9 +15,10 @@ from prorl.guide import GuideEntry
 from prorl.guides import registry
 
 
-def code_of(file: Path) -> list[Path]:
+@cache
+def code_of(file: Path) -> tuple[Path, ...]:
     """The module `file` and all modules of the library that it imports, directly or not."""
-    return [file, *(ROOT / module for module in modules_of(file))]
+    return file, *(ROOT / module for module in modules_of(file))
 
 
 def code_of_kind(entry: GuideEntry) -> tuple[list[Path], list[str]]:

@@ -310,7 +310,7 @@ class Named:
         """
         if self.kind not in GUIDES:
             return list(simulators)
-        texts = set(_texts(settings.model_dump()))
+        texts = texts_of(settings)
         return [name for name in simulators if name in texts]
 
 
@@ -423,11 +423,16 @@ def _inner(settings: ImpatientSettings, start: str, simulators: list[str], sourc
     return found
 
 
+def texts_of(settings: Settings) -> set[str]:
+    """Every text among the values and keys of `settings`: names of simulators and of other kinds too."""
+    return set(_texts(settings.model_dump()))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for part in value.values():
+        for part in [*value.keys(), *value.values()]:
             yield from _texts(part)
     elif isinstance(value, list | tuple):
         for part in value:

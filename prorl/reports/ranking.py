@@ -231,7 +231,9 @@ def lengths(inputs: ReportInputs, benchmark: Benchmark) -> list[Table]:
     longest = max((row["length"] for own in rows.values() for row in own), default=0)
     tables = []
     for metric in headline():
-        caption = f"{METRICS[metric].label}, of the first items of greedy paths, judged by {main}"
+        caption = (
+            f"{METRICS[metric].label}, of the first items of greedy paths that have so many, judged by {main}"
+        )
         table = Table(caption, ["guide", *map(str, range(1, longest + 1))])
         for guide, own in rows.items():
             values = {row["length"]: row[metric] for row in own}

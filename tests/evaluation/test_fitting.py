@@ -15,6 +15,7 @@ from prorl.evaluation import fitting
 from prorl.evaluation.fitting import CURVES, Fitting, validation_prompts
 from prorl.evaluation.judge import Judge
 from prorl.evaluation.kept import Store
+from prorl.evaluation.made_from import of_guide
 from prorl.files import read_json, write_json
 from prorl.guide import GuideContext, GuideEntry
 from prorl.guides.registry import GUIDES, Named, read_guide, written_guides
@@ -170,3 +171,16 @@ def test_validation_prompts_are_a_sample_drawn_by_the_seed():
     assert not torch.equal(prompts.number, validation_prompts(instances, SELECTION, 4).number)
     numbers = prompts.number.numpy()
     np.testing.assert_array_equal(prompts.target.numpy(), instances.random_target[numbers])
+
+
+def test_the_code_of_kinds_that_settings_name_counts(monkeypatch):
+    class Choosing(Settings):
+        guides: dict[str, dict]
+
+    simulators = {"SASRec": "a"}
+    monkeypatch.setitem(GUIDES, "choosing", GuideEntry(Choosing, Learnt))
+    guide = Named("mine", "choosing", GUIDES["choosing"], [Choosing(guides={"learnt": {"n": 1}})])
+    before = of_guide(guide, guide.options[0], "data", simulators)
+    assert of_guide(guide, guide.options[0], "data", simulators) == before
+    monkeypatch.setitem(GUIDES, "learnt", GUIDES["beam"])
+    assert of_guide(guide, guide.options[0], "data", simulators) != before

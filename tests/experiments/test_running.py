@@ -49,6 +49,13 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
         check_settings(experiment, run)
 
 
+def test_the_seed_of_everything_leaves_the_training_seed_as_a_run_of_the_checkout_has_it():
+    params, experiment = round_trip_yaml().load(ROOT / "params.yaml"), read_experiment(ROOT, "default")
+    run = planned_run(experiment, params, "ml-100k", "prorl", params["seed"])
+    assert (run.params, run.overrides) == (params, ["training_seed=null"])
+    assert planned_run(experiment, params, "ml-100k", "prorl", 1).params == params | {"training_seed": 1}
+
+
 def test_a_name_that_is_no_data_set_is_an_error(repository):
     with pytest.raises(ConfigError, match="no preset 'ml-10m'; there are: ml-1m, other"):
         base_params(repository, head(repository), "ml-10m")
