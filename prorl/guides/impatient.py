@@ -114,7 +114,7 @@ class Trial:
             ioi = (scores.log_prob[:, 0, -1] - scores.log_prob[:, 0, 0]).double()
             outcome = ioi + self.ctr * acceptance.sum(1) / (paths != 0).sum(1).clamp(min=1)
             found.append(torch.cat([acceptance, outcome[:, None]], dim=1).cpu().numpy())
-        return np.concatenate(found) if found else np.zeros((0, self.max_length + 1))
+        return np.concatenate(found)
 
 
 def prompts_towards(data: GuideData, targets: np.ndarray, seed: int, device: torch.device) -> Prompts:
@@ -225,6 +225,8 @@ def _campaign(
         tried = np.zeros((n * per_day, width))
         for g in range(len(priors)):
             own = today.ravel() == g
+            if not own.any():
+                continue
             rows = torch.from_numpy(own.nonzero()[0]).to(context.device)
             tried[own] = trial.traces(g, prompts[rows])
         traces[:, users] = tried.reshape(n, per_day, width)

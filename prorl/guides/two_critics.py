@@ -146,7 +146,7 @@ def fit(settings: TwoCriticsSettings, context: GuideContext, session: Session) -
     online = Networks(settings, context)
     target, replay, run = copy.deepcopy(online), Replay(settings.replay), accelerator("float32")
     critics = nn.ModuleList([online.immediate, online.delayed])
-    optimizers = {
+    optimizers: dict[str, torch.optim.Optimizer] = {
         "actor_optimizer": adamw(online.actor, settings.learning_rate, weight_decay=0.0),
         "critics_optimizer": adamw(critics, settings.learning_rate, weight_decay=0.0),
     }

@@ -86,7 +86,7 @@ class World:
         states, memory = self.simulator.model.extend(history)
         rows = torch.arange(len(target), device=target.device)
         path = target.new_zeros(len(target), 0)
-        return Walk(self, rows, target, path, states[:, -1], forbidden, memory, None, rows)
+        return Walk(self, rows, target, path, states[:, -1], forbidden, memory, None, rows, rows)
 
     def shared(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Whether items `one` and `other`, of shapes that broadcast, have an attribute in common."""
@@ -158,7 +158,7 @@ class Walk:
     _past: Memory
     _branches: Memory | None
     _kept: torch.Tensor
-    _choice: torch.Tensor | None = None
+    _choice: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.row)
@@ -305,19 +305,8 @@ class Walk:
 
     def where(self, rows: torch.Tensor) -> Self:
         """The walk of the paths `rows` [r], a mask, alone."""
-        own = (getattr(self, name)[rows] for name in ("row", "target", "path", "state", "forbidden", "_kept"))
-        row, target, path, state, forbidden, kept = own
-        choice = None if self._choice is None else self._choice[rows]
-        return replace(
-            self,
-            row=row,
-            target=target,
-            path=path,
-            state=state,
-            forbidden=forbidden,
-            _kept=kept,
-            _choice=choice,
-        )
+        kept = ("row", "target", "path", "state", "forbidden", "_kept", "_choice")
+        return replace(self, **{name: getattr(self, name)[rows] for name in kept})
 
 
 Step = Callable[[Walk], Walk]
