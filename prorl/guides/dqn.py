@@ -37,13 +37,8 @@ from prorl.guides.features import (
     training_prompts,
 )
 from prorl.guides.replay import Learnt, Replay, follow
-from prorl.guides.walks import (
-    FEATURES,
-    Candidates,
-    Outcome,
-    World,
-    mean_outcomes,
-)
+from prorl.guides.stepping import mean_outcomes
+from prorl.guides.walks import FEATURES, Candidates, Outcome, World
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.training import Session, adamw

@@ -14,7 +14,8 @@ from torch import nn
 
 from prorl.errors import DataError
 from prorl.guide import GuideContext
-from prorl.guides.walks import Candidates, Walk, World, write_paths
+from prorl.guides.stepping import write_paths
+from prorl.guides.walks import Candidates, Walk, World
 from prorl.prompts import Prompts, random_prompts
 from prorl.runtime import derived_seed
 

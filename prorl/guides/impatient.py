@@ -1,18 +1,12 @@
 """Which guide to deploy towards a target, chosen from partly finished paths.
 
-Source: McDonald et al., "Impatient Bandits: Optimizing Recommendations for the Long-Term Without Delay", KDD
-2023, arXiv 2307.09943 (journal: arXiv 2501.07761). An arm's users each yield a trace that is revealed day by
-day. Past arms give the prior: mean m, covariance S between arms, covariance N within an arm. With k days
-seen, n_j users seen on day j and mean trace x, let E = N[:k, :k] / max(n_i, n_j) and gain = S[:, :k] (S[:k,
-:k] + E)^-1; then mean = m + gain (x - m[:k]) and covariance = S - gain S[:k, :]. What an arm is worth is a
-Normal by the sum of both over what counts. Thompson sampling draws once for each arm, and takes the best.
+Source: McDonald et al., "Impatient Bandits", KDD 2023; its formulas are in `prorl.guides.beliefs`.
 
 Here an arm is a guide towards a target, and every guide has a prior of its own, from past targets. A trace
 holds the acceptance of the items of a path, one a day, 0 behind its end, and last the path's outcome: IoI and
 its CTR as weighed, which alone counts. In the source activities are 0 or 1 and their sum counts; here
 acceptances are the simulator's probabilities. Nothing was ever shown towards a new target, so its arms start
-from the prior: a cold start. From how few users truths are known matters, so the noise of the means of past
-arms is taken off S.
+from the prior: a cold start. Past arms have few users, so the noise of their means is taken off S.
 
 The guide then takes for each target the guide with the best expected outcome. Nothing is personal but the
 paths.
@@ -23,7 +17,7 @@ targets, `b` prompts.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +26,7 @@ from prorl.config.rivals import ImpatientSettings
 from prorl.config.section import Settings
 from prorl.errors import DataError
 from prorl.guide import CostedGuide, Guide, GuideContext, GuideData, GuideEntry
+from prorl.guides.beliefs import Prior, explained
 from prorl.guides.features import load_fitted, save_fitted
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
@@ -44,53 +39,6 @@ ROUNDS = 1000  # of drawing users who do not know a target
 PATHS_AT_ONCE = 256
 
 Part = tuple[GuideEntry, Settings, GuideContext]
-
-
-@dataclass(frozen=True)
-class Belief:
-    """What is believed of an arm's mean trace: a Normal with mean [w] and covariance [w, w]."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    def of(self, counted: np.ndarray) -> tuple[float, float]:
-        """Mean and variance of what the arm is worth: the sum of its trace, as `counted` [w]."""
-        return float(counted @ self.mean), float(counted @ self.covariance @ counted)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is known before: mean [w], and covariances [w, w] between arms and within one."""
-
-    mean: np.ndarray
-    between: np.ndarray
-    within: np.ndarray
-
-    @classmethod
-    def of(cls, traces: np.ndarray) -> Self:
-        """That of past arms with the same number of users, `traces` [a, u, w].
-
-        The covariance between arms is that of their means, less what the users within account for; where that
-        leaves a negative variance in some direction, it is 0 there.
-        """
-        a, u, _ = traces.shape
-        means = traces.mean(1)
-        centred = traces - means[:, None]
-        within = np.einsum("auv,auw->vw", centred, centred) / (a * (u - 1))
-        between = np.cov(means, rowvar=False) - within / u
-        values, directions = np.linalg.eigh(between)
-        return cls(means.mean(0), (directions * values.clip(0)) @ directions.T, within)
-
-    def after(self, mean_trace: np.ndarray, n_users: np.ndarray) -> Belief:
-        """The belief once `n_users` [k] users were seen on each day, with this mean trace [k]."""
-        k = len(mean_trace)
-        if k == 0:
-            return Belief(self.mean, self.between)
-        noise = self.within[:k, :k] / np.maximum(n_users[:, None], n_users[None])
-        spread = self.between[:k, :k] + noise + 1e-9 * np.eye(k)  # days that never vary
-        gain = np.linalg.solve(spread, self.between[:k]).T
-        mean = self.mean + gain @ (mean_trace - self.mean[:k])
-        return Belief(mean, self.between - gain @ self.between[:k])
 
 
 @dataclass(frozen=True)
@@ -241,16 +189,6 @@ def _campaign(
             )
         chosen.append(np.array(worth)[..., 0].argmax(0))
     return np.stack(chosen)
-
-
-def explained(prior: Prior, counted: np.ndarray, n_users: int) -> list[float]:
-    """The share of the variance between arms that the first 1, 2, .. days of `n_users` users explain, [w]."""
-    before = counted @ prior.between @ counted
-    shares = []
-    for k in range(1, len(counted) + 1):
-        left = prior.after(prior.mean[:k], np.full(k, n_users)).of(counted)[1]
-        shares.append(float(1 - left / before) if before > 0 else 0.0)
-    return shares
 
 
 def _known(by_day: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

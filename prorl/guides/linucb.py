@@ -31,13 +31,8 @@ from prorl.guides.features import (
     save_fitted,
     training_prompts,
 )
-from prorl.guides.walks import (
-    Candidates,
-    Outcome,
-    Walk,
-    World,
-    steps,
-)
+from prorl.guides.stepping import steps
+from prorl.guides.walks import Candidates, Outcome, Walk, World
 from prorl.runtime import derived_seed, progress
 from prorl.training import Session
 

@@ -42,12 +42,8 @@ from prorl.guides.features import (
     save_fitted,
     training_prompts,
 )
-from prorl.guides.walks import (
-    FEATURES,
-    Walk,
-    World,
-    steps,
-)
+from prorl.guides.stepping import steps
+from prorl.guides.walks import FEATURES, Walk, World
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
 from prorl.training import Session, adamw

@@ -37,15 +37,8 @@ from prorl.guides.features import (
     training_prompts,
 )
 from prorl.guides.replay import Learnt, Replay, follow
-from prorl.guides.walks import (
-    Candidates,
-    Look,
-    Outcome,
-    Walk,
-    World,
-    mean_outcomes,
-    write_paths,
-)
+from prorl.guides.stepping import mean_outcomes, write_paths
+from prorl.guides.walks import Candidates, Look, Outcome, Walk, World
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.training import Session, adamw

@@ -37,15 +37,8 @@ from prorl.guides.features import (
     standardised,
     training_prompts,
 )
-from prorl.guides.walks import (
-    BATCH_SIZE,
-    Candidates,
-    Outcome,
-    Walk,
-    World,
-    path_outcomes,
-    write_paths,
-)
+from prorl.guides.stepping import BATCH_SIZE, path_outcomes, write_paths
+from prorl.guides.walks import Candidates, Outcome, Walk, World
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
 from prorl.training import Session, adamw

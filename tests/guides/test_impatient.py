@@ -10,7 +10,8 @@ import torch
 from prorl.config.guide import Guide
 from prorl.config.section import ConfigError, build
 from prorl.errors import DataError
-from prorl.guides.impatient import ImpatientGuide, Prior, explained, prompts_towards
+from prorl.guides.beliefs import Prior, explained
+from prorl.guides.impatient import ImpatientGuide, prompts_towards
 from prorl.guides.registry import mistakes
 from tests.guides.outside import OneItem, OneItemSettings
 from tests.guides.worlds import N_ITEMS, T, context_of, fitted

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prorl.guides.off_policy_reinforce import Log, behaviour, logged_steps, surrogate
-from prorl.guides.walks import steps
+from prorl.guides.stepping import steps
 from tests.guides.worlds import N_ITEMS, T, context_of, fitted, settings_of, world_of
 from tests.tiny_models import some_prompts
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from prorl.config.section import ConfigError
-from prorl.guides.walks import FEATURES, World, path_outcomes, popularity, steps, write_paths
+from prorl.guides.stepping import path_outcomes, steps, write_paths
+from prorl.guides.walks import FEATURES, World, popularity
 from tests.guides.test_beam import Counting
 from tests.guides.worlds import N_ITEMS, context_of, world_of
 from tests.tiny_models import some_prompts
