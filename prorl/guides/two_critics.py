@@ -9,8 +9,8 @@ It is not RLUR: MovieLens knows no returning. Here the predictions are the candi
 logarithm), the target's gain in log-probability and its gain in rank, each standardised over the candidates;
 the immediate critic learns the acceptance to come, the delayed one, undiscounted, the interest gained by the
 end of the path. There is no bonus for novelty, no normalised returning time, no separate policy for rare
-users, and no regulariser towards the logged policy, as there is no log. The predictions ask the simulator
-about each candidate, as search does.
+users, and no regulariser towards the logged policy, as there is no log. Critics see the weights' shares
+alone. The predictions ask the simulator about each candidate, as search does.
 Shape key: `r` shown items, `c` candidates, `s` statistics of a state.
 """
 
@@ -107,8 +107,13 @@ class Networks(nn.Module):
         return self.largest * self.actor(x).sigmoid()
 
     def values(self, x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the immediate and the delayed critic expect, each [r]."""
-        both = torch.cat([x, 2 * weights / self.largest - 1], dim=1)
+        """What the immediate and the delayed critic expect, each [r].
+
+        They see the weights' shares: with all of them doubled the same items are shown, and a critic that
+        made a difference there would drive all weights to one end.
+        """
+        shares = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
+        both = torch.cat([x, N_PREDICTIONS * shares - 1], dim=1)
         return self.immediate(both)[:, 0], self.delayed(both)[:, 0]
 
 

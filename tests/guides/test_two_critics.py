@@ -72,6 +72,18 @@ def test_weights_lie_between_0_and_the_largest(tmp_path):
     assert networks.weights(x)[0].tolist() == pytest.approx([0, 2, 4])
 
 
+def test_critics_see_shares_of_weights(tmp_path):
+    networks = Networks(settings_of("two_critics"), context_of(tmp_path))
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    x, weights = torch.ones(2, N_STATISTICS), torch.tensor([[1.0, 2.0, 0.5], [0.3, 0.1, 0.1]])
+    once, twice, other = (networks.values(x, own) for own in (weights, 2 * weights, weights.flip(1)))
+    torch.testing.assert_close(twice, once)
+    assert not torch.allclose(other[0], once[0])
+    assert all(value.isfinite().all() for value in networks.values(x, torch.zeros(2, 3)))
+
+
 def test_a_fit_in_miniature(tmp_path):
     guide, figures = fitted("two_critics", context_of(tmp_path), tmp_path, **SMALL)
     json.dumps(figures)
