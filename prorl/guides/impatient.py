@@ -33,7 +33,8 @@ from prorl.runtime import derived_seed, progress
 from prorl.simulators.protocol import Simulator
 from prorl.training import Session
 
-MEASURED_TARGETS = 32  # new targets towards which every guide is also tried in full, for the figures
+MEASURED_TARGETS = 24  # new targets towards which every guide is also tried in full, for the figures
+MEASURED_USERS = 32  # who try each guide there
 KNOWN = 0.9  # share of right choices at which guides count as known
 ROUNDS = 1000  # of drawing users who do not know a target
 PATHS_AT_ONCE = 256
@@ -107,14 +108,14 @@ def fit(
         key = f"{context.source}: {context.key}.past_targets"
         raise DataError(f"{key}: got {settings.past_targets}, allowed: fewer than the {n_items} items")
 
-    def tried_in_full(targets: np.ndarray, purpose: str) -> list[np.ndarray]:
+    def tried_in_full(targets: np.ndarray, n_users: int, purpose: str) -> list[np.ndarray]:
         prompts = prompts_towards(
-            context.data, targets.repeat(settings.past_users), derived_seed(*seed, purpose), context.device
+            context.data, targets.repeat(n_users), derived_seed(*seed, purpose), context.device
         )
-        shape = len(targets), settings.past_users, longest + 1
+        shape = len(targets), n_users, longest + 1
         return [trial.traces(g, prompts).reshape(shape) for g in range(len(guides))]
 
-    before = tried_in_full(past, "past")
+    before = tried_in_full(past, settings.past_users, "past")
     priors = [Prior.of(traces) for traces in before]
     counted = np.eye(longest + 1)[-1]
     choice = np.zeros(n_items + 1, dtype=np.int64)
@@ -126,7 +127,9 @@ def fit(
     by_day = _campaign(settings, context, session, trial, priors, new)
     choice[new] = by_day[-1]
     measured = new[:MEASURED_TARGETS]
-    truth = np.stack([traces[..., -1].mean(1) for traces in tried_in_full(measured, "measured")])
+    truth = np.stack(
+        [traces[..., -1].mean(1) for traces in tried_in_full(measured, MEASURED_USERS, "measured")]
+    )
     save_fitted(context, {"choice": torch.from_numpy(choice)})
     return {
         "taken": {name: int((choice[1:] == g).sum()) for g, name in enumerate(guides)},
