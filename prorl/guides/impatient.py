@@ -7,6 +7,7 @@ holds the acceptance of the items of a path, one a day, 0 behind its end, and la
 its CTR as weighed, which alone counts. In the source activities are 0 or 1 and their sum counts; here
 acceptances are the simulator's probabilities. Nothing was ever shown towards a new target, so its arms start
 from the prior: a cold start. Past arms have few users, so the noise of their means is taken off S.
+That a hard target is hard for every guide is not made use of: beliefs of guides are independent.
 
 The guide then takes for each target the guide with the best expected outcome. Nothing is personal but the
 paths.
