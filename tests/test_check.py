@@ -6,6 +6,7 @@ import pytest
 
 from prorl.check import findings, findings_in, registered, require
 from prorl.config.section import ConfigError
+from prorl.guides.registry import GUIDES
 from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
 from tools.stage_dependencies import ROOT
@@ -231,7 +232,7 @@ def test_a_class_of_ones_own_is_in_no_registry():
 def test_a_guide_is_of_a_known_kind_and_searches_a_simulator_that_there_is():
     guides = {"first": {"kind": "polic"}, "search": {"simulator": "BERT4Rec"}}
     assert findings(params_with({"guides": list(guides), "guide": guides})) == [
-        "params.yaml: guide.first.kind: got 'polic', allowed: search, beam, policy, or module:attribute",
+        f"params.yaml: guide.first.kind: got 'polic', allowed: {', '.join(GUIDES)}, or module:attribute",
         "params.yaml: guide.search.simulator: got 'BERT4Rec', allowed: one of `simulators`, "
         "['SASRec', 'GRU4Rec']",
     ]

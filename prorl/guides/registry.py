@@ -20,6 +20,14 @@ from prorl.config.floors import (
 from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
 from prorl.config.guide import Guide as Section
 from prorl.config.proactive import GraphPathSettings, IPGSettings, IRNSettings, LLMSettings, NextItemSettings
+from prorl.config.rivals import (
+    DQNSettings,
+    ImpatientSettings,
+    LinUCBSettings,
+    OffPolicySettings,
+    TwoCriticsSettings,
+    UtilityTuningSettings,
+)
 from prorl.config.section import ConfigError, Settings, build
 from prorl.errors import DataError
 from prorl.files import read_json
@@ -170,6 +178,99 @@ def _llm_ipp(settings: LLMSettings, context: GuideContext) -> Guide:
     return LLMGuide.build(settings, context)
 
 
+def _fit_linucb(settings: LinUCBSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.linucb import fit
+
+    return fit(settings, context, session)
+
+
+def _linucb(settings: LinUCBSettings, context: GuideContext) -> Guide:
+    from prorl.guides.linucb import build
+
+    return build(settings, context)
+
+
+def _fit_off_policy_reinforce(
+    settings: OffPolicySettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.off_policy_reinforce import fit
+
+    return fit(settings, context, session)
+
+
+def _off_policy_reinforce(settings: OffPolicySettings, context: GuideContext) -> Guide:
+    from prorl.guides.off_policy_reinforce import build
+
+    return build(settings, context)
+
+
+def _fit_dqn(settings: DQNSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.dqn import fit
+
+    return fit(settings, context, session)
+
+
+def _dqn(settings: DQNSettings, context: GuideContext) -> Guide:
+    from prorl.guides.dqn import build
+
+    return build(settings, context)
+
+
+def _fit_two_critics(
+    settings: TwoCriticsSettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.two_critics import fit
+
+    return fit(settings, context, session)
+
+
+def _two_critics(settings: TwoCriticsSettings, context: GuideContext) -> Guide:
+    from prorl.guides.two_critics import build
+
+    return build(settings, context)
+
+
+def _fit_utility_tuning(
+    settings: UtilityTuningSettings, context: GuideContext, session: "Session"
+) -> dict[str, Any]:
+    from prorl.guides.utility_tuning import fit
+
+    return fit(settings, context, session)
+
+
+def _utility_tuning(settings: UtilityTuningSettings, context: GuideContext) -> Guide:
+    from prorl.guides.utility_tuning import build
+
+    return build(settings, context)
+
+
+def _parts(
+    settings: ImpatientSettings, context: GuideContext
+) -> dict[str, tuple[GuideEntry, Settings, GuideContext]]:
+    """The guides that `settings` name to choose from: kind, settings and a context of its own."""
+    start, simulators = f"{context.key}.guides", list(context.simulators)
+    return {
+        name: (
+            own.entry,
+            own.options[0],
+            replace(context, key=f"{start}.{name}", folder=context.folder / name),
+        )
+        for name, own in _inner(settings, start, simulators, context.source).items()
+    }
+
+
+def _fit_impatient(settings: ImpatientSettings, context: GuideContext, session: "Session") -> dict[str, Any]:
+    from prorl.guides.impatient import fit
+
+    return fit(settings, context, session, _parts(settings, context))
+
+
+def _impatient(settings: ImpatientSettings, context: GuideContext) -> Guide:
+    from prorl.guides.impatient import build
+
+    return build(context, _parts(settings, context))
+
+
 GUIDES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
     "beam": GuideEntry(BeamSettings, _beam),
@@ -183,6 +284,12 @@ GUIDES: dict[str, GuideEntry] = {
     "irn": GuideEntry(IRNSettings, _irn, _fit_irn),
     "ipg": GuideEntry(IPGSettings, _ipg, _fit_ipg),
     "llm_ipp": GuideEntry(LLMSettings, _llm_ipp),
+    "linucb": GuideEntry(LinUCBSettings, _linucb, _fit_linucb),
+    "off_policy_reinforce": GuideEntry(OffPolicySettings, _off_policy_reinforce, _fit_off_policy_reinforce),
+    "dqn": GuideEntry(DQNSettings, _dqn, _fit_dqn),
+    "two_critics": GuideEntry(TwoCriticsSettings, _two_critics, _fit_two_critics),
+    "utility_tuning": GuideEntry(UtilityTuningSettings, _utility_tuning, _fit_utility_tuning),
+    "impatient": GuideEntry(ImpatientSettings, _impatient, _fit_impatient),
 }
 
 
@@ -301,7 +408,19 @@ def _settings(
         if simulator is not None and simulator not in simulators:
             allowed = f"one of `simulators`, {simulators}"
             raise ConfigError(f"{source}: {key}.{field}: got {simulator!r}, allowed: {allowed}")
+    if isinstance(settings, ImpatientSettings):
+        _inner(settings, f"{key}.guides", simulators, source)
     return settings
+
+
+def _inner(settings: ImpatientSettings, start: str, simulators: list[str], source: str) -> dict[str, Named]:
+    """The guides that `settings` name to choose from, which stand in the mapping `start`."""
+    section = build(Section, settings.guides, start, source)
+    found = {name: read_guide(name, section, simulators, source, start) for name in section.named}
+    for name in found:
+        if "tried" in section.named[name]:
+            raise ConfigError(f"{source}: {start}.{name}.tried: unknown key; the guide that names it has one")
+    return found
 
 
 def texts_of(settings: Settings) -> set[str]:
