@@ -32,8 +32,16 @@ class UserBootstrap:
 
     def mean(self, values: np.ndarray) -> dict[str, float]:
         """Mean of `values` [p] over prompts and its 95% interval: `{"mean", "low", "high"}`."""
+        return interval(np.mean(values), self.means(values))
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """The mean of `values` [p] in each resample, [resamples]."""
         sums = np.bincount(self.group, weights=values)
         counts = np.bincount(self.group).astype(np.float64)
-        means = (self.weights @ sums) / (self.weights @ counts)
-        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+        return (self.weights @ sums) / (self.weights @ counts)
+
+
+def interval(value: float | np.floating, resampled: np.ndarray) -> dict[str, float]:
+    """A `value` and the 95% interval of what it is in each resample: `{"mean", "low", "high"}`."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"mean": float(value), "low": float(low), "high": float(high)}
