@@ -5,6 +5,7 @@ The only stage that reads the test split.
 
 from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
+from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
@@ -17,6 +18,7 @@ from prorl.files import atomic_file, write_json
 from prorl.guide import GuideContext
 from prorl.guides.data import guide_data
 from prorl.guides.registry import build_guides
+from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
@@ -32,13 +34,15 @@ from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Judge all guides."""
-    settings, decoding = params.section(Evaluate, dataset), params.section(Decoding)
-    layout, device = Layout(dataset), own_device()
+    settings, layout, device = params.section(Evaluate, dataset), Layout(dataset), own_device()
+    items = read_table(layout.items, ITEMS)
+    blocked = blocked_items(items.to_pandas(), params.section(Guardrails, dataset), params.source)
+    decoding = params.section(Decoding).blocking(blocked)
     simulators = {
         name: load_simulator(layout.simulator(name), own_class(params, dataset, name), device)
         for name in params.simulators
     }
-    words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
+    words = attribute_words(items["attributes"], ignored=[])
     context = GuideContext(
         simulators,
         decoding,
@@ -70,7 +74,7 @@ def body(params: Params, dataset: str) -> None:
         settings.batch_size,
         params.seed,
     )
-    evaluation = evaluate(guides, judge, harder, settings, params.section(Logging).every_seconds)
+    evaluation = evaluate(guides, judge, harder, settings, params.section(Logging).every_seconds, blocked)
     with atomic_file(layout.per_prompt) as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)
     write_json(layout.metrics("comparison"), evaluation.comparison)

@@ -7,7 +7,7 @@ from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.errors import DataError
-from prorl.evaluation.gates import failed, gated
+from prorl.evaluation.gates import columns_read, failed, gated
 from prorl.evaluation.results import read_results
 from prorl.files import read_json, write_json
 from prorl.items.blocked import blocked_items
@@ -24,7 +24,7 @@ def body(params: Params, dataset: str) -> None:
     found = gated(
         read_results(
             layout.per_prompt,
-            settings,
+            *columns_read(settings),
             params.section(Evaluate, dataset).bootstrap_resamples,
             derived_seed(params.seed, "bootstrap"),
         ),

@@ -4,7 +4,7 @@ prompt's result.
 Shape key: `p` prompts, `k` samples per prompt, `t` path position.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,11 +45,13 @@ def evaluate(
     harder: dict[str, torch.Tensor],
     settings: Evaluate,
     every_seconds: float,
+    blocked: Collection[int] = (),
 ) -> Evaluation:
     """Judge all `guides`, and compare `compared_pairs` of them prompt by prompt.
 
     `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
-    Raises `DataError` for a guide whose number of items is not that of every simulator.
+    Raises `DataError` for a guide whose number of items is not that of every simulator, and for one that
+    shows a `blocked` item.
     """
     _same_items(guides, judge.simulators)
     prompts = judge.prompts
@@ -61,6 +63,7 @@ def evaluate(
     rows = []
     for name, guide in guides.items():
         items = greedy_paths(guide, prompts, judge.max_length, judge.batch_size)
+        _none_shown(name, items, blocked, prompts)
         metrics[name] = judge.metrics(items)
         others = _other_ways(name, guide, judge, harder, settings, every_seconds)
         results[name] = {
@@ -105,6 +108,17 @@ def _same_items(guides: Mapping[str, Guide], simulators: Mapping[str, Simulator]
             if guide.n_items != users.n_items:
                 allowed = f"the {users.n_items} of simulator {simulator}"
                 raise DataError(f"guide {name}: got {guide.n_items} items, allowed: {allowed}")
+
+
+def _none_shown(guide: str, items: torch.Tensor, blocked: Collection[int], prompts: Prompts) -> None:
+    """Refuse a guide that does not keep the guardrails, which a guide from outside the library may not know."""
+    shown = torch.isin(items, items.new_tensor(list(blocked)))
+    if shown.any():
+        row, position = shown.nonzero()[0].tolist()
+        raise DataError(
+            f"guide {guide}: prompt {int(prompts.number[row])}: got item {int(items[row, position])} in its "
+            "path, allowed: none that the guardrails block"
+        )
 
 
 def _other_ways(

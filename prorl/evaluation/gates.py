@@ -2,22 +2,18 @@
 
 A gate looks at the worse end of its value's 95% interval over users, so that what the choice of users may
 explain is not enough. One that lacks what it needs is `missing`, and is not passed.
-
-Shape key: `p` prompts.
 """
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from prorl.config.gate import Gate
 from prorl.config.heads import POLICIES
-from prorl.errors import DataError
 from prorl.evaluation.agreement import FEWEST, agreement
+from prorl.evaluation.results import Results
 from prorl.metrics.intervals import UserBootstrap, interval
 
 START, POLICY = POLICIES
@@ -27,54 +23,15 @@ RANKED = ("ioi", "ctr")  # what judges' agreement is also told of, beside the sc
 NEEDED = ("ioi", "ctr", "distinct", "repeats", "coherence")
 
 
-def needed_metrics(settings: Gate) -> list[str]:
-    """The metrics of greedy paths that gates look at."""
-    return list(dict.fromkeys([*NEEDED, *settings.on]))
-
-
-def best_of(settings: Gate) -> str:
-    """The column with the best IoI of sampled paths."""
-    return f"rollout@{settings.best_of}/ioi"
-
-
-@dataclass(frozen=True)
-class Results:
-    """Every prompt's results: metrics {simulator: {guide: {metric: [p]}}}, and paths {guide: [p] of items}, of
-    the same prompts in the same order; `bootstrap` over their users.
+def columns_read(settings: Gate) -> tuple[list[str], list[str]]:
+    """What gates look at of every prompt's results: metrics of the greedy path, and what need not be there,
+    the best IoI of sampled paths.
     """
+    return list(dict.fromkeys([*NEEDED, *settings.on])), [_best_of(settings)]
 
-    metrics: dict[str, dict[str, dict[str, np.ndarray]]]
-    paths: dict[str, list[np.ndarray]]
-    bootstrap: UserBootstrap
 
-    @classmethod
-    def of(cls, rows: pd.DataFrame, n_resamples: int, seed: int) -> "Results":
-        """From the table of `evaluate`, of which every further column is a metric.
-
-        Raises `DataError` where guides were judged on different prompts.
-        """
-        named = [name for name in rows if name not in ("policy", "simulator", "prompt", "user", "path")]
-        metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-        paths: dict[str, list[np.ndarray]] = {}
-        user = None
-        for (guide, simulator), own in rows.groupby(["policy", "simulator"], sort=False):
-            own = own.sort_values("prompt")
-            if user is None:
-                user = own.user.to_numpy()
-            if not np.array_equal(own.user, user):
-                raise DataError(f"guide {guide}, judged by {simulator}: other prompts than the first guide's")
-            metrics.setdefault(simulator, {})[guide] = {name: own[name].to_numpy() for name in named}
-            paths[guide] = list(own.path)
-        if user is None:
-            raise DataError("no prompt has a result")
-        return cls(metrics, paths, UserBootstrap.of_users(user, n_resamples, seed))
-
-    def of_guide(self, guide: str, judge: str) -> dict[str, np.ndarray]:
-        """The metrics of `guide` by `judge`. Raises `DataError` where there are none."""
-        try:
-            return self.metrics[judge][guide]
-        except KeyError:
-            raise DataError(f"no result of guide {guide}, judged by {judge}") from None
+def _best_of(settings: Gate) -> str:
+    return f"rollout@{settings.best_of}/ioi"
 
 
 def score(values: Mapping[str, Any], on: Mapping[str, float]) -> Any:
@@ -214,7 +171,7 @@ def _not_narrower(
     bootstrap: UserBootstrap,
 ) -> dict[str, Any]:
     asks = f"best IoI of {settings.best_of} sampled paths, less that of the start"
-    allowed, column = ("at least", -settings.best_of_lost), best_of(settings)
+    allowed, column = ("at least", -settings.best_of_lost), _best_of(settings)
     if column not in own or np.isnan(own[column]).any() or np.isnan(start[column]).any():
         return missing(asks, allowed, f"no results of {settings.best_of} sampled paths; see evaluate.rollouts")
     return verdict(asks, bootstrap.mean(own[column] - start[column]), allowed)
