@@ -267,16 +267,17 @@ def _only_items_are_blocked(dataset: str, guardrails: Guardrails, decoding: Deco
         return
     for key in ("blocked_items", "blocked_attributes"):
         if found := getattr(guardrails, key):
-            yield f"guardrails.{key}: got {found} for {dataset}, allowed: [] where decoding.constrained is false"
+            allowed = "[] where decoding.constrained is false"
+            yield f"guardrails.{key}: got {found} for {dataset}, allowed: {allowed}"
 
 
 def _simulator_reads_what_it_is_asked(
     dataset: str, validate: Validate, simulator: Simulator
 ) -> Iterator[str]:
-    """A simulator that is validated reads a history, and a stretch that it goes on with."""
-    longest = validate.history_length + validate.length
+    """A simulator that is validated reads a history, and all but the last item that it goes on with."""
+    longest = validate.history_length + validate.length - 1
     if simulator.max_length < longest:
-        allowed = f"at least validate.history_length + validate.length, {longest}"
+        allowed = f"at least validate.history_length + validate.length - 1, {longest}"
         yield f"simulator.max_length: got {simulator.max_length} for {dataset}, allowed: {allowed}"
 
 

@@ -1,5 +1,5 @@
-"""Whether the policy may be released: every gate, passed or failed. Under `gate.strict` the stage fails unless all
-are passed.
+"""Whether the policy may be released: every gate, passed or failed. Under `gate.strict` the stage fails
+unless all are passed.
 """
 
 from prorl.config.evaluate import Evaluate
@@ -36,7 +36,8 @@ def body(params: Params, dataset: str) -> None:
     path = layout.metrics("gate")
     write_json(path, found)
     if short := failed(found):
-        told = f"{found['policy']} is short of {len(short)} of {len(found['gates'])} gates: {'; '.join(short)}"
+        of_all = f"{len(short)} of {len(found['gates'])} gates"
+        told = f"{found['policy']} does not pass {of_all}: {'; '.join(short)}"
         if settings.strict:
             raise DataError(f"{path}: gate.strict: {told}")
         print(f"gate@{dataset}: {told}")

@@ -37,12 +37,14 @@ OUTS = {
         LAYOUT.metrics(f"simulator/{SIMULATOR}"),
         *trained(f"simulator/{SIMULATOR}"),
     ],
+    "validate": [LAYOUT.metrics(f"validate/{SIMULATOR}")],
     "pretrain": [LAYOUT.policy("pretrained"), LAYOUT.metrics("pretrain"), *trained("pretrain")],
     "finetune": [LAYOUT.policy("prorl"), LAYOUT.metrics("finetune"), *trained("finetune")],
     "evaluate": [
         LAYOUT.per_prompt,
         *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
     ],
+    "gate": [LAYOUT.metrics("gate")],
     "report": [LAYOUT.page, LAYOUT.metrics("summary")],
 }
 DEPS = {
@@ -54,6 +56,9 @@ DEPS = {
     "reduce": [LAYOUT.embeddings],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
     "simulator": [LAYOUT.prepared, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
+    "validate": [
+        *(LAYOUT.prepared, LAYOUT.simulator(SIMULATOR), LAYOUT.inputs(f"simulator/{SIMULATOR}")),
+    ],
     "pretrain": [
         *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids / IDS_FILE),
         *(LAYOUT.simulator("${pretrain.simulator}"), LAYOUT.inputs("pretrain")),
@@ -66,6 +71,7 @@ DEPS = {
         *(LAYOUT.items, LAYOUT.interactions, SPLIT["test"], LAYOUT.simulators),
         *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.inputs("evaluate")),
     ],
+    "gate": [LAYOUT.items, LAYOUT.per_prompt, LAYOUT.metrics("validation")],
     "report": [
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
         *(
@@ -75,6 +81,7 @@ DEPS = {
         ),
         LAYOUT.all_curves,
         *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
+        *(LAYOUT.metrics(f"validate/{SIMULATOR}").parent, LAYOUT.metrics("gate")),
     ],
 }
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.

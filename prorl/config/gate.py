@@ -27,7 +27,7 @@ class Gate(Section):
     best_of: int = Field(
         ge=1, description="Sampled paths of which the best IoI counts; one of `evaluate.rollouts`"
     )
-    best_of_lost: float = Field(ge=0, description="IoI of the best sampled path that may be lost to the start")
+    best_of_lost: float = Field(ge=0, description="IoI of the best sampled path that may be lost")
     above_start: float = Field(ge=0, description="How much the score must exceed its start's by")
     above_rival: float = Field(
         ge=0, description="How much the score must exceed that of the best rival on validation prompts by"

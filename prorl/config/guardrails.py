@@ -13,9 +13,7 @@ class Guardrails(Section):
     section: ClassVar[str] = "guardrails"
 
     blocked_items: list[str] = Field(description="Raw ids of items that no path may hold")
-    blocked_attributes: list[str] = Field(
-        description="Attributes; an item with one of them is in no path"
-    )
+    blocked_attributes: list[str] = Field(description="Attributes; an item with one of them is in no path")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

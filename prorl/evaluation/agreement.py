@@ -1,5 +1,5 @@
-"""Whether judges rank guides alike: Kendall's tau and Spearman's rho of any two, with bootstrap intervals over
-users.
+"""Whether judges rank guides alike: Kendall's tau and Spearman's rho of any two, with bootstrap intervals
+over users.
 
 A guide that steers by a simulator is left out where that simulator is one of the two.
 Shape key: `p` prompts, `g` guides, `r` resamples.

@@ -1,5 +1,5 @@
-"""Calibration: whether an acceptance of a half belongs to a real item half of the time, in a mixture of real next
-items and sampled others; and the temperature that brings it nearest to that.
+"""Calibration: whether an acceptance of a half belongs to a real item half of the time, in a mixture of real
+next items and sampled others; and the temperature that brings it nearest to that.
 
 How many of the items are real depends on how many others are sampled beside them, so that calibration is
 relative to a stated ratio of the two.
@@ -24,8 +24,8 @@ LARGEST_LOG_TEMPERATURE = 6.0
 
 @dataclass(frozen=True)
 class Mixture:
-    """Real and sampled items: logit [q, 1 + n] of each one's acceptance, the real item's first, and weight [1 +
-    n], which makes of the n sampled items as many as the ratio has for each real one.
+    """Real and sampled items: logit [q, 1 + n] of each one's acceptance, the real item's first, and weight
+    [1 + n], which makes of the n sampled items as many as the ratio has for each real one.
     """
 
     logit: np.ndarray

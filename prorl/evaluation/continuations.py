@@ -1,8 +1,8 @@
-"""Whether users that a simulator makes up behave as real ones do: real stretches of logs against items that it
-samples after the same histories.
+"""Whether users that a simulator makes up behave as real ones do: real stretches of logs against items that
+it samples after the same histories.
 
-Shape key: `q` stretches, `h` history, `s` items of a stretch, `n` items, `w` words of attribute bits, `x`, `y`
-values.
+Shape key: `q` stretches, `h` history, `s` items of a stretch, `n` items, `w` words of attribute bits, `x`,
+`y` values.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ def ks_distance(one: np.ndarray, other: np.ndarray) -> float:
     """The Kolmogorov-Smirnov distance of two samples [x], [y]: the largest difference of their distribution
     functions.
     """
-    return float(ks_2samp(one, other, method="asymp").statistic)
+    return float(ks_2samp(one, other, method="asymp")[0])
 
 
 def ks_of_pairs(one: np.ndarray, other: np.ndarray, bootstrap: UserBootstrap) -> dict[str, float]:

@@ -111,7 +111,7 @@ def _same_items(guides: Mapping[str, Guide], simulators: Mapping[str, Simulator]
 
 
 def _none_shown(guide: str, items: torch.Tensor, blocked: Collection[int], prompts: Prompts) -> None:
-    """Refuse a guide that does not keep the guardrails, which a guide from outside the library may not know."""
+    """Refuse a guide that does not keep the guardrails: one from outside the library may not know them."""
     shown = torch.isin(items, items.new_tensor(list(blocked)))
     if shown.any():
         row, position = shown.nonzero()[0].tolist()

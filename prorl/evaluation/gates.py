@@ -134,13 +134,14 @@ def failed(found: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(
-    asks: str, value: dict[str, float | None], allowed: tuple[str, float], **more: Any
+    asks: str, value: Mapping[str, float | None], allowed: tuple[str, float], **more: Any
 ) -> dict[str, Any]:
-    """A gate that `asks` for a `value` with an interval, or alone; `allowed` is one of `BOUNDS` and a number."""
+    """A gate that `asks` for a `value`, with an interval or without; `allowed`: one of `BOUNDS`, a number."""
     bound, threshold = allowed
     end, compare = BOUNDS[bound]
-    worse = value["mean"] if value[end] is None else value[end]
-    passed = bool(compare(worse, threshold))
+    worst = value["mean"] if value[end] is None else value[end]
+    assert worst is not None
+    passed = bool(compare(worst, threshold))
     return {
         "asks": asks,
         "value": value,
@@ -173,7 +174,9 @@ def _not_narrower(
     asks = f"best IoI of {settings.best_of} sampled paths, less that of the start"
     allowed, column = ("at least", -settings.best_of_lost), _best_of(settings)
     if column not in own or np.isnan(own[column]).any() or np.isnan(start[column]).any():
-        return missing(asks, allowed, f"no results of {settings.best_of} sampled paths; see evaluate.rollouts")
+        return missing(
+            asks, allowed, f"no results of {settings.best_of} sampled paths; see evaluate.rollouts"
+        )
     return verdict(asks, bootstrap.mean(own[column] - start[column]), allowed)
 
 

@@ -1,5 +1,5 @@
-"""Where held-out users' logs are looked at, and what a simulator says there: the rank of the real next item, and
-the acceptance of it and of sampled others.
+"""Where held-out users' logs are looked at, and what a simulator says there: the rank of the real next item,
+and the acceptance of it and of sampled others.
 
 Shape key: `q` places, `h` history, `n` sampled items, `u` users, `s` items of a stretch.
 """

@@ -6,6 +6,7 @@ Shape key: `p` prompts.
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,8 @@ class Results:
         metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
         paths: dict[str, list[np.ndarray]] = {}
         prompts = None
-        for (guide, simulator), own in rows.groupby(["policy", "simulator"], sort=False):
+        for key, own in rows.groupby(["policy", "simulator"], sort=False):
+            guide, simulator = cast(tuple[str, str], key)
             own = own.sort_values("prompt")
             prompts = own[["prompt", "user"]].to_numpy() if prompts is None else prompts
             if not np.array_equal(own[["prompt", "user"]], prompts):

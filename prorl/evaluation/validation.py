@@ -1,4 +1,4 @@
-"""Can a judge be believed? What a simulator says of users that it was not trained on, against what they did."""
+"""Can a judge be believed? What a simulator says of users that it was not trained on, and what they did."""
 
 from typing import Any
 

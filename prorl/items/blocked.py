@@ -1,7 +1,6 @@
 """The items that no path may show, as the guardrails name them."""
 
 import difflib
-from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -19,21 +18,16 @@ def blocked_items(items: pd.DataFrame, settings: Guardrails, source: str) -> np.
     raw_ids, attributes = items.raw_id.tolist(), [set(own) for own in items.attributes]
     known = set().union(*attributes)
     for key, names, allowed, kind in (
-        ("blocked_items", settings.blocked_items, raw_ids, "a raw id of the data set"),
-        ("blocked_attributes", settings.blocked_attributes, sorted(known), "an attribute of the data set"),
+        ("blocked_items", settings.blocked_items, set(raw_ids), "a raw id of the data set"),
+        ("blocked_attributes", settings.blocked_attributes, known, "an attribute of the data set"),
     ):
         for i, name in enumerate(names):
-            _require(f"{source}: guardrails.{key}[{i}]", name, allowed, kind)
+            if name not in allowed:
+                close = difflib.get_close_matches(name, sorted(known), n=1)
+                hint = f"; did you mean attribute {close[0]!r}?" if close else ""
+                raise ConfigError(f"{source}: guardrails.{key}[{i}]: got {name!r}, allowed: {kind}{hint}")
     by_name, by_attribute = set(settings.blocked_items), set(settings.blocked_attributes)
     blocked = [
-        raw_id in by_name or bool(own & by_attribute)
-        for raw_id, own in zip(raw_ids, attributes, strict=True)
+        raw_id in by_name or bool(own & by_attribute) for raw_id, own in zip(raw_ids, attributes, strict=True)
     ]
     return items.item.to_numpy()[np.array(blocked, dtype=bool)]
-
-
-def _require(key: str, name: str, allowed: Collection[str], kind: str) -> None:
-    if name not in allowed:
-        close = difflib.get_close_matches(name, allowed, n=1)
-        hint = f", such as {close[0]!r}" if close else ""
-        raise ConfigError(f"{key}: got {name!r}, allowed: {kind}{hint}")

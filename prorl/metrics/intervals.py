@@ -5,6 +5,7 @@ the same prompts.
 """
 
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class UserBootstrap:
         return (self.weights @ sums) / (self.weights @ counts)
 
 
-def interval(value: float | np.floating, resampled: np.ndarray) -> dict[str, float]:
+def interval(value: SupportsFloat, resampled: np.ndarray) -> dict[str, float]:
     """A `value` and the 95% interval of what it is in each resample: `{"mean", "low", "high"}`."""
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {"mean": float(value), "low": float(low), "high": float(high)}

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from prorl.config.report import Report
 from prorl.metrics.registry import headline
-from prorl.reports import tables
+from prorl.reports import tables, trust
 from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
 from prorl.reports.inputs import ReportInputs, example_metrics
 from prorl.reports.published import DIFFERENCES, NEAREST
@@ -62,7 +62,12 @@ def render(inputs: ReportInputs, settings: Report) -> str:
         length_plot=length_plot(inputs.greedy),
         examples=examples(inputs, settings.example_paths),
         judge=next(iter(inputs.simulators)),
+        gates=trust.gates(inputs.gate),
+        passed=inputs.gate["passed"],
+        agreement=trust.agreement(inputs.gate),
         simulators=tables.simulators(inputs),
+        validation=trust.validation(inputs.validated),
+        reliability=trust.reliability(inputs.validated),
         simulator_notes=_simulator_notes(inputs),
         training=tables.training(inputs),
         curve_plots=curve_plots(inputs),

@@ -14,8 +14,8 @@ def of_one(n):
     return UserBootstrap.of_users(np.ones(n, dtype=int), 100, seed=0)
 
 
-# A judge that is perfectly calibrated by construction, at one sampled item for each real one: of four real and
-# four sampled items, those accepted at .75 are real three times in four, those at .25 once in four.
+# A judge that is perfectly calibrated by construction, at one sampled item for each real one: of four real
+# and four sampled items, those accepted at .75 are real three times in four, those at .25 once in four.
 PERFECT = np.array([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.25, 0.75]])
 
 

@@ -12,9 +12,12 @@ CPU = torch.device("cpu")
 
 
 class Certain:
-    """A simulator of four items after which the next by number comes with certainty, the first after the last."""
+    """A simulator of four items: after each comes the next by number, after the last the first."""
 
     n_items = 4
+
+    def score(self, history, path, target, *, ends=False):
+        raise NotImplementedError
 
     def item_scores(self, history):
         scores = torch.full((len(history), 4), -torch.inf)
@@ -25,6 +28,9 @@ class Fixed:
     """A simulator that takes items 1, 2, 3 with the same chances .5, .375 and .125, whatever was before."""
 
     n_items = 3
+
+    def score(self, history, path, target, *, ends=False):
+        raise NotImplementedError
 
     def item_scores(self, history):
         return torch.tensor([0.5, 0.375, 0.125]).log().repeat(len(history), 1)

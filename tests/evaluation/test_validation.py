@@ -104,9 +104,7 @@ def test_the_same_seed_asks_every_simulator_the_same_and_gives_the_same():
     second = found_of(other)
     assert first["auc"]["popularity"] == second["auc"]["popularity"]
     for statistic in ("attribute_repeats", "popularity"):
-        assert (
-            first["continuations"][statistic]["real"] == second["continuations"][statistic]["real"]
-        )
+        assert first["continuations"][statistic]["real"] == second["continuations"][statistic]["real"]
 
 
 def test_only_so_many_users_are_asked_about():

@@ -66,7 +66,7 @@ def test_a_new_guide_runs_evaluation_and_the_report_alone(clone):
     clone.set(guides=["search", "own"], guide={"own": {"item": 3, "n": 2}})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
     assert "prorl/guides/own.py" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
-    assert clone.repro() == stages("evaluate", "report")
+    assert clone.repro() == stages("evaluate", "gate", "report")
     assert "own" in clone.read(f"reports/{DATASET}/evaluation.json")
 
 
@@ -99,4 +99,4 @@ def test_semantic_ids_edited_in_place_are_imported_again(clone, tmp_path):
     first, second = raw_ids[:2]
     codes_of[first], codes_of[second] = codes_of[second], codes_of[first]
     codes.write_text(json.dumps(codes_of), encoding="utf-8")
-    assert clone.repro() == stages("quantize", "pretrain", "finetune", "evaluate", "report")
+    assert clone.repro() == stages("quantize", "pretrain", "finetune", "evaluate", "gate", "report")
