@@ -37,7 +37,8 @@ def test_items_are_blocked_by_raw_id_and_by_any_of_their_attributes():
         (
             [],
             ["Horor"],
-            r"blocked_attributes\[0\]: got 'Horor', allowed: an attribute of the data set; did you mean attribute 'Horror'",
+            r"blocked_attributes\[0\]: got 'Horor', allowed: an attribute of the data set; did you mean "
+            r"attribute 'Horror'\?",
         ),
         (["7", "7"], [], r"guardrails\.blocked_items\[1\]: got '7', allowed: each name once"),
         ([50], [], r"guardrails\.blocked_items\[0\]: got 50 \(int\), allowed: text"),
