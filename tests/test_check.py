@@ -216,11 +216,11 @@ def test_a_data_set_is_not_named_like_what_stands_in_its_place(name, allowed):
 
 
 def test_a_simulator_is_not_named_like_a_setting_or_a_data_set():
-    found = findings(params_with({"simulators": ["SASRec", "epochs"]}))
+    found = findings(params_with({"simulators": ["SASRec", "epochs"], "gate": {"judge": "SASRec"}}))
     assert found == [
         "params.yaml: simulators[1]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
     ]
-    found = findings(params_with({"simulators": ["SASRec", "ml-100k"]}))
+    found = findings(params_with({"simulators": ["SASRec", "ml-100k"], "gate": {"judge": "SASRec"}}))
     assert found == [
         "params.yaml: datasets[0]: got 'ml-100k', allowed: a name that is not in `simulators` too"
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from prorl.metrics.registry import label
+from prorl.metrics.registry import in_order, label
 from prorl.reports.figures import line_plot
 from prorl.reports.tables import MISSING, Table, number, with_interval
 
@@ -88,7 +88,8 @@ def agreement(gate: Mapping[str, Any]) -> Table:
 
 def gates(gate: Mapping[str, Any]) -> Table:
     """Every gate with its value, what is allowed and its verdict."""
-    score = " + ".join(f"{weight:g} {_name(metric)}" for metric, weight in gate["score"].items())
+    weights = [(metric, gate["score"][metric]) for metric in in_order(gate["score"])]
+    score = " + ".join(f"{weight:g} {_name(metric)}" for metric, weight in weights)
     table = Table(
         f"Gates of {gate['policy']}, judged by {gate['judge']}; the score is {score}",
         ["", "value", "allowed", "verdict"],
@@ -98,8 +99,9 @@ def gates(gate: Mapping[str, Any]) -> Table:
         allowed = " ".join(f"{bound} {threshold:g}" for bound, threshold in own["allowed"].items())
         why = f": {own['why']}" if "why" in own else ""
         table.rows.append([own["asks"], value, allowed, f"{own['verdict']}{why}"])
-        for metric, part in own.get("parts", {}).items():
-            table.rows.append([f"of it {_name(metric)}", with_interval(part), "", ""])
+        parts = own.get("parts", {})
+        for metric in in_order(parts):
+            table.rows.append([f"of it {_name(metric)}", with_interval(parts[metric]), "", ""])
     return table
 
 

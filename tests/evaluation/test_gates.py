@@ -176,7 +176,7 @@ def test_judges_who_rank_otherwise_fail_and_too_few_guides_are_missing():
     assert "2 guides steer by neither, 3 are needed" in failed(few)[0]
 
     alone = rows_of()
-    alone = alone[alone.simulator == JUDGE]
+    alone = pd.DataFrame(alone[alone.simulator == JUDGE])
     found = gated(Results.of(alone, 200, 1), validation_of(), STEERED_BY, NONE, SETTINGS)
     assert failed(found) == ["judges_agree: missing: there is one judge alone"]
 
