@@ -29,7 +29,7 @@ def body(params: Params, dataset: str) -> None:
             derived_seed(params.seed, "bootstrap"),
         ),
         read_json(layout.metrics("validation")),
-        {name: guides[name].get("simulator") for name in params.guides},
+        {name: [guides[name]["simulator"]] for name in params.guides if "simulator" in guides[name]},
         blocked_items(read_frame(layout.items, ITEMS), params.section(Guardrails, dataset), params.source),
         settings,
     )

@@ -54,6 +54,12 @@ class Decoding(Section):
         rules._blocked = blocked
         return rules
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What `repr` shows: what is blocked too, so that results kept by it are not mistaken for others."""
+        yield from super().__repr_args__()
+        if self._blocked:
+            yield "blocked", self._blocked
+
     def replace(self, **changes: Any) -> Self:
         """See `Settings.replace`; what is blocked stays blocked."""
         return super().replace(**changes).blocking(self._blocked)

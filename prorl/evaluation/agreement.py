@@ -5,7 +5,7 @@ A guide that steers by a simulator is left out where that simulator is one of th
 Shape key: `p` prompts, `g` guides, `r` resamples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -19,14 +19,14 @@ FEWEST = 3  # guides that make a ranking; two are in order or not
 
 def agreement(
     judged: Mapping[str, Mapping[str, np.ndarray]],
-    steered_by: Mapping[str, str | None],
+    steered_by: Mapping[str, Collection[str]],
     bootstrap: UserBootstrap,
 ) -> dict[str, dict[str, Any]]:
     """{"A ~ B": {"guides", "kendall", "spearman"}} of any two judges.
 
     judged: {judge: {guide: values [p]}}, of which guides are ranked by the mean; steered_by: {guide: the
-    simulator it steers by, None for none}. The two coefficients are null where fewer than `FEWEST` guides are
-    left.
+    simulators it steers by}; one that is not in it steers by none. The two coefficients are null where fewer
+    than `FEWEST` guides are left.
     """
     means = {
         judge: {guide: (values.mean(), bootstrap.means(values)) for guide, values in own.items()}
@@ -34,7 +34,7 @@ def agreement(
     }
     found = {}
     for pair in combinations(judged, 2):
-        guides = [guide for guide in judged[pair[0]] if steered_by.get(guide) not in pair]
+        guides = [guide for guide in judged[pair[0]] if not {*pair} & {*steered_by.get(guide, ())}]
         entry: dict[str, Any] = {"guides": guides, "kendall": None, "spearman": None}
         if len(guides) >= FEWEST:
             (one, ones), (other, others) = (

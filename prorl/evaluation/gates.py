@@ -5,7 +5,7 @@ explain is not enough. One that lacks what it needs is `missing`, and is not pas
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def score(values: Mapping[str, Any], on: Mapping[str, float]) -> Any:
 
 
 def best_rival(
-    validation: Mapping[str, Mapping[str, Any]], steered_by: Mapping[str, str | None], settings: Gate
+    validation: Mapping[str, Mapping[str, Any]], steered_by: Mapping[str, Collection[str]], settings: Gate
 ) -> str | None:
     """The guide with the best score on validation prompts by the judge, among those that are no policy of the
     pipeline and do not steer by the judge; None where there is none.
@@ -50,7 +50,7 @@ def best_rival(
     scores = {
         guide: score({metric: judged[settings.judge][metric]["mean"] for metric in settings.on}, settings.on)
         for guide, judged in validation.items()
-        if guide not in POLICIES and steered_by.get(guide) != settings.judge
+        if guide not in POLICIES and settings.judge not in steered_by.get(guide, ())
     }
     return max(scores, key=lambda guide: scores[guide]) if scores else None
 
@@ -58,13 +58,14 @@ def best_rival(
 def gated(
     results: Results,
     validation: Mapping[str, Mapping[str, Any]],
-    steered_by: Mapping[str, str | None],
+    steered_by: Mapping[str, Collection[str]],
     blocked: np.ndarray,
     settings: Gate,
 ) -> dict[str, Any]:
     """Every gate of the policy with its value, what is allowed and its verdict, and the judges' agreement.
 
-    steered_by: {guide: the simulator it steers by, None for none}; blocked: the items that no path may hold.
+    steered_by: {guide: the simulators it steers by}; one that is not in it steers by none. blocked: the items
+    that no path may hold.
     """
     bootstrap, judge = results.bootstrap, settings.judge
     own, start = (results.of_guide(guide, judge) for guide in (POLICY, START))

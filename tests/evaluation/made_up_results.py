@@ -30,7 +30,7 @@ MEANS = {
     "search": {"ioi": 2.5, "ctr": 0.90},
     "steered": {"ioi": 9.0, "ctr": 0.95},
 }
-STEERED_BY = {"search": HOME, "steered": JUDGE, "popular": None}
+STEERED_BY = {"search": [HOME], "steered": [JUDGE, HOME], "popular": []}
 
 
 def rows_of(changes=None):

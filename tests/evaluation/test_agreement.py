@@ -49,7 +49,7 @@ def test_judges_who_rank_alike_and_who_rank_the_other_way_round():
 
 def test_guides_that_steer_by_one_of_the_two_judges_are_left_out():
     judged = {name: flat(w=4.0, x=1.0, y=2.0, z=3.0) for name in ("A", "B", "C")}
-    found = agreement(judged, {"w": "A", "x": "B", "y": None}, one_user(4))
+    found = agreement(judged, {"w": ["A"], "x": ["B"], "y": []}, one_user(4))
     assert {pair: own["guides"] for pair, own in found.items()} == {
         "A ~ B": ["y", "z"],
         "A ~ C": ["x", "y", "z"],

@@ -165,13 +165,13 @@ def test_judges_who_rank_otherwise_fail_and_too_few_guides_are_missing():
     rows = rows_of()
     home = rows.simulator != JUDGE
     rows.loc[home, ["ioi", "ctr"]] *= -1.0  # the other judge ranks all the other way round
-    found = gated(Results.of(rows, 200, 1), validation_of(), {"steered": JUDGE}, NONE, SETTINGS)
+    found = gated(Results.of(rows, 200, 1), validation_of(), {"steered": [JUDGE]}, NONE, SETTINGS)
     assert only_failing(found) == "judges_agree"
     assert found["gates"]["judges_agree"]["judges"] == "SASRec ~ GRU4Rec"
     assert found["gates"]["judges_agree"]["value"]["mean"] == -1.0
     assert found["agreement"]["ioi"]["SASRec ~ GRU4Rec"]["kendall"]["mean"] == -1.0
 
-    few = gates_of(steered_by=STEERED_BY | {"popular": JUDGE})
+    few = gates_of(steered_by=STEERED_BY | {"popular": [JUDGE]})
     assert only_failing(few) == "judges_agree"
     assert "2 guides steer by neither, 3 are needed" in failed(few)[0]
 
@@ -240,7 +240,7 @@ def written(tmp_path, monkeypatch):
         raw = read_yaml(ROOT / "params.yaml")
         own = {name: getattr(SETTINGS, name) for name in type(SETTINGS).model_fields}
         guides = {
-            name: {"kind": "search"} | ({"simulator": by} if by else {}) for name, by in STEERED_BY.items()
+            name: {"kind": "search"} | ({"simulator": by[0]} if by else {}) for name, by in STEERED_BY.items()
         }
         raw = laid_over(raw, {"guides": list(STEERED_BY), "guide": guides, "gate": own | settings})
         raw["gate"]["on"] = own["on"]

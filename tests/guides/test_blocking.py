@@ -33,6 +33,8 @@ def test_rules_know_what_is_blocked_and_say_nothing_of_it_where_they_are_saved()
     assert blocking.model_dump() == free.model_dump()
     assert blocking.replace(max_length=6).blocked == (2, 5)
     assert blocking != free
+    assert repr(blocking) == repr(free)[:-1] + ", blocked=(2, 5))"
+    assert repr(free.blocking([])) == repr(free)
     assert free.blocking([]) == free
 
 
