@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IDS_FILE = "semantic_ids.parquet"
+GUIDE_FILE = "guide.json"  # in a guide's folder: its kind, its settings, and what its fitting gave
 CHECKPOINTS = Path(".checkpoints")
 CACHE = Path(".cache")  # what only saves time, and belongs to one machine
 CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
+
+# What guides were fitted to before, and what was judged before, by digests of all that it was made from.
+KEPT_GUIDES, KEPT_JUDGEMENTS = KEPT = CACHE / "guides", CACHE / "judged"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,21 @@ class Layout:
         return self.reports / "inputs/simulator"
 
     @property
+    def guide_inputs(self) -> Path:
+        """The folder of `inputs` of all guides."""
+        return self.reports / "inputs/guide"
+
+    @property
+    def kept_guides(self) -> Path:
+        """What guides were fitted to before, by what it was made from."""
+        return KEPT_GUIDES / self.dataset
+
+    @property
+    def kept_judgements(self) -> Path:
+        """What was evaluated before, by guide, judge and all that either was made from."""
+        return KEPT_JUDGEMENTS / self.dataset
+
+    @property
     def outside_checksums(self) -> Path:
         """Checksums of outside files by size and time of change."""
         return CACHE / f"outside-{self.dataset}.json"
@@ -146,3 +165,8 @@ class Layout:
     def page(self) -> Path:
         """The report."""
         return self.reports / "index.html"
+
+    @property
+    def guides_page(self) -> Path:
+        """The ranking of guides."""
+        return self.reports / "guides.md"

@@ -23,6 +23,7 @@ REGISTRIES: Registries = {
     "finetune.weights": REWARDS,
     "finetune.select_on": METRICS,
     "gate.on": METRICS,
+    "selection.on": METRICS,
 }
 
 

@@ -12,7 +12,7 @@ from tools.stage_dependencies import DVC_FILE, ROOT, dependencies_of, is_module,
 FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
-    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
@@ -90,12 +90,13 @@ def test_a_stage_that_reads_outside_files_alone_depends_on_its_file_of_inputs():
     folder = "reports/${item.dataset}/inputs"
     of_simulators = ["simulator", "validate"]  # which read what one simulator needs
     assert readers == {f"{folder}/simulator": of_simulators} | {
-        f"{folder}/{name}.json": [name]
+        f"{folder}/{name}" if name == "guide" else f"{folder}/{name}.json": [name]
         for name in STAGES
         if name not in ("inputs", "reduce", *of_simulators, "gate", "report")
     }
     for name in of_simulators:
         assert f"{folder}/simulator/${{item.simulator}}.json" in STAGES[name]["deps"]
+    assert f"{folder}/guide/${{item.guide}}.json" in STAGES["guide"]["deps"]
 
 
 def test_inputs_always_runs_and_keeps_what_it_reads():
@@ -121,8 +122,8 @@ def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(nam
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])
 
 
-def test_pretraining_and_finetuning_do_not_read_the_test_split():
-    for name in ("simulator", "pretrain", "finetune"):
+def test_what_is_trained_does_not_read_the_test_split():
+    for name in ("simulator", "pretrain", "finetune", "guide"):
         assert not any(
             "test.parquet" in dep or dep.rstrip("/").endswith("instances/${item.dataset}")
             for dep in STAGES[name]["deps"]

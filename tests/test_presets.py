@@ -215,9 +215,8 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
 
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    with pytest.raises(
-        ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, released, steam"
-    ):
+    there = "amazon-books, benchmark, ml-1m-paper, ml-1m, released, steam"
+    with pytest.raises(ConfigError, match=f"no preset 'ml-10m'; there are: {there}"):
         preset_file(ROOT, "ml-10m")
 
 

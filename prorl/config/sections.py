@@ -17,6 +17,7 @@ from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
 from prorl.config.section import Section
+from prorl.config.selection import Selection
 from prorl.config.simulator import Simulator
 from prorl.config.validate import Validate
 
@@ -24,6 +25,7 @@ SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
-        *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails, Evaluate, Gate, Report),
+        *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails),
+        *(Selection, Evaluate, Gate, Report),
     )
 }

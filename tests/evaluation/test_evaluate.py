@@ -164,7 +164,7 @@ def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
     assert list(evaluation.comparison) == ["second - first", "same - first", "second - same"]
     assert evaluation.comparison["second - same"] == evaluation.comparison["second - first"]
     for by_metric in evaluation.comparison["same - first"].values():
-        assert all(leaf == {"mean": 0, "low": 0, "high": 0} for leaf in by_metric.values())
+        assert all(leaf == {"mean": 0, "low": 0, "high": 0, "p": 1} for leaf in by_metric.values())
     rows = evaluation.per_prompt
     bootstrap = UserBootstrap.of_users(
         judge.prompts.user.numpy(), SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap")
@@ -173,7 +173,7 @@ def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
         first, second = (
             rows[(rows.policy == p) & (rows.simulator == name)].ior.to_numpy() for p in ("first", "second")
         )
-        assert evaluation.comparison["second - first"][name]["ior"] == bootstrap.mean(second - first)
+        assert evaluation.comparison["second - first"][name]["ior"] == bootstrap.difference(second - first)
 
 
 def test_every_prompts_result_is_a_row(evaluation, judge, paths):
@@ -278,6 +278,6 @@ def test_a_guide_that_shows_a_blocked_item_is_refused(judge, paths):
         f"guide second: prompt {prompt}: got item {shown} in its path, allowed: none that the guardrails"
     )
     with pytest.raises(DataError, match=message):
-        evaluate(only, judge, {}, SETTINGS, 60, [shown])
+        evaluate(only, judge, {}, SETTINGS, 60, blocked=[shown])
     free = evaluate(guides, judge, {}, SETTINGS, 60)
-    assert evaluate(guides, judge, {}, SETTINGS, 60, unshown).results == free.results
+    assert evaluate(guides, judge, {}, SETTINGS, 60, blocked=unshown).results == free.results

@@ -8,11 +8,16 @@ import pytest
 
 from prorl.files import write_json
 from prorl.presets import round_trip_yaml
-from tests.pipeline.clones import ALWAYS, DATASET
+from tests.pipeline.clones import ALWAYS, DATASET, TINY
 from tools.stage_dependencies import DVC_FILE
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 SIMULATORS = ("SASRec", "GRU4Rec")
+AXES = {
+    "simulator": SIMULATORS,
+    "validate": SIMULATORS,
+    "guide": TINY["guides"],
+}  # beside the data set, of the stages named so
 POLICIES = ("pretrained", "prorl")
 GREEDY = {
     "ioi",
@@ -27,11 +32,10 @@ GREEDY = {
     "target_in_path",
     "history_in_path",
 }
-OF_SIMULATORS = ("simulator", "validate")  # stages that run for each of them
 NAMES = [
-    f"{stage}@{DATASET}{simulator}"
+    f"{stage}@{DATASET}{name}"
     for stage in STAGES
-    for simulator in ([f"-{name}" for name in SIMULATORS] if stage in OF_SIMULATORS else [""])
+    for name in ([f"-{name}" for name in AXES[stage]] if stage in AXES else [""])
 ]
 
 
@@ -41,11 +45,8 @@ def declared(kinds=("outs", "metrics", "plots")):
     for stage in STAGES.values():
         for out in (out for kind in kinds for out in stage.get(kind, [])):
             path = (out if isinstance(out, str) else next(iter(out))).replace("${item.dataset}", DATASET)
-            paths += (
-                [path.replace("${item.simulator}", name) for name in SIMULATORS]
-                if "${item.simulator}" in path
-                else [path]
-            )
+            axis = next((axis for axis in AXES if f"${{item.{axis}}}" in path), None)
+            paths += [path.replace(f"${{item.{axis}}}", name) for name in AXES[axis]] if axis else [path]
     return paths
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from prorl.config.report import Report
 from prorl.reports import trust
 from prorl.reports.page import render
+from tests.reports.written_inputs import BENCHMARK
 
 
 def rows_of(table):
@@ -61,9 +62,9 @@ def test_agreement_has_a_row_for_each_two_judges_and_each_ranking(inputs):
 
 
 def test_the_page_says_whether_the_policy_passes(inputs):
-    page = render(inputs, Report(example_paths=0))
+    page = render(inputs, Report(example_paths=0), BENCHMARK)
     assert "it does not pass every gate" in page
     assert "missing: one judge alone" in page
     assert "Simulators asked at 1,200 places" in page
     passing = dataclasses.replace(inputs, gate={**inputs.gate, "passed": True})
-    assert "it passes every gate" in render(passing, Report(example_paths=0))
+    assert "it passes every gate" in render(passing, Report(example_paths=0), BENCHMARK)
