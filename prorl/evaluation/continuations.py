@@ -5,6 +5,8 @@ Shape key: `q` stretches, `h` history, `s` items of a stretch, `n` items, `w` wo
 `y` values.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from scipy.stats import ks_2samp
@@ -65,7 +67,7 @@ def ks_distance(one: np.ndarray, other: np.ndarray) -> float:
     """The Kolmogorov-Smirnov distance of two samples [x], [y]: the largest difference of their distribution
     functions.
     """
-    return float(ks_2samp(one, other, method="asymp")[0])
+    return float(cast(float, ks_2samp(one, other, method="asymp")[0]))
 
 
 def ks_of_pairs(one: np.ndarray, other: np.ndarray, bootstrap: UserBootstrap) -> dict[str, float]:
