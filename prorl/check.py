@@ -12,6 +12,8 @@ from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.gate import Gate
+from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.config.heads import Heads
 from prorl.config.mine import Mine
@@ -24,6 +26,7 @@ from prorl.config.section import ConfigError, Section, Settings, keys_of, mistak
 from prorl.config.sections import SECTIONS
 from prorl.config.selection import Selection
 from prorl.config.simulator import Simulator
+from prorl.config.validate import Validate
 from prorl.guides.registry import mistakes as guide_mistakes
 from prorl.params import Params, heads_in
 from prorl.registries import names_object
@@ -176,6 +179,8 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
     for kind in (Pretrain, Finetune):
         if kind in sections:
             yield from _simulator_known(params, kind, dataset)
+    if Gate in sections and (judge := params.section(Gate, dataset).judge) not in params.simulators:
+        yield f"gate.judge: got {judge!r} for {dataset}, allowed: one of `simulators`, {params.simulators}"
     if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
         yield f"selection.simulator: got {main!r}, allowed: one of `simulators`, {params.simulators}"
     for agree, kinds in AGREEMENTS.items():
@@ -260,6 +265,26 @@ def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iter
         yield f"finetune.estimator: got expected, allowed: {allowed}"
 
 
+def _only_items_are_blocked(dataset: str, guardrails: Guardrails, decoding: Decoding) -> Iterator[str]:
+    """Only paths that are made of items can do without some of them."""
+    if decoding.constrained:
+        return
+    for key in ("blocked_items", "blocked_attributes"):
+        if found := getattr(guardrails, key):
+            allowed = "[] where decoding.constrained is false"
+            yield f"guardrails.{key}: got {found} for {dataset}, allowed: {allowed}"
+
+
+def _simulator_reads_what_it_is_asked(
+    dataset: str, validate: Validate, simulator: Simulator
+) -> Iterator[str]:
+    """A simulator that is validated reads a history, and all but the last item that it goes on with."""
+    longest = validate.history_length + validate.length - 1
+    if simulator.max_length < longest:
+        allowed = f"at least validate.history_length + validate.length - 1, {longest}"
+        yield f"simulator.max_length: got {simulator.max_length} for {dataset}, allowed: {allowed}"
+
+
 def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
     """Centering and a critic leave steps to the policy. An epoch's steps are known to the stage alone."""
     if finetune.steps is None:
@@ -282,5 +307,7 @@ AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _acceptances_are_demonstrated: (Pretrain, Policy),
     _ids_have_levels: (Quantize,),
     _errors_are_possible: (Finetune, Decoding),
+    _only_items_are_blocked: (Guardrails, Decoding),
+    _simulator_reads_what_it_is_asked: (Validate, Simulator),
     _warmups_end: (Finetune,),
 }

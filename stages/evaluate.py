@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from prorl.config.decoding import Decoding
 from prorl.config.evaluate import Evaluate
+from prorl.config.guardrails import Guardrails
 from prorl.config.heads import POLICIES
 from prorl.config.logging import Logging
 from prorl.config.selection import Selection
@@ -23,6 +24,7 @@ from prorl.files import atomic_file, read_json, write_json
 from prorl.guide import GuideContext
 from prorl.guides.data import guide_data
 from prorl.guides.registry import written_guides
+from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
@@ -38,12 +40,14 @@ from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Judge all guides."""
-    settings, decoding = params.section(Evaluate, dataset), params.section(Decoding)
-    every_seconds = params.section(Logging).every_seconds
+    settings, every_seconds = params.section(Evaluate, dataset), params.section(Logging).every_seconds
     layout, device = Layout(dataset), own_device()
+    items = read_table(layout.items, ITEMS)
+    blocked = blocked_items(items.to_pandas(), params.section(Guardrails, dataset), params.source)
+    decoding = params.section(Decoding).blocking(blocked)
     classes = {name: own_class(params, dataset, name) for name in params.simulators}
     simulators = {name: load_simulator(layout.simulator(name), own, device) for name, own in classes.items()}
-    words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
+    words = attribute_words(items["attributes"], ignored=[])
     data = guide_data(layout)
     context = GuideContext(
         simulators,
@@ -87,7 +91,7 @@ def body(params: Params, dataset: str) -> None:
         ranks = ranking(simulators[first], first, "evaluate.target_percentiles")
         harder = percentile_targets(ranks, prompts, sequences, settings.target_percentiles)
     judge = judge_of(prompts)
-    evaluation = evaluate(guides, judge, harder, settings, every_seconds, kept)
+    evaluation = evaluate(guides, judge, harder, settings, every_seconds, kept, blocked)
     with atomic_file(layout.per_prompt) as temporary:
         evaluation.per_prompt.to_parquet(temporary, index=False)
     write_json(layout.metrics("comparison"), evaluation.comparison)

@@ -73,6 +73,25 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: at least mine.history_length + decoding.max_length, 20",
         ),
         (
+            {"simulator": {"max_length": 20}, "validate": {"length": 12}},
+            "simulator.max_length: got 20 for ml-100k, "
+            "allowed: at least validate.history_length + validate.length - 1, 21",
+        ),
+        (
+            {"gate": {"judge": "BERT5Rec"}},
+            "gate.judge: got 'BERT5Rec' for ml-100k, allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
+        (
+            laid_over(RELEASED, {"guardrails": {"blocked_items": ["50"]}}),
+            "guardrails.blocked_items: got ['50'] for ml-100k, "
+            "allowed: [] where decoding.constrained is false",
+        ),
+        (
+            laid_over(RELEASED, {"guardrails": {"blocked_attributes": ["Horror"]}}),
+            "guardrails.blocked_attributes: got ['Horror'] for ml-100k, "
+            "allowed: [] where decoding.constrained is false",
+        ),
+        (
             {"finetune": {"steps": 5, "centering_steps": 1, "estimator": "a2c"}},
             "finetune.a2c.warmup_steps: got 10, allowed: less than finetune.steps, 5",
         ),

@@ -39,6 +39,7 @@ OUTS = {
         LAYOUT.metrics(f"simulator/{SIMULATOR}"),
         *trained(f"simulator/{SIMULATOR}"),
     ],
+    "validate": [LAYOUT.metrics(f"validate/{SIMULATOR}")],
     "pretrain": [LAYOUT.policy("pretrained"), LAYOUT.metrics("pretrain"), *trained("pretrain")],
     "finetune": [LAYOUT.policy("prorl"), LAYOUT.metrics("finetune"), *trained("finetune")],
     "guide": [LAYOUT.guide(GUIDE)],
@@ -46,6 +47,7 @@ OUTS = {
         LAYOUT.per_prompt,
         *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
     ],
+    "gate": [LAYOUT.metrics("gate")],
     "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
 }
 DEPS = {
@@ -57,6 +59,9 @@ DEPS = {
     "reduce": [LAYOUT.embeddings],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
     "simulator": [LAYOUT.prepared, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
+    "validate": [
+        *(LAYOUT.prepared, LAYOUT.simulator(SIMULATOR), LAYOUT.inputs(f"simulator/{SIMULATOR}")),
+    ],
     "pretrain": [
         *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids / IDS_FILE),
         *(LAYOUT.simulator("${pretrain.simulator}"), LAYOUT.inputs("pretrain")),
@@ -73,6 +78,7 @@ DEPS = {
         *(LAYOUT.prepared, *SPLIT.values(), LAYOUT.simulators),
         *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.guides, LAYOUT.inputs("evaluate")),
     ],
+    "gate": [LAYOUT.items, LAYOUT.per_prompt, LAYOUT.metrics("validation")],
     "report": [
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
         *(
@@ -82,7 +88,7 @@ DEPS = {
         ),
         LAYOUT.all_curves,
         *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
-        LAYOUT.guides,
+        *(LAYOUT.guides, LAYOUT.metrics(f"validate/{SIMULATOR}").parent, LAYOUT.metrics("gate")),
     ],
 }
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.

@@ -5,6 +5,8 @@ from prorl.config.embed import Embed
 from prorl.config.evaluate import Evaluate
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
+from prorl.config.gate import Gate
+from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.config.logging import Logging
 from prorl.config.mine import Mine
@@ -17,11 +19,13 @@ from prorl.config.report import Report
 from prorl.config.section import Section
 from prorl.config.selection import Selection
 from prorl.config.simulator import Simulator
+from prorl.config.validate import Validate
 
 SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
-        *(Simulator, Policy, Pretrain, Finetune, Guide, Selection, Evaluate, Report),
+        *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails),
+        *(Selection, Evaluate, Gate, Report),
     )
 }

@@ -4,7 +4,7 @@ prompt's result.
 What was computed before is kept per guide and judge, so that one new guide does not judge all again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,13 @@ def evaluate(
     settings: Evaluate,
     every_seconds: float,
     kept: Kept | None = None,
+    blocked: Collection[int] = (),
 ) -> Evaluation:
     """Judge all `guides`, and compare `compared_pairs` of them prompt by prompt.
 
     `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
     What is `kept` is taken from there. Raises `DataError` for a guide whose number of items is not that of
-    every simulator.
+    every simulator, and for one that shows a `blocked` item.
     """
     _same_items(guides, judge.simulators)
     ways = Ways(settings.rollouts, settings.beams, harder)
@@ -79,6 +80,7 @@ def evaluate(
     rows = []
     for name, guide in guides.items():
         paths, found = judged_guide(name, guide, judge, ways, every_seconds, kept)
+        _none_shown(name, paths["greedy"], blocked, judge.prompts)
         of_ways = {simulator: without(own, BY_LENGTH) for simulator, own in found.items()}
         metrics[name] = {simulator: without(own, "/") for simulator, own in of_ways.items()}
         results[name] = _intervals(of_ways, bootstrap)
@@ -206,6 +208,17 @@ def _same_items(guides: Mapping[str, Guide], simulators: Mapping[str, Simulator]
             if guide.n_items != users.n_items:
                 allowed = f"the {users.n_items} of simulator {simulator}"
                 raise DataError(f"guide {name}: got {guide.n_items} items, allowed: {allowed}")
+
+
+def _none_shown(guide: str, paths: np.ndarray, blocked: Collection[int], prompts: Prompts) -> None:
+    """Refuse a guide that does not keep the guardrails: one from outside the library may not know them."""
+    shown = np.argwhere(np.isin(paths, list(blocked)))
+    if len(shown):
+        row, position = shown[0]
+        raise DataError(
+            f"guide {guide}: prompt {int(prompts.number[row])}: got item {int(paths[row, position])} in its "
+            "path, allowed: none that the guardrails block"
+        )
 
 
 def _rows(guide: str, simulator: str, prompts: Prompts, paths: np.ndarray, metrics: Arrays) -> pd.DataFrame:

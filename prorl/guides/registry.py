@@ -72,6 +72,10 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
 
     decoding = None if settings.own_rules else context.decoding
     guide = PolicyGuide.load(settings.path, decoding, context.device, context.precision)
+    try:
+        guide = guide.blocking(context.decoding.blocked)
+    except ConfigError as error:
+        raise ConfigError(f"{context.source}: {context.key}.own_rules: {error}") from error
     if settings.acceptance is not None:
         try:
             guide = guide.told(settings.acceptance)

@@ -162,6 +162,8 @@ class SearchGuide:
             forbidden.scatter_(1, history, True)
         if "target" in self.decoding.forbid:
             forbidden.scatter_(1, target[:, None], True)
+        if self.decoding.blocked:
+            forbidden[:, list(self.decoding.blocked)] = True
         return forbidden
 
     def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ the same prompts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -33,22 +34,27 @@ class UserBootstrap:
 
     def mean(self, values: np.ndarray) -> dict[str, float]:
         """Mean of `values` [p] over prompts and its 95% interval: `{"mean", "low", "high"}`."""
-        low, high = np.quantile(self._means(values), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+        return interval(np.mean(values), self.means(values))
 
     def difference(self, values: np.ndarray) -> dict[str, float]:
         """`mean` of paired differences [p], and "p": twice the share of resamples that lie on 0 or on its
         rarer side, one resample more counted as such (Davison and Hinkley 1997).
         """
-        means = self._means(values)
+        means = self.means(values)
         beyond = min((means <= 0).sum(), (means >= 0).sum())
         return self.mean(values) | {"p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1)))}
 
-    def _means(self, values: np.ndarray) -> np.ndarray:
-        """The mean over prompts in every resample."""
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """The mean of `values` [p] in each resample, [resamples]."""
         sums = np.bincount(self.group, weights=values)
         counts = np.bincount(self.group).astype(np.float64)
         return (self.weights @ sums) / (self.weights @ counts)
+
+
+def interval(value: SupportsFloat, resampled: np.ndarray) -> dict[str, float]:
+    """A `value` and the 95% interval of what it is in each resample: `{"mean", "low", "high"}`."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"mean": float(value), "low": float(low), "high": float(high)}
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -120,6 +120,8 @@ class Catalogue:
             parts.append(history)
         if "target" in self.decoding.forbid:
             parts.append(target[:, None])
+        if self.decoding.blocked:
+            parts.append(target.new_tensor(self.decoding.blocked).expand(len(target), -1))
         forbidden = torch.cat(parts, dim=1)
         needed = forbidden.shape[1] - 1 + self.decoding.max_length
         if self.trie.n_items < needed:

@@ -1,5 +1,6 @@
 """A policy as a guide."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,11 @@ class PolicyGuide:
     def told(self, acceptance: float | None) -> Self:
         """The same policy, told how much `acceptance` counts. Raises `ConfigError` where it cannot be."""
         return replace(self, catalogue=self.catalogue.at(acceptance))
+
+    def blocking(self, items: Iterable[int]) -> Self:
+        """The same policy, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
+        rules = self.catalogue.decoding.blocking(items)
+        return replace(self, catalogue=replace(self.catalogue, decoding=rules))
 
     @property
     def n_items(self) -> int:

@@ -52,8 +52,9 @@ class Curve:
 class ReportInputs:
     """All of it, for one data set.
 
-    `simulators` maps a simulator's name to its metrics, in the order of params.yaml; `titles` an item to its
-    title; `guides` a guide of params.yaml to its guide.json.
+    `simulators` maps a simulator's name to its metrics, in the order of params.yaml, and `validated` to what
+    it was found to be on held-out users; `titles` an item to its title; `guides` a guide of params.yaml to
+    its guide.json.
     """
 
     dataset: str
@@ -68,6 +69,8 @@ class ReportInputs:
     lengths: dict[str, dict[str, list[dict[str, Any]]]]
     comparison: dict[str, dict[str, dict[str, Any]]]
     frontier: dict[str, list[dict[str, Any]]]
+    gate: dict[str, Any]
+    validated: dict[str, dict[str, Any]]
     curves: list[Curve]
     greedy: pd.DataFrame
     titles: dict[int, str]
@@ -81,13 +84,14 @@ def read_inputs(layout: Layout, simulators: list[str], guides: list[str]) -> Rep
     """
     stages = (
         *("prepare", "mine", "quantize", "pretrain", "finetune"),
-        *("evaluation", "validation", "lengths", "comparison", "frontier"),
+        *("evaluation", "validation", "lengths", "comparison", "frontier", "gate"),
     )
     described = read_frame(layout.items, ITEMS)
     return ReportInputs(
         dataset=layout.dataset,
         **{stage: read_json(layout.metrics(stage)) for stage in stages},
         simulators={name: read_json(layout.metrics(f"simulator/{name}")) for name in simulators},
+        validated={name: read_json(layout.metrics(f"validate/{name}")) for name in simulators},
         curves=read_curves(layout.all_curves),
         greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from prorl.config.report import Report
 from prorl.metrics.registry import headline
-from prorl.reports import ranking, tables
+from prorl.reports import ranking, tables, trust
 from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
 from prorl.reports.findings import findings
 from prorl.reports.guides_page import rules
@@ -73,7 +73,12 @@ def render(inputs: ReportInputs, settings: Report, benchmark: Benchmark) -> str:
         length_plot=length_plot(inputs.greedy),
         examples=examples(inputs, settings.example_paths),
         judge=next(iter(inputs.simulators)),
+        gates=trust.gates(inputs.gate),
+        passed=inputs.gate["passed"],
+        agreement=trust.agreement(inputs.gate),
         simulators=tables.simulators(inputs),
+        validation=trust.validation(inputs.validated),
+        reliability=trust.reliability(inputs.validated),
         simulator_notes=_simulator_notes(inputs),
         training=tables.training(inputs),
         curve_plots=curve_plots(inputs),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 from prorl.config.evaluate import Evaluate
 from prorl.errors import DataError
@@ -263,3 +264,20 @@ def test_a_guide_over_other_items_than_the_simulators_is_an_error(judge, paths):
     guide.n_items = N_ITEMS + 1
     with pytest.raises(DataError, match="guide mine: got 31 items, allowed: the 30 of simulator SASRec"):
         evaluate({"first": Prepared(paths[1]), "mine": guide}, judge, {}, SETTINGS, 60)
+
+
+def test_a_guide_that_shows_a_blocked_item_is_refused(judge, paths):
+    guides = {"first": Prepared(paths[1]), "second": Prepared(paths[2])}
+    shown = int(paths[2][4, 0, 0])
+    unshown = sorted(
+        set(range(1, N_ITEMS + 1)) - {int(i) for own in paths.values() for i in own[:, 0].unique()}
+    )
+    prompt = int(torch.isin(paths[2][:, 0], torch.tensor([shown])).any(1).nonzero()[0])
+    only = {"second": guides["second"], "same": guides["second"]}
+    message = (
+        f"guide second: prompt {prompt}: got item {shown} in its path, allowed: none that the guardrails"
+    )
+    with pytest.raises(DataError, match=message):
+        evaluate(only, judge, {}, SETTINGS, 60, blocked=[shown])
+    free = evaluate(guides, judge, {}, SETTINGS, 60)
+    assert evaluate(guides, judge, {}, SETTINGS, 60, blocked=unshown).results == free.results

@@ -58,6 +58,7 @@ TINY = {
         "validation_prompts": 16,
     },
     "evaluate": {"rollouts": [1, 3], "bootstrap_resamples": 100, "diversity_pairs": 100},
+    "validate": {"positions": 4, "negatives": 4, "continuations": 2, "bootstrap_resamples": 100},
     "report": {"example_paths": 2},
 }
 

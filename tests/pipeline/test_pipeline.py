@@ -13,7 +13,11 @@ from tools.stage_dependencies import DVC_FILE
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 SIMULATORS = ("SASRec", "GRU4Rec")
-AXES = {"simulator": SIMULATORS, "guide": TINY["guides"]}  # beside the data set, of the stages named so
+AXES = {
+    "simulator": SIMULATORS,
+    "validate": SIMULATORS,
+    "guide": TINY["guides"],
+}  # beside the data set, of the stages named so
 POLICIES = ("pretrained", "prorl")
 GREEDY = {
     "ioi",
@@ -49,7 +53,9 @@ def declared(kinds=("outs", "metrics", "plots")):
 def test_every_stage_runs_once_on_the_way_from_raw_logs_to_report(pipeline):
     assert sorted(pipeline.ran) == sorted(NAMES)
     assert pipeline.ran[:2] == [ALWAYS, f"fetch@{DATASET}"]
-    assert pipeline.ran[-2:] == [f"evaluate@{DATASET}", f"report@{DATASET}"]
+    order = [pipeline.ran.index(f"{stage}@{DATASET}") for stage in ("finetune", "evaluate", "gate", "report")]
+    assert order == sorted(order)
+    assert order[-1] == len(NAMES) - 1
 
 
 def test_every_declared_output_is_written_and_no_other_file(pipeline):
@@ -102,7 +108,7 @@ def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_a
         clone.set(finetune={"learning_rate": 0.0123})
         assert clone.repro() == [
             ALWAYS,
-            *(f"{stage}@{DATASET}" for stage in ("finetune", "evaluate", "report")),
+            *(f"{stage}@{DATASET}" for stage in ("finetune", "evaluate", "gate", "report")),
         ]
         assert "finetune.learning_rate" in clone.dvc("params", "diff")
         (changed,) = json.loads(clone.dvc("metrics", "diff", "--json")).items()

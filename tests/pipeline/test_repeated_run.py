@@ -57,8 +57,8 @@ def written_since(clone: Clone, given: set[str]) -> dict[str, Path]:
 @pytest.mark.parametrize(
     "name",
     [
-        *(name for name in STAGES if name not in ("inputs", "simulator")),
-        *(f"simulator-{name}" for name in SIMULATORS),
+        *(name for name in STAGES if name not in ("inputs", "simulator", "validate")),
+        *(f"{stage}-{name}" for stage in ("simulator", "validate") for name in SIMULATORS),
     ],
 )
 def test_a_stage_run_again_with_its_dependencies_alone_writes_the_same_bytes(pipeline, tmp_path, name):

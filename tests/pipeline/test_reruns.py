@@ -66,8 +66,8 @@ def test_a_new_guide_runs_the_stages_of_guides_evaluation_and_the_report_alone(c
     clone.set(guides=["search", "own"], guide={"own": {"item": 3, "n": 2}})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
     assert "prorl/guides/own.py" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
-    always, *guides, last_but_one, last = clone.repro()
-    assert [always, last_but_one, last] == stages("evaluate", "report")
+    always, *guides, evaluate, gate, report = clone.repro()
+    assert [always, evaluate, gate, report] == stages("evaluate", "gate", "report")
     assert sorted(guides) == [f"guide@{DATASET}-own", f"guide@{DATASET}-search"]
     assert "own" in clone.read(f"reports/{DATASET}/evaluation.json")
 
@@ -108,4 +108,4 @@ def test_semantic_ids_edited_in_place_are_imported_again(clone, tmp_path):
     first, second = raw_ids[:2]
     codes_of[first], codes_of[second] = codes_of[second], codes_of[first]
     codes.write_text(json.dumps(codes_of), encoding="utf-8")
-    assert clone.repro() == stages("quantize", "pretrain", "finetune", "evaluate", "report")
+    assert clone.repro() == stages("quantize", "pretrain", "finetune", "evaluate", "gate", "report")

@@ -37,6 +37,7 @@ def write_all(folder):
     write_data_metrics(reports)
     write_training_metrics(reports)
     write_results(reports)
+    write_trust(reports)
     for simulator in SIMULATORS:
         write_curve(
             reports / "curves/simulator" / simulator / "plots/metrics/validation/mrr@10.tsv",
@@ -164,6 +165,79 @@ def write_results(reports):
     line = [{"acceptance": a, **{n: {"ctr": a, "ioi": 2 - a} for n in SIMULATORS}} for a in (0.25, 0.75)]
     write_json(reports / "frontier.json", {"prorl": line})
     write_json(reports / "comparison.json", {"prorl - pretrained": dict.fromkeys(SIMULATORS, difference)})
+
+
+def write_trust(reports):
+    """What `validate` finds of each simulator, and the gates."""
+    before, after = (
+        {
+            "ece": interval(ece),
+            "log_loss": interval(0.5),
+            "bins": [
+                {"from": 0.0, "to": 0.5, "share": 0.25, "acceptance": 0.125, "real": ece},
+                {"from": 0.5, "to": 1.0, "share": 0.75, "acceptance": 0.875, "real": 1 - ece},
+            ],
+        }
+        for ece in (0.375, 0.125)
+    )
+    compared = {
+        "real": interval(0.5),
+        "simulated": interval(0.75),
+        "ks": interval(0.25),
+        "ks_of_real": 0.0625,
+    }
+    found = {
+        "users": {"validation": 3, "test": 2},
+        "places": {"validation": 30, "test": 1200},
+        "history_length": 10,
+        "next_item": {"mrr@10": interval(0.25)},
+        "auc": {"acceptance": interval(0.875), "popularity": interval(0.625), "sampled": 20},
+        "calibration": {"ratio": 1.5, "temperature": 1.625, "before": before, "after": after},
+    }
+    statistics = ("attribute_repeats", "popularity", "item_repeats")
+    stretches = {"stretches": 9, "length": 10, **dict.fromkeys(statistics, compared)}
+    for name, continuations in zip(SIMULATORS, (stretches, {"none": "no validation user"}), strict=True):
+        write_json(reports / f"validate/{name}.json", {**found, "continuations": continuations})
+    pair = {
+        "guides": ["pretrained", "prorl", "popular"],
+        "kendall": interval(0.5),
+        "spearman": interval(0.75),
+    }
+    few = {"guides": ["prorl"], "kendall": None, "spearman": None}
+    gates = {
+        "above_start": {
+            "asks": "score less that of its start",
+            "value": interval(1.0),
+            "allowed": {"above": 0.0},
+            "verdict": "pass",
+            "parts": {"ioi": interval(0.5)},
+        },
+        "blocked": {
+            "asks": "paths with one of 3 blocked items",
+            "value": {"mean": 2, "low": None, "high": None},
+            "allowed": {"at most": 0.0},
+            "verdict": "fail",
+        },
+        "judges_agree": {
+            "asks": "least Kendall's tau",
+            "value": None,
+            "allowed": {"at least": 0.5},
+            "verdict": "missing",
+            "why": "one judge alone",
+        },
+    }
+    write_json(
+        reports / "gate.json",
+        {
+            "policy": "prorl",
+            "start": "pretrained",
+            "judge": "GRU4Rec",
+            "passed": False,
+            "score": {"ioi": 1.0, "ctr": 30.0},
+            "gates": gates,
+            "agreement": {"score": {"GRU4Rec ~ SASRec": pair}, "ioi": {"GRU4Rec ~ SASRec": few}},
+        },
+    )
 
 
 def write_curve(path, values):
