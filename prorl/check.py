@@ -18,7 +18,6 @@ from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
@@ -199,6 +198,20 @@ def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str
                 yield f"prepare.tabular.{table}.{name}: got null for {dataset}, allowed: the name of a column"
 
 
+def _split_is_that_of_the_import(dataset: str, prepare: Prepare, mine: Mine) -> Iterator[str]:
+    """Simulators are trained on none of the users that imported prompts are of."""
+    if mine.import_ is not None and prepare.split_from != mine.import_:
+        allowed = f"mine.import, {mine.import_!r}, whose validation and test users no simulator may train on"
+        yield f"prepare.split_from: got {prepare.split_from!r} for {dataset}, allowed: {allowed}"
+
+
+def _no_path_is_cut(dataset: str, mine: Mine, decoding: Decoding) -> Iterator[str]:
+    """A mined path, a run without its target, is no longer than paths may be."""
+    if mine.max_run > decoding.max_length + 1:
+        allowed = f"at most decoding.max_length and the target, {decoding.max_length + 1}"
+        yield f"mine.max_run: got {mine.max_run} for {dataset}, allowed: {allowed}"
+
+
 def _lsa_is_wide_enough(dataset: str, embed: Embed, reduce: Reduce) -> Iterator[str]:
     """LSA gives as many dimensions as it is told, and a reduction keeps at most those."""
     if embed.import_ is None and embed.model == "lsa" and reduce.dimension > embed.dimension:
@@ -233,13 +246,6 @@ def _acceptances_are_demonstrated(dataset: str, pretrain: Pretrain, policy: Poli
         yield f"policy.acceptances: got {policy.acceptances} for {dataset}, allowed: {allowed}"
 
 
-def _ids_have_levels(dataset: str, quantize: Quantize) -> Iterator[str]:
-    """A policy writes at least two tokens per item."""
-    if quantize.n_codebooks + quantize.expand_final < 2:
-        allowed = "at least 2 where quantize.expand_final is false"
-        yield f"quantize.n_codebooks: got {quantize.n_codebooks} for {dataset}, allowed: {allowed}"
-
-
 def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
     """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any; and its
     estimator bears them.
@@ -272,11 +278,12 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
 # What does not agree in a data set's settings, and the sections that it is said of.
 AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _columns_named: (Fetch, Prepare),
+    _split_is_that_of_the_import: (Prepare, Mine),
+    _no_path_is_cut: (Mine, Decoding),
     _lsa_is_wide_enough: (Embed, Reduce),
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
     _released_start_shares_tokens: (Finetune, Policy),
     _acceptances_are_demonstrated: (Pretrain, Policy),
-    _ids_have_levels: (Quantize,),
     _errors_are_possible: (Finetune, Decoding),
     _warmups_end: (Finetune,),
 }

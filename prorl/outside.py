@@ -18,7 +18,7 @@ from typing import Any
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
-from prorl.config.mine import Mine
+from prorl.config.prepare import Prepare
 from prorl.errors import DataError
 from prorl.files import read_json, sha256_of, write_json
 from prorl.registries import names_object
@@ -62,13 +62,18 @@ def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outsi
     return [Outside("PRORL_ARCHIVES", found, only, optional=True)]
 
 
-def of_mine(settings: Mine) -> list[Outside]:
-    """The files of released instances."""
-    if settings.import_ is None:
-        return []
-    from prorl.paths.released import released_files  # as above
+def of_prepare(settings: Prepare) -> list[Outside]:
+    """Texts made elsewhere, and the files of the released instances whose split of users is taken."""
+    return [*of_files(settings.profiles), *of_released(settings.split_from)]
 
-    return of_files(*map(str, released_files(settings.import_)))
+
+def of_released(start: str | None) -> list[Outside]:
+    """The files of released instances with this `start`; null names none."""
+    if start is None:
+        return []
+    from prorl.paths.released_files import released_files  # as above
+
+    return of_files(*map(str, released_files(start)))
 
 
 def of_embed(settings: Embed) -> list[Outside]:

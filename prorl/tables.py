@@ -18,6 +18,7 @@ from prorl.errors import DataError
 from prorl.files import atomic_file, read_json
 
 SPLITS = ("train", "validation", "test")
+LEFT_OUT = "left_out"  # in place of a split: of users that stages make nothing of
 
 ITEMS = pa.schema(
     [

@@ -24,8 +24,9 @@ from prorl.outside import (
     of_fetch,
     of_files,
     of_guides,
-    of_mine,
     of_objects,
+    of_prepare,
+    of_released,
     record,
     remove_others,
     state_of,
@@ -40,13 +41,14 @@ def body(params: Params, dataset: str) -> None:
     require_right(params, [outside.path for outside in classes if outside.path is not None], dataset)
     layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
     users = params.values(Simulator, dataset)
+    quantize = params.section(Quantize, dataset)
     pretrain, finetune = params.section(Pretrain, dataset), params.section(Finetune, dataset)
     outsides = {
         "fetch": of_fetch(dataset, params.section(Fetch, dataset), Path(archives) if archives else None),
-        "prepare": of_files(params.section(Prepare, dataset).profiles),
-        "mine": of_mine(params.section(Mine, dataset)),
+        "prepare": of_prepare(params.section(Prepare, dataset)),
+        "mine": of_released(params.section(Mine, dataset).import_),
         "embed": of_embed(params.section(Embed, dataset)),
-        "quantize": of_files(params.section(Quantize, dataset).import_),
+        "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},
         "pretrain": of_objects(pretrain.model_dump(), users.get(pretrain.simulator)),
         "finetune": [

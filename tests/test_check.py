@@ -36,6 +36,14 @@ def test_the_projects_own_settings_have_no_mistakes():
     assert findings(params_with(RELEASED), REGISTRIES) == []
 
 
+def test_what_is_imported_and_no_path_that_is_cut_is_right():
+    changes = {
+        "prepare": {"ml-100k": {"split_from": "files/ml"}},
+        "mine": {"ml-100k": {"import": "files/ml", "max_run": 11}},
+    }
+    assert findings(params_with(changes), REGISTRIES) == []
+
+
 def test_all_mistakes_are_told_at_once_and_none_twice():
     changes = {
         "finetun": {},
@@ -99,8 +107,16 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
         (
             {"quantize": {"ml-100k": {"n_codebooks": 1, "expand_final": False}}},
-            "quantize.n_codebooks: got 1 for ml-100k, "
-            "allowed: at least 2 where quantize.expand_final is false",
+            "quantize.n_codebooks: got 1, allowed: at least 2 where quantize.expand_final is false",
+        ),
+        (
+            {"mine": {"ml-100k": {"max_run": 12}}},
+            "mine.max_run: got 12 for ml-100k, allowed: at most decoding.max_length and the target, 11",
+        ),
+        (
+            {"mine": {"ml-100k": {"import": "files/ml"}}},
+            "prepare.split_from: got None for ml-100k, allowed: mine.import, 'files/ml', "
+            "whose validation and test users no simulator may train on",
         ),
         (
             {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0, "coherence": 0}}},
