@@ -14,7 +14,7 @@ import torch
 from prorl.config.evaluate import Evaluate
 from prorl.errors import DataError
 from prorl.evaluation.judge import Judge, greedy_paths
-from prorl.guide import BeamGuide, CostedGuide, Guide, SamplingGuide
+from prorl.guide import BeamGuide, CostedGuide, Guide, LiveBeamGuide, SamplingGuide
 from prorl.metrics.intervals import UserBootstrap
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
@@ -26,8 +26,9 @@ Table = dict[str, dict]
 @dataclass(frozen=True)
 class Evaluation:
     """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside
-    `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile. A guide
-    that says what its paths cost also has {"states": mean per prompt} beside its simulators.
+    `rollout@K` any `beam@K`, `max@K` (of the released beam search) and `target@Q`, the greedy paths towards
+    targets at the Q-th percentile. A guide that says what its paths cost also has {"states": mean per prompt}
+    beside its simulators.
 
     `comparison`: {"a - b": {simulator: {metric: ..}}}, paired. `per_prompt`: a row for each guide, simulator
     and prompt, with a column for each metric of the greedy path (`ioi`) and of every other way to decode
@@ -135,6 +136,10 @@ def _other_ways(
         for k in settings.beams:
             paths = in_batches(f"beam@{k}", k, lambda batch, k=k: guide.beams(batch, k))
             parts.append(judge.best_of(paths, {f"beam@{k}": k}))
+    if isinstance(guide, LiveBeamGuide):
+        for k in settings.live_beams:
+            paths = in_batches(f"max@{k}", k, lambda batch, k=k: guide.live_beams(batch, k))
+            parts.append(judge.best_of(paths, {f"max@{k}": k}))
     for label, target in harder.items():
         towards = replace(judge, prompts=replace(prompts, target=target))
         metrics = towards.metrics(greedy_paths(guide, towards.prompts, judge.max_length, judge.batch_size))

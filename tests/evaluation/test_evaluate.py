@@ -30,6 +30,7 @@ N_ITEMS, T = 30, 4
 SETTINGS = Evaluate(
     rollouts=[1, 3, 6],
     beams=[2, 4],
+    live_beams=[2],
     target_percentiles=[50],
     bootstrap_resamples=200,
     diversity_pairs=60,
@@ -50,7 +51,7 @@ GREEDY = {
     "target_in_path",
     "history_in_path",
 }
-BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4"}
+BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4", "max@2"}
 SAMPLED = {"ioi", "ior", "ctr", "coherence"}
 
 
@@ -67,6 +68,9 @@ class Prepared:
 
     def beams(self, prompts, n_beams):
         return self.written[prompts.number, :n_beams]
+
+    def live_beams(self, prompts, n_beams):
+        return self.written[prompts.number, -n_beams:]
 
     def samples(self, prompts, n_samples, seed):
         return self.written[prompts.number, :n_samples]
@@ -155,6 +159,9 @@ def test_the_best_of_more_samples_is_never_worse(evaluation, judge, paths):
         )
         assert found["beam@2"]["ioi"]["mean"] == pytest.approx(
             ioi[:, :2].max(1).values.mean().item(), abs=1e-5
+        )
+        assert found["max@2"]["ioi"]["mean"] == pytest.approx(
+            ioi[:, -2:].max(1).values.mean().item(), abs=1e-5
         )
         assert found["rollout@1"]["ioi"] == found["ioi"]  # the greedy path is the first sample here
 
