@@ -8,19 +8,23 @@ is left to the stage.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from prorl.config.causal import CausalSection
 from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
 from prorl.config.guide import Guide
 from prorl.config.heads import Heads
+from prorl.config.language_model import LanguageModel
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.profile import Profile
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
+from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 from prorl.guides.registry import mistakes as guide_mistakes
 from prorl.params import Params, heads_in
@@ -173,6 +177,11 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
     for kind in (Pretrain, Finetune):
         if kind in sections:
             yield from _simulator_known(params, kind, dataset)
+    for kind in OPTIONAL:
+        if kind in sections:
+            yield from _data_sets_known(params, kind, dataset)
+    if Embed in sections and "texts" in params.raw[Embed.section][dataset]:
+        yield f"embed.{dataset}.texts: allowed only as embed.texts, for all data sets"
     for agree, kinds in AGREEMENTS.items():
         if all(kind in sections for kind in kinds):
             yield from agree(dataset, *(sections[kind] for kind in kinds))
@@ -185,6 +194,34 @@ def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], data
         yield f"{kind.section}.{dataset}.simulator: allowed only as {key}, for all data sets"
     elif name not in params.simulators:
         yield f"{key}: got {name!r}, allowed: one of `simulators`, {params.simulators}"
+
+
+def _data_sets_known(params: Params, kind: type[CausalSection | Similarity], dataset: str) -> Iterator[str]:
+    """The data sets that an optional stage is there for are known, and listed once: dvc.yaml names the list."""
+    if "datasets" in params.raw[kind.section][dataset]:
+        allowed = f"{kind.section}.datasets, for all data sets"
+        yield f"{kind.section}.{dataset}.datasets: allowed only as {allowed}"
+    for name in params.section(kind).datasets:
+        if name not in params.datasets:
+            yield f"{kind.section}.datasets: got {name!r}, allowed: one of `datasets`, {params.datasets}"
+
+
+def _transitions_are_judged(
+    dataset: str, mine: Mine, similarity: Similarity, language_model: LanguageModel
+) -> Iterator[str]:
+    """The stage whose verdicts are mined by is there for the data set."""
+    for kind in (similarity, language_model):
+        judged = mine.import_ is None and mine.feasibility == kind.section
+        if judged and dataset not in kind.datasets:
+            allowed = f"with {dataset}, which is mined by it"
+            yield f"{kind.section}.datasets: got {kind.datasets}, allowed: {allowed}"
+
+
+def _texts_are_written(dataset: str, embed: Embed, profile: Profile) -> Iterator[str]:
+    """The stage whose texts are embedded is there for the data set."""
+    if embed.texts == "profiles" and dataset not in profile.datasets:
+        allowed = f"with {dataset}, as embed.texts is profiles"
+        yield f"profile.datasets: got {profile.datasets}, allowed: {allowed}"
 
 
 def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str]:
@@ -275,8 +312,11 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
 
 
+OPTIONAL: tuple[type[CausalSection | Similarity], ...] = (Similarity, LanguageModel, Profile)
 # What does not agree in a data set's settings, and the sections that it is said of.
 AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
+    _transitions_are_judged: (Mine, Similarity, LanguageModel),
+    _texts_are_written: (Embed, Profile),
     _columns_named: (Fetch, Prepare),
     _split_is_that_of_the_import: (Prepare, Mine),
     _no_path_is_cut: (Mine, Decoding),

@@ -15,6 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from prorl.config.causal import CausalSection
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
@@ -81,6 +82,13 @@ def of_embed(settings: Embed) -> list[Outside]:
     if settings.import_ is not None:
         return of_files(settings.import_.vectors, settings.import_.items)
     return [Outside(settings.model, Path(settings.model), optional=True)]  # or a name, such as lsa
+
+
+def of_causal(settings: CausalSection, dataset: str) -> list[Outside]:
+    """The folder or file of a causal language model, where it is asked for `dataset`."""
+    if dataset not in settings.datasets:
+        return []
+    return [Outside(settings.model, Path(settings.model), optional=True)]  # or a name
 
 
 def of_guides(section: Guide, names: list[str]) -> list[Outside]:

@@ -11,15 +11,18 @@ from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
 from prorl.config.guide import Guide
+from prorl.config.language_model import LanguageModel
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.profile import Profile
 from prorl.config.quantize import Quantize
 from prorl.config.simulator import Simulator
 from prorl.files import atomic_file
 from prorl.layout import CHECKED, Layout
 from prorl.outside import (
     Checksums,
+    of_causal,
     of_embed,
     of_fetch,
     of_files,
@@ -47,6 +50,8 @@ def body(params: Params, dataset: str) -> None:
         "fetch": of_fetch(dataset, params.section(Fetch, dataset), Path(archives) if archives else None),
         "prepare": of_prepare(params.section(Prepare, dataset)),
         "mine": of_released(params.section(Mine, dataset).import_),
+        "language_model": of_causal(params.section(LanguageModel, dataset), dataset),
+        "profile": of_causal(params.section(Profile, dataset), dataset),
         "embed": of_embed(params.section(Embed, dataset)),
         "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},

@@ -6,21 +6,25 @@ from prorl.config.evaluate import Evaluate
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
 from prorl.config.guide import Guide
+from prorl.config.language_model import LanguageModel
 from prorl.config.logging import Logging
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.profile import Profile
 from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
 from prorl.config.section import Section
+from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 
 SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
-        *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
+        *(Decoding, Logging, Fetch, Prepare, Similarity, LanguageModel, Mine),
+        *(Profile, Embed, Reduce, Quantize),
         *(Simulator, Policy, Pretrain, Finetune, Guide, Evaluate, Report),
     )
 }
