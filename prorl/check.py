@@ -197,7 +197,7 @@ def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], data
 
 
 def _data_sets_known(params: Params, kind: type[CausalSection | Similarity], dataset: str) -> Iterator[str]:
-    """The data sets that an optional stage is there for are known, and listed once: dvc.yaml names the list."""
+    """The data sets that an optional stage is there for are known; dvc.yaml names the list."""
     if "datasets" in params.raw[kind.section][dataset]:
         allowed = f"{kind.section}.datasets, for all data sets"
         yield f"{kind.section}.{dataset}.datasets: allowed only as {allowed}"

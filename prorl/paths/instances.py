@@ -33,7 +33,8 @@ def mine(
 
     With `settings.import_` the instances are the released ones. seed: as `derived_seed` takes it; each split
     draws its random targets from a seed of its own. verdicts: on all pairs that occur, where it is not
-    shared attributes that make transitions feasible. Raises `DataError` if a split has no instance, or a pair no verdict.
+    shared attributes that make transitions feasible. Raises `DataError` if a split has no
+    instance, or a pair no verdict.
     """
     sequences = user_sequences(interactions)
     if settings.import_:
