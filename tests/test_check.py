@@ -286,3 +286,42 @@ def test_the_class_of_an_own_simulator_is_looked_for_before_anything_runs():
     raw = laid_over(RAW, changes | {"simulator": {"Mine": {"class": "nowhere:Class", "settings": {}}}})
     (found,) = every_finding(raw, "params.yaml")
     assert found.startswith("params.yaml: simulator.Mine.class: got 'nowhere:Class'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"mine": {"ml-100k": {"feasibility": "similarity"}}},
+            "similarity.datasets: got [], allowed: with ml-100k, which is mined by it",
+        ),
+        (
+            {"mine": {"feasibility": "language_model"}, "similarity": {"datasets": ["ml-100k"]}},
+            "language_model.datasets: got [], allowed: with ml-100k, which is mined by it",
+        ),
+        (
+            {"embed": {"texts": "profiles"}},
+            "profile.datasets: got [], allowed: with ml-100k, as embed.texts is profiles",
+        ),
+        (
+            {"profile": {"datasets": ["ml-1m"]}},
+            "profile.datasets: got 'ml-1m', allowed: one of `datasets`, ['ml-100k']",
+        ),
+        (
+            {"profile": {"ml-100k": {"datasets": ["ml-100k"]}}},
+            "profile.ml-100k.datasets: allowed only as profile.datasets, for all data sets",
+        ),
+        (
+            {"embed": {"ml-100k": {"texts": "prepared"}}},
+            "embed.ml-100k.texts: allowed only as embed.texts, for all data sets",
+        ),
+    ],
+)
+def test_optional_stages_are_there_where_they_are_needed(changes, message):
+    assert findings(params_with(changes)) == [f"params.yaml: {message}"]
+
+
+def test_an_optional_stage_that_is_listed_is_right():
+    listed = {"datasets": ["ml-100k"]}
+    changes = {"similarity": listed, "profile": listed, "embed": {"texts": "profiles"}}
+    assert findings(params_with({**changes, "mine": {"feasibility": "similarity"}})) == []

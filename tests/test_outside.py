@@ -25,7 +25,14 @@ from prorl.outside import (
     state_of,
 )
 
-CODES = {"import": None, "model": "lsa", "dimension": 2, "batch_size": 1, "max_tokens": 8}
+CODES = {
+    "import": None,
+    "texts": "prepared",
+    "model": "lsa",
+    "dimension": 2,
+    "batch_size": 1,
+    "max_tokens": 8,
+}
 
 
 @pytest.fixture

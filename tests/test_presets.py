@@ -214,9 +214,25 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
         with_layers(PARAMS, [tmp_path / "own.yaml"])
 
 
+def test_papers_presets_have_the_published_settings():
+    """Steps are about the paper's 200 passes of batches of 1,024 over its instances."""
+    instances = {"ml-1m": 56_141, "steam": 78_152, "amazon-books": 66_881}
+    rates = {"ml-1m": 1e-4, "steam": 1e-5, "amazon-books": 5e-4}
+    for dataset, n in instances.items():
+        params = checkable(with_layers(PARAMS, [ROOT / "presets" / f"{dataset}-paper.yaml"]), "params.yaml")
+        pretrain, finetune = (params.section(kind, dataset) for kind in (Pretrain, Finetune))
+        assert pretrain.max_steps * pretrain.batch_size / n == pytest.approx(200, rel=0.01)
+        assert (finetune.epochs, finetune.learning_rate) == (50, rates[dataset])
+    steam = checkable(with_layers(PARAMS, [ROOT / "presets/steam-paper.yaml"]), "p").section(Prepare, "steam")
+    assert steam.attributes == ["specs", "publisher", "developer"]
+    assert (steam.min_user_interactions, steam.min_item_interactions) == (20, 40)
+
+
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
     with pytest.raises(
-        ConfigError, match="no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, released, steam"
+        ConfigError,
+        match=r"no preset 'ml-10m'; there are: amazon-books-paper, amazon-books, ml-1m-paper, ml-1m, released, "
+        "steam-paper, steam",
     ):
         preset_file(ROOT, "ml-10m")
 

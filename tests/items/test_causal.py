@@ -158,9 +158,10 @@ def test_profiles_are_the_likeliest_tokens(folder, writing, tmp_path):
 
 
 def test_an_item_of_which_nothing_is_written_keeps_its_text(writing, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        Causal, "written", lambda self, prompts, n: ["new" if len(p) % 2 else "" for p in prompts]
-    )
+    def written(self, prompts, new_tokens):
+        return ["new" if len(prompt) % 2 else "" for prompt in prompts]
+
+    monkeypatch.setattr(Causal, "written", written)
     texts, counts = profiles(ITEMS, writing, tmp_path / "c", 60)
     assert set(texts) <= {"new", *ITEMS["text"].to_pylist()}
     assert 0 < counts["empty_and_left_as_they_were"] == sum(text != "new" for text in texts) < 8
@@ -172,7 +173,7 @@ def test_an_item_of_which_nothing_is_written_keeps_its_text(writing, tmp_path, m
         (
             {"prompt": "{item.year}"},
             ConfigError,
-            r"language_model.prompt: got field {item.year}, allowed: {item",
+            r"prompt: got field {item.year}, allowed: {item",
         ),
         ({"prompt": "{item.title.real}"}, ConfigError, r"got field {item.title.real}"),
         ({"prompt": "{0}"}, ConfigError, r"got field {0}"),
@@ -180,12 +181,12 @@ def test_an_item_of_which_nothing_is_written_keeps_its_text(writing, tmp_path, m
         (
             {"max_tokens": 5},
             DataError,
-            r"items 'r1' and 'r2': its prompt has \d+ tokens, allowed: language_model",
+            r"items 'r1' and 'r2': its prompt has \d+ tokens, allowed: ",
         ),
         (
             {"model": "no/such-folder"},
             ConfigError,
-            r"language_model.model: 'no/such-folder' cannot be loaded",
+            r"model: 'no/such-folder' cannot be loaded",
         ),
     ],
 )

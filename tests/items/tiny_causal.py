@@ -34,6 +34,5 @@ def save_tiny_causal(folder: Path, corpus: Iterable[str]) -> None:
         initializer_range=0.3,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, chat_template=CHAT).save_pretrained(
-        folder
-    )
+    saved = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, chat_template=CHAT)
+    saved.save_pretrained(folder)

@@ -19,7 +19,14 @@ from prorl.paths.mining import (
 from prorl.paths.sequences import Sequences
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES
 
-SETTINGS = Mine(import_=None, history_length=3, min_run=2, max_run=4, ignored_attributes=["Drama"])
+SETTINGS = Mine(
+    import_=None,
+    history_length=3,
+    min_run=2,
+    max_run=4,
+    feasibility="attributes",
+    ignored_attributes=["Drama"],
+)
 
 
 def log_of(sequences: dict[int, list[int]]) -> Sequences:

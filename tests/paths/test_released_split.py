@@ -75,9 +75,7 @@ def test_prepare_takes_the_split(tmp_path):
     assert random.interactions == prepared.interactions
     files["train"].append({"user": "bob", "inters": ["i20", "i30"], "proc_path": ["i10", "i20"]})
     (tmp_path / "x.train").write_text(json.dumps(files["train"]))
-    with pytest.raises(
-        DataError, match=r"x.train: entry 1: the history is not in the sequence of user 'bob'"
-    ):
+    with pytest.raises(DataError, match=r"x.train: entry 1: the history is not in .* user 'bob'"):
         prepare(log_of(LOG), SETTINGS.replace(split_from=str(tmp_path / "x")), seed=1)
     (tmp_path / "x.val").unlink()
     with pytest.raises(DataError, match=r"x.val: no such file; prepare.split_from names the common start"):

@@ -165,7 +165,15 @@ def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
 
 def test_provenance_names_models_and_imported_files():
     vectors = EmbeddingImport(vectors="made/elsewhere.npy", items="made/items.json")
-    embed = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
+    embed = Embed(
+        import_=None,
+        texts="prepared",
+        model="lsa",
+        dimension=3,
+        batch_size=1,
+        max_tokens=1,
+        precision="float32",
+    )
     assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
     assert (
         provenance(embed.replace(import_=vectors), SETTINGS)["embedding_model"]
