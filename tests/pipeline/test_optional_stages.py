@@ -6,34 +6,44 @@ from dvc.repo import Repo
 
 from tests.pipeline.clones import DATASET, clone_of_working_tree
 
+LISTED = {"datasets": [DATASET]}
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     return clone_of_working_tree(tmp_path_factory.mktemp("optional") / "clone")
 
 
-def before(root, stage: str) -> set[str]:
-    """The stages that `stage` waits for, directly or not."""
-    graph = Repo(str(root)).index.graph
-    named = {own.addressing: own for own in graph}
+def waits_for(root) -> dict[str, set[str]]:
+    """For each stage of dvc.yaml, the stages that it waits for, directly or not."""
+    graph = Repo(str(root)).index.graph  # from a stage to those that it depends on
     return {
-        own.addressing.partition("@")[0] for own in networkx.descendants(graph, named[f"{stage}@{DATASET}"])
+        stage.name.partition("@")[0]: {
+            one.name.partition("@")[0] for one in networkx.descendants(graph, stage)
+        }
+        for stage in graph
     }
 
 
 def test_the_default_run_has_none_and_attributes_need_no_vectors(clone):
-    names = {stage.addressing.partition("@")[0] for stage in Repo(str(clone.root)).index.stages}
-    assert not names & {"similarity", "language_model", "profile"}
-    assert before(clone.root, "mine") == {"inputs", "fetch", "prepare"}
-    assert before(clone.root, "embed") == {"inputs", "fetch", "prepare"}
+    before = waits_for(clone.root)
+    assert not before.keys() & {"similarity", "language_model", "profile"}
+    assert before["mine"] == before["embed"] == {"inputs", "fetch", "prepare"}
 
 
-def test_listed_stages_come_before_what_reads_them(clone):
-    listed = {"datasets": [DATASET]}
-    with clone.changed():
-        clone.set(similarity=listed, mine={"feasibility": "similarity"})
-        assert before(clone.root, "mine") == {"inputs", "fetch", "prepare", "embed", "similarity"}
-    with clone.changed():
-        clone.set(language_model=listed, profile=listed, embed={"texts": "profiles"})
-        assert before(clone.root, "mine") == {"inputs", "fetch", "prepare", "language_model"}
-        assert before(clone.root, "embed") == {"inputs", "fetch", "prepare", "profile"}
+@pytest.mark.parametrize(
+    ("settings", "mine", "embed"),
+    [
+        ({"similarity": LISTED, "mine": {"feasibility": "similarity"}}, {"embed", "similarity"}, set()),
+        ({"language_model": LISTED, "mine": {"feasibility": "language_model"}}, {"language_model"}, set()),
+        ({"profile": LISTED, "embed": {"texts": "profiles"}}, set(), {"profile"}),
+    ],
+    ids=["similarity", "language_model", "profile"],
+)
+def test_a_listed_stage_comes_before_what_reads_it(clone, settings, mine, embed):
+    clone.set(**settings)
+    before = waits_for(clone.root)
+    clone.run("git", "checkout", "--quiet", "--", "params.yaml")
+    first = {"inputs", "fetch", "prepare"}
+    assert (before["mine"], before["embed"]) == (first | mine, first | embed)
+    assert not before["simulator"] & {"similarity", "language_model", "profile"}
