@@ -121,8 +121,10 @@ def test_the_released_recipe_is_reached_by_settings_alone():
         section = released.section(kind, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
     assert finetune.steps == default.section(Finetune, "ml-100k").steps
-    for kind in (Prepare, Mine, Simulator, Evaluate):
+    for kind in (Prepare, Mine, Simulator):
         assert released.section(kind, "ml-100k") == default.section(kind, "ml-100k")
+    evaluate = default.section(Evaluate, "ml-100k").replace(live_beams=[10])  # its `_max@10`
+    assert released.section(Evaluate, "ml-100k") == evaluate
 
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):

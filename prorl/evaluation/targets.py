@@ -31,8 +31,8 @@ def percentile_targets(
         scores = simulator.item_scores(history[rows])
         for row, of_user in enumerate(user[rows.numpy()]):
             known = of_user <= len(sequences)
-            met = torch.from_numpy(sequences.of(of_user)).long() if known else history[rows[row]]
-            scores[row, met - 1] = -torch.inf
+            met = torch.from_numpy(sequences.of(of_user) - 1) if known else history[rows[row]] - 1
+            scores[row, met.long()] = -torch.inf
         n_free = (~scores.isneginf()).sum(1)
         if not n_free.all():
             raise DataError(

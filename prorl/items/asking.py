@@ -1,5 +1,6 @@
 """What a causal language model is asked of items: whether one follows on another, and for their profiles."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ def item_fields(items: pa.Table) -> list[dict[str, str]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def require_fields(prompt: str, allowed: dict[str, tuple[str, ...]], setting: str) -> None:
+def require_fields(prompt: str, allowed: Mapping[str, tuple[str, ...]], setting: str) -> None:
     """Raise `ConfigError` where `prompt` has a field that is not `allowed`, by name its attributes, or where
     it lacks one of the names.
     """

@@ -54,7 +54,7 @@ class Causal:
         dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)
         except (OSError, ValueError) as error:
             told = " ".join(str(error).split())[:300]
             raise ConfigError(f"params.yaml: {setting}: {name!r} cannot be loaded: {told}") from error
