@@ -7,15 +7,19 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro test test-slow mutants bench bench-slow lint lock
+.PHONY: install repro benchmark test test-slow mutants bench bench-slow lint lock
 
 install: $(INSTALLED)
 
 # `make repro PRESET=ml-1m` runs with the settings of presets/ml-1m.yaml in a worktree of its own; SETTINGS=<file> lays more over them.
 repro: $(INSTALLED)
 	$(if $(PRESET),python tools/preset.py $(if $(SETTINGS),--settings $(SETTINGS)) $(PRESET),dvc repro)
+
+# All guides under all judges, from a finished `make repro` on, into reports/benchmark.
+benchmark: $(INSTALLED)
+	python -m tools.benchmark
 
 test: $(INSTALLED)
 	pytest

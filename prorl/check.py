@@ -6,6 +6,7 @@ is left to the stage.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from prorl.config.causal import CausalSection
@@ -24,14 +25,17 @@ from prorl.config.profile import Profile
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
+from prorl.config.selection import Selection
 from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 from prorl.guides.registry import mistakes as guide_mistakes
+from prorl.layout import Layout
 from prorl.params import Params, heads_in
 from prorl.registries import names_object
 
 Registries = Mapping[str, Collection[str]]  # a setting, such as `finetune.estimator` -> the names it may have
 OPEN = ("finetune.estimator",)  # settings that may also be `module:attribute`
+TABLES = {"experiments": "the tables of experiments", "benchmark": "those of `make benchmark`"}  # in reports/
 TAKEN = ("states", "popularity")  # what stands beside simulators in results
 COLUMNS = {"interactions": ("user", "item", "timestamp"), "items": ("item",)}  # of a tabular source
 
@@ -77,6 +81,23 @@ def findings_in(raw: dict[str, Any], source: str, registries: Registries | None 
     for kind, dataset in _sections(params):
         wrong += params.mistakes(kind, dataset)
     return list(dict.fromkeys(wrong))
+
+
+def unlisted_guides(root: Path, layout: Layout, guides: Collection[str]) -> list[Path]:
+    """The folders below `root` of guides of one data set that are not among `guides`."""
+    there = (root / layout.guides).glob("[!.]*")  # without what a killed run was writing
+    return sorted(path for path in there if path.is_dir() and path.name not in guides)
+
+
+def left_behind(params: Params) -> Iterator[str]:
+    """Folders of guides that `guides` no longer names, a line each; DVC calls them up to date, and `evaluate`
+    depends on the folder that they are in.
+    """
+    for dataset in params.datasets:
+        for folder in unlisted_guides(Path(), Layout(dataset), params.guides):
+            yield (
+                f"{folder}: a guide that `guides` of {params.source} does not name; remove it: rm -r {folder}"
+            )
 
 
 def registered(params: Params, registries: Registries) -> Iterator[str]:
@@ -155,8 +176,8 @@ def _names(params: Params) -> Iterator[str]:
             yield f"{where}: a name that is no setting, as {settings[dataset]} is"
         elif dataset in params.simulators:
             yield f"{where}: a name that is not in `simulators` too"
-        elif dataset == "experiments":
-            yield f"{where}: a name that leaves reports/experiments to the tables of experiments"
+        elif dataset in TABLES:
+            yield f"{where}: a name that leaves reports/{dataset} to {TABLES[dataset]}"
     for i, simulator in enumerate(params.simulators):
         field = Simulator.model_fields.get(simulator)
         if field and not (isinstance(field.annotation, type) and issubclass(field.annotation, Settings)):
@@ -177,6 +198,8 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
     for kind in (Pretrain, Finetune):
         if kind in sections:
             yield from _simulator_known(params, kind, dataset)
+    if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
+        yield f"selection.simulator: got {main!r}, allowed: one of `simulators`, {params.simulators}"
     for kind in OPTIONAL:
         if kind in sections:
             yield from _data_sets_known(params, kind, dataset)

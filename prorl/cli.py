@@ -17,8 +17,9 @@ this repository's pipeline. The pipeline itself is run by `dvc repro`, see READM
 repository."""
 CHECK = """\
 Print every mistake in params.yaml, a line each: in single settings, in settings that do not agree with each
-other, and in names of simulators, estimators and the like. Where it has none, the files of experiments/ are
-read too, and the settings of all their rows. The exit status is 1 where there is any mistake."""
+other, and in names of simulators, estimators and the like; and folders of guides that it does not name any
+more. Where there is none, the files of experiments/ are read too, and the settings of all their rows. The
+exit status is 1 where there is any mistake."""
 ADD = """\
 Add a data set to params.yaml: its name to `datasets`, and an empty entry to every section that has entries of
 data sets, since DVC needs them. Its entry in `fetch` then says where its raw files come from."""
@@ -123,13 +124,15 @@ def _command(
 
 def check_settings(options: argparse.Namespace) -> int:
     """Print what is wrong in params.yaml and in the files of experiments; the exit status."""
+    from prorl.check import left_behind
     from prorl.experiments.checking import findings
     from prorl.experiments.definition import FOLDER
     from prorl.names import every_finding
-    from prorl.params import PARAMS_FILE, read_params_file
+    from prorl.params import PARAMS_FILE, params_of, read_params_file
 
     raw = read_params_file()
     found = every_finding(raw, str(PARAMS_FILE))
+    found = found or list(left_behind(params_of(raw, str(PARAMS_FILE))))
     if found:  # what the rows of experiments are laid over
         print("\n".join(found))
         return 1

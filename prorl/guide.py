@@ -9,8 +9,9 @@ of attribute bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from prorl.config.section import Settings
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
     from prorl.config.decoding import Decoding
     from prorl.config.section import Precision
+    from prorl.paths.sequences import Sequences
     from prorl.prompts import Prompts
     from prorl.simulators.protocol import Simulator
+    from prorl.tables import Instances
+    from prorl.training import Session
 
 
 @runtime_checkable
@@ -80,28 +84,55 @@ class CostedGuide(Guide, Protocol):
 
 
 @dataclass(frozen=True)
+class GuideData:
+    """What guides may learn from: nothing in it is of a test user.
+
+    `train` and `validation` are instances of these users; `sequences`: all their interactions, by the numbers
+    users have everywhere, those of test users being empty; `train_users` [u]: who the training users are;
+    `titles` [n]: of the items 1 to n.
+    """
+
+    train: Instances
+    validation: Instances
+    sequences: Sequences
+    train_users: np.ndarray
+    titles: Sequence[str]
+
+
+@dataclass(frozen=True)
 class GuideContext:
     """What guides are built from beside their settings.
 
     `simulators` lie on `device`; attribute_words [n+1, w]: each item's attributes as bits; `precision`: in
-    which policies write; `source`: the file of the settings, and `key`: that of the guide's own, for errors.
+    which policies write; `seed`: of whatever is drawn; `source`: the file of the settings, and `key`: that of
+    the guide's own, for errors; `folder`: of all guides, and in the context of one guide its own, which holds
+    what it was fitted to.
     """
 
     simulators: Mapping[str, Simulator]
     decoding: Decoding
     attribute_words: np.ndarray
+    data: GuideData
     device: torch.device
     precision: Precision
+    seed: int
     source: str
+    folder: Path
     key: str = "guide"
+
+
+Fit = Callable[[Any, GuideContext, "Session"], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class GuideEntry:
-    """A kind of guide: the model of its settings, and what builds it from them.
+    """A kind of guide: the model of its settings, what builds it from them, and what fits it before.
 
-    A setting called `simulator` must name one of `simulators`; it is checked before anything is built.
+    A setting called `simulator` must name one of `simulators`; it is checked before anything is built. `fit`
+    trains on `GuideContext.data` within a session, writes what `build` needs into the empty folder of the
+    context, and gives figures of the training, {name: value}; None where there is nothing to train.
     """
 
     settings: type[Settings]
     build: Callable[[Any, GuideContext], Guide]
+    fit: Fit | None = None

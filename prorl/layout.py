@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IDS_FILE = "semantic_ids.parquet"
+GUIDE_FILE = "guide.json"  # in a guide's folder: its kind, its settings, and what its fitting gave
 CHECKPOINTS = Path(".checkpoints")
 CACHE = Path(".cache")  # what only saves time, and belongs to one machine
 CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
+
+# What guides were fitted to before, and what was judged before, by digests of all that it was made from.
+KEPT_GUIDES, KEPT_JUDGEMENTS = KEPT = CACHE / "guides", CACHE / "judged"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,15 @@ class Layout:
         return Path("models/policies") / self.dataset / name
 
     @property
+    def guides(self) -> Path:
+        """The folder of all guides' folders, but for the two policies'."""
+        return Path("models/guides") / self.dataset
+
+    def guide(self, name: str) -> Path:
+        """The folder of one guide."""
+        return self.guides / name
+
+    @property
     def per_prompt(self) -> Path:
         """Every test prompt's result."""
         return Path("data/evaluation") / self.dataset / "per_prompt.parquet"
@@ -112,6 +125,21 @@ class Layout:
     def simulator_inputs(self) -> Path:
         """The folder of `inputs` of all simulators."""
         return self.reports / "inputs/simulator"
+
+    @property
+    def guide_inputs(self) -> Path:
+        """The folder of `inputs` of all guides."""
+        return self.reports / "inputs/guide"
+
+    @property
+    def kept_guides(self) -> Path:
+        """What guides were fitted to before, by what it was made from."""
+        return KEPT_GUIDES / self.dataset
+
+    @property
+    def kept_judgements(self) -> Path:
+        """What was evaluated before, by guide, judge and all that either was made from."""
+        return KEPT_JUDGEMENTS / self.dataset
 
     @property
     def outside_checksums(self) -> Path:
@@ -150,3 +178,8 @@ class Layout:
     def page(self) -> Path:
         """The report."""
         return self.reports / "index.html"
+
+    @property
+    def guides_page(self) -> Path:
+        """The ranking of guides."""
+        return self.reports / "guides.md"

@@ -22,6 +22,7 @@ REGISTRIES: Registries = {
     "finetune.estimator": ESTIMATORS,
     "finetune.weights": REWARDS,
     "finetune.select_on": METRICS,
+    "selection.on": METRICS,
 }
 
 

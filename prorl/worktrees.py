@@ -6,11 +6,15 @@ that a run goes on from there. One run at a time works in it, with the worktree'
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from prorl.check import unlisted_guides
+from prorl.layout import KEPT, Layout
 
 READ_BY_STAGES = ("dvc.yaml", "params.yaml", "prorl", "stages", ".dvc", ".dvcignore")
 
@@ -61,6 +65,37 @@ def bring_to(root: Path, worktree: Path, commit: str, kept: tuple[str, ...] = ()
     git(worktree, "restore", "--source", commit, "--staged", "--worktree", "--", ":/", *others)
     git(worktree, "update-ref", "--no-deref", "HEAD", commit)
     git(worktree, "reset", "--quiet", "--mixed")
+
+
+def share_cache(root: Path, worktree: Path) -> None:
+    """Let `worktree` use the DVC cache of the checkout at `root`, and what was fitted and judged there: what
+    has run there with the same code, settings and inputs then does not run again.
+    """
+    dvc(worktree, "config", "--local", "cache.dir", dvc(root, "cache", "dir").strip())
+    for kept in KEPT:
+        own = worktree / kept
+        if not own.exists():
+            (root / kept).mkdir(parents=True, exist_ok=True)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.symlink_to((root / kept).resolve())
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """What `dvc` prints in `folder`. Raises `WorktreeError` with what it says if it fails."""
+    done = subprocess.run(
+        ["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise WorktreeError(f"dvc {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def remove_unlisted_guides(worktree: Path, layout: Layout, guides: list[str]) -> None:
+    """Remove the folders of guides other than `guides`, which earlier settings have left in `worktree`; DVC's
+    cache has them.
+    """
+    for folder in unlisted_guides(worktree, layout, guides):
+        shutil.rmtree(folder)
 
 
 def environment(worktree: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from prorl.check import left_behind
 from prorl.code import ROOT
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
@@ -42,6 +43,8 @@ def body(params: Params, dataset: str) -> None:
     """Check params.yaml, then write one file per stage that reads outside files."""
     classes = of_objects(params.raw)
     require_right(params, [outside.path for outside in classes if outside.path is not None], dataset)
+    if found := list(left_behind(params)):
+        sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
     layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
     users = params.values(Simulator, dataset)
     quantize = params.section(Quantize, dataset)
@@ -60,6 +63,7 @@ def body(params: Params, dataset: str) -> None:
             *of_files(finetune.init_from),
             *of_objects(finetune.model_dump(), users.get(finetune.simulator)),
         ],
+        **{f"guide/{name}": of_guides(params.section(Guide), [name]) for name in params.guides},
         "evaluate": [
             *of_guides(params.section(Guide), params.guides),
             *of_objects(*(users.get(name) for name in params.simulators)),
@@ -69,6 +73,7 @@ def body(params: Params, dataset: str) -> None:
     for stage, files in outsides.items():
         record(layout.inputs(stage), files, checksums)
     remove_others(layout.simulator_inputs, params.simulators)
+    remove_others(layout.guide_inputs, params.guides)
     checksums.save()
 
 

@@ -12,7 +12,7 @@ from tools.stage_dependencies import DVC_FILE, ROOT, dependencies_of, is_module,
 FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
-    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
+    *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
 ]
 OPTIONAL = ("similarity", "language_model", "profile")  # stages that the default run does without
@@ -91,11 +91,12 @@ def test_a_stage_that_reads_outside_files_alone_depends_on_its_file_of_inputs():
         ]
     folder = "reports/${item.dataset}/inputs"
     assert readers == {
-        f"{folder}/simulator" if name == "simulator" else f"{folder}/{name}.json": [name]
+        f"{folder}/{name}" if name in ("simulator", "guide") else f"{folder}/{name}.json": [name]
         for name in STAGES
         if name not in ("inputs", "similarity", "reduce", "report")
     }
     assert f"{folder}/simulator/${{item.simulator}}.json" in STAGES["simulator"]["deps"]
+    assert f"{folder}/guide/${{item.guide}}.json" in STAGES["guide"]["deps"]
 
 
 def test_inputs_always_runs_and_keeps_what_it_reads():
@@ -121,8 +122,8 @@ def test_stage_reads_its_own_section_and_depends_on_no_other_data_sets_entry(nam
     assert not any(param.startswith("logging") for param in STAGES[name]["params"])
 
 
-def test_pretraining_and_finetuning_do_not_read_the_test_split():
-    for name in ("simulator", "pretrain", "finetune"):
+def test_what_is_trained_does_not_read_the_test_split():
+    for name in ("simulator", "pretrain", "finetune", "guide"):
         assert not any(
             "test.parquet" in dep or dep.rstrip("/").endswith("instances/${item.dataset}")
             for dep in STAGES[name]["deps"]

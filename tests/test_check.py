@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from prorl.check import findings, findings_in, registered, require
+from prorl.check import findings, findings_in, left_behind, registered, require
 from prorl.config.section import ConfigError
 from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
@@ -213,11 +213,11 @@ def test_a_data_set_is_not_named_like_what_stands_in_its_place(name, allowed):
 
 
 def test_a_simulator_is_not_named_like_a_setting_or_a_data_set():
-    found = findings(params_with({"simulators": ["SASRec", "epochs"]}))
+    found = findings(params_with({"simulators": ["SASRec", "GRU4Rec", "epochs"]}))
     assert found == [
-        "params.yaml: simulators[1]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
+        "params.yaml: simulators[2]: got 'epochs', allowed: a name that is no setting, as simulator.epochs is"
     ]
-    found = findings(params_with({"simulators": ["SASRec", "ml-100k"]}))
+    found = findings(params_with({"simulators": ["SASRec", "GRU4Rec", "ml-100k"]}))
     assert found == [
         "params.yaml: datasets[0]: got 'ml-100k', allowed: a name that is not in `simulators` too"
     ]
@@ -325,3 +325,26 @@ def test_an_optional_stage_that_is_listed_is_right():
     listed = {"datasets": ["ml-100k"]}
     changes = {"similarity": listed, "profile": listed, "embed": {"texts": "profiles"}}
     assert findings(params_with({**changes, "mine": {"feasibility": "similarity"}})) == []
+
+
+def test_the_main_judge_is_a_simulator_and_what_guides_are_chosen_by_are_metrics():
+    found = findings(params_with({"selection": {"simulator": "BERT5", "on": {"joy": 1.0}}}), REGISTRIES)
+    assert found[0] == (
+        f"params.yaml: selection.simulator: got 'BERT5', allowed: one of `simulators`, {RAW['simulators']}"
+    )
+    assert found[1].startswith("params.yaml: selection.on: got 'joy' (str), allowed: ioi, ")
+    assert findings(params_with({"selection": {"prompts": 0}})) == [
+        "params.yaml: selection.prompts: got 0 (int), allowed: a number at least 1"
+    ]
+
+
+def test_a_folder_of_a_guide_that_is_not_listed_any_more_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = params_with({})
+    assert list(left_behind(params)) == []
+    for name in (params.guides[0], "gone"):
+        (tmp_path / "models/guides/ml-100k" / name).mkdir(parents=True)
+    assert list(left_behind(params)) == [
+        "models/guides/ml-100k/gone: a guide that `guides` of params.yaml does not name; "
+        "remove it: rm -r models/guides/ml-100k/gone"
+    ]

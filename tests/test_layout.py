@@ -11,7 +11,7 @@ from tools.stage_dependencies import DVC_FILE, is_module
 
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 LAYOUT = Layout("${item.dataset}")
-SIMULATOR = "${item.simulator}"
+SIMULATOR, GUIDE = "${item.simulator}", "${item.guide}"
 TABLES = (LAYOUT.interactions, LAYOUT.items)
 SPLIT = {split: LAYOUT.instances(split) for split in SPLITS}
 
@@ -25,7 +25,9 @@ OUTS = {
     "inputs": [
         *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profile", "embed", "quantize")),
         LAYOUT.simulator_inputs,
-        *map(LAYOUT.inputs, ("pretrain", "finetune", "evaluate")),
+        *map(LAYOUT.inputs, ("pretrain", "finetune")),
+        LAYOUT.guide_inputs,
+        LAYOUT.inputs("evaluate"),
     ],
     "fetch": [LAYOUT.raw],
     "prepare": [LAYOUT.interactions, LAYOUT.items, LAYOUT.splits, LAYOUT.metrics("prepare")],
@@ -43,11 +45,12 @@ OUTS = {
     ],
     "pretrain": [LAYOUT.policy("pretrained"), LAYOUT.metrics("pretrain"), *trained("pretrain")],
     "finetune": [LAYOUT.policy("prorl"), LAYOUT.metrics("finetune"), *trained("finetune")],
+    "guide": [LAYOUT.guide(GUIDE)],
     "evaluate": [
         LAYOUT.per_prompt,
-        *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
+        *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
     ],
-    "report": [LAYOUT.page, LAYOUT.metrics("summary")],
+    "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
 }
 DEPS = {
     "inputs": [],
@@ -71,9 +74,13 @@ DEPS = {
         *(SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids),
         *(LAYOUT.simulator("${finetune.simulator}"), LAYOUT.policy("pretrained"), LAYOUT.inputs("finetune")),
     ],
+    "guide": [
+        *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.simulators),
+        LAYOUT.inputs(f"guide/{GUIDE}"),
+    ],
     "evaluate": [
-        *(LAYOUT.items, LAYOUT.interactions, SPLIT["test"], LAYOUT.simulators),
-        *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.inputs("evaluate")),
+        *(LAYOUT.prepared, *SPLIT.values(), LAYOUT.simulators),
+        *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.guides, LAYOUT.inputs("evaluate")),
     ],
     "report": [
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
@@ -83,13 +90,14 @@ DEPS = {
             LAYOUT.metrics("finetune"),
         ),
         LAYOUT.all_curves,
-        *(LAYOUT.metrics(name) for name in ("evaluation", "comparison", "frontier")),
+        *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
+        LAYOUT.guides,
     ],
 }
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.
 PRIVATE = {
     *("reports", "checkpoints", "runtime", "outside_checksums", "downloaded_checksums"),
-    *("reduced_vectors", "pca", "said"),
+    *("reduced_vectors", "pca", "said", "kept_guides", "kept_judgements"),
 }
 
 

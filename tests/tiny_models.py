@@ -1,5 +1,6 @@
 """Simulators, catalogues and policies of a few items with random weights, and settings of short runs."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.finetune import A2C, KL, Expected, Finetune
 from prorl.config.pretrain import Pretrain
 from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
+from prorl.guide import GuideData
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
@@ -229,6 +231,18 @@ def random_instances(
     return Instances(np.array(users), np.stack(histories), run, length, np.array(targets)), sequences_of(
         *sequences
     )
+
+
+def guide_data_of(n_items: int, *, n_users: int = 8, seed: int = 0) -> GuideData:
+    """What guides may learn from: random instances of training users, and of as many validation users."""
+    parts, sequences = random_instances(2 * n_users, n_items, seed=seed)
+    of_train = parts.user <= n_users
+    train, validation = (
+        Instances(*(getattr(parts, field.name)[rows] for field in fields(Instances)))
+        for rows in (of_train, ~of_train)
+    )
+    titles = [f"Title {item} (19{item % 100:02})" for item in range(1, n_items + 1)]
+    return GuideData(train, validation, sequences, np.arange(1, n_users + 1), titles)
 
 
 def checkpoint_at(path: Path) -> Checkpoint:

@@ -4,8 +4,9 @@ ml-1m`.
 `presets/<name>.yaml` is laid over params.yaml of the last commit: a mapping is merged key by key, anything
 else is replaced. Entries of data sets that `datasets` then no longer names are left out, and empty ones are
 filled in where a data set has none. The worktree `.presets/<name>` has its own params.yaml, dvc.lock,
-reports, models and DVC cache, so the checkout's stay as they are. It is kept: the next run brings it to the
-commit that is then checked out, and goes on from what is there.
+reports, models and DVC cache, so the checkout's stay as they are. With `--shared` it uses the checkout's DVC
+cache, and starts from what has run there. It is kept: the next run brings it to the commit that is then
+checked out, and goes on from what is there.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 from prorl.config.section import ConfigError
+from prorl.layout import Layout
 from prorl.params import PARAMS_FILE
 from prorl.presets import preset_file, with_layers, write_params
 from prorl.worktrees import (
@@ -23,6 +25,8 @@ from prorl.worktrees import (
     environment,
     head,
     refuse_uncommitted_changes,
+    remove_unlisted_guides,
+    share_cache,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +44,9 @@ def main(arguments: list[str]) -> int:
         "--settings", type=Path, metavar="FILE", help="settings of your own, laid over the preset's"
     )
     parser.add_argument(
+        "--shared", action="store_true", help="use the checkout's DVC cache: start from what has run there"
+    )
+    parser.add_argument(
         "repro", nargs=argparse.REMAINDER, metavar="...", help="arguments of `dvc repro`, such as a stage"
     )
     options = parser.parse_args(arguments)
@@ -50,6 +57,10 @@ def main(arguments: list[str]) -> int:
     with alone_in(worktree):
         bring_to(ROOT, worktree, head(ROOT), KEPT)
         write_params(params, worktree / PARAMS_FILE)
+        if options.shared:
+            share_cache(ROOT, worktree)
+        for dataset in params["datasets"]:
+            remove_unlisted_guides(worktree, Layout(dataset), params["guides"])
         print(f"preset {options.preset}: in {worktree.relative_to(ROOT)}", flush=True)
         return subprocess.run(
             ["dvc", "repro", *options.repro], cwd=worktree, env=environment(worktree), check=False

@@ -49,13 +49,14 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
     """Params of the stage that runs `script` over the matrix `axes`.
 
     Where simulators are an axis, the groups of settings named after simulators give way to that of the one at
-    hand. A section whose keys are the user's own is one param, if it has no entries of data sets.
+    hand. A section whose keys are the user's own is one param, if it has no entries of data sets; where its
+    keys are an axis, it is that of the one at hand.
     """
     heads, sections = settings_read(script)
     params = [head for head in HEADS if head in heads]
     for section in sections:
         if not SECTIONS[section].per_data_set and SECTIONS[section].model_config.get("extra") == "allow":
-            params.append(section)
+            params.append(f"{section}.${{item.{section}}}" if section in axes else section)
         for name, field in SECTIONS[section].model_fields.items():
             if name == "datasets":  # dvc.yaml itself states which data sets an optional stage is there for
                 continue

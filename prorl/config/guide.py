@@ -11,7 +11,8 @@ from prorl.config.section import Refused, Section, Settings
 class Guide(Section):
     """A mapping for each guide: its settings, which are those of its kind.
 
-    `kind` says what a guide is; left out, the guide's name does.
+    `kind` says what a guide is; left out, the guide's name does. `tried`, a list of mappings, each laid over
+    the guide's other settings, makes several settings to choose from: `selection` says how.
     """
 
     section: ClassVar[str] = "guide"

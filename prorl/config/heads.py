@@ -16,8 +16,8 @@ class Heads(Settings):
 
     seed: int = Field(description="Seed of everything random")
     training_seed: int | None = Field(
-        description="Seed of pretrain and finetune alone, whose data, simulators and prompts stay those of "
-        "`seed`; null is `seed`"
+        description="Seed of pretrain, finetune and the fitting of guides alone, whose data, simulators and "
+        "prompts stay those of `seed`; null is `seed`"
     )
     launch: str = Field(
         description="What starts training and embedding stages: python, or such as `accelerate launch "
@@ -26,7 +26,8 @@ class Heads(Settings):
     datasets: list[str] = Field(description="Data sets that the pipeline runs for")
     simulators: list[str] = Field(description="Simulators that are trained; the first ranks harder targets")
     guides: list[str] = Field(
-        description="Guides that are evaluated beside the two policies; `guide` has the settings of each"
+        description="Guides that are evaluated beside the two policies; `guide` has the settings of each. "
+        "Rows of experiments that name none are evaluated with the first alone"
     )
 
     @model_validator(mode="after")

@@ -54,6 +54,10 @@ class Settings(BaseModel):
         values |= self.model_extra or {}
         return build(type(self), values | changes, "", type(self).__name__)
 
+    def as_json(self) -> dict[str, Any]:
+        """The values as JSON has them, with the keys of params.yaml."""
+        return self.model_dump(mode="json", by_alias=True)
+
 
 class Section(Settings):
     """A section of params.yaml: its name, and whether it has entries of data sets."""

@@ -17,6 +17,7 @@ from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
 from prorl.config.section import Section
+from prorl.config.selection import Selection
 from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 
@@ -25,6 +26,6 @@ SECTIONS: dict[str, type[Section]] = {
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Similarity, LanguageModel, Mine),
         *(Profile, Embed, Reduce, Quantize),
-        *(Simulator, Policy, Pretrain, Finetune, Guide, Evaluate, Report),
+        *(Simulator, Policy, Pretrain, Finetune, Guide, Selection, Evaluate, Report),
     )
 }

@@ -1,11 +1,13 @@
 """Guides times simulators: every metric with its interval, guides compared on the same prompts, and every
 prompt's result.
 
-Shape key: `p` prompts, `k` samples per prompt, `t` path position.
+What was computed before is kept per guide and judge, so that one new guide does not judge all again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,15 @@ import torch
 
 from prorl.config.evaluate import Evaluate
 from prorl.errors import DataError
-from prorl.evaluation.judge import Judge, greedy_paths
-from prorl.guide import BeamGuide, CostedGuide, Guide, LiveBeamGuide, SamplingGuide
+from prorl.evaluation.judge import Judge
+from prorl.evaluation.judged import BY_LENGTH, Arrays, Ways, judged, milliseconds, written
+from prorl.evaluation.kept import Store, digest
+from prorl.evaluation.lengths import means
+from prorl.guide import Guide
+from prorl.guides.modules import code_of
 from prorl.metrics.intervals import UserBootstrap
 from prorl.prompts import Prompts
-from prorl.runtime import derived_seed, progress
+from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator
 
 Table = dict[str, dict]
@@ -30,14 +36,25 @@ class Evaluation:
     targets at the Q-th percentile. A guide that says what its paths cost also has {"states": mean per prompt}
     beside its simulators.
 
-    `comparison`: {"a - b": {simulator: {metric: ..}}}, paired. `per_prompt`: a row for each guide, simulator
-    and prompt, with a column for each metric of the greedy path (`ioi`) and of every other way to decode
-    (`rollout@5/ioi`), empty where the guide lacks that way.
+    `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
+    guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
+    way to decode (`rollout@5/ioi`), empty where the guide lacks that way. `lengths`: {guide: {simulator:
+    [{"length", "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
     """
 
     results: Table
     comparison: Table
     per_prompt: pd.DataFrame
+    lengths: Table
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where results are kept, and digests of what each guide and each simulator is made from."""
+
+    store: Store
+    guides: Mapping[str, str]
+    simulators: Mapping[str, str]
 
 
 def evaluate(
@@ -46,49 +63,133 @@ def evaluate(
     harder: dict[str, torch.Tensor],
     settings: Evaluate,
     every_seconds: float,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Judge all `guides`, and compare `compared_pairs` of them prompt by prompt.
 
     `harder` are further targets [p] of the same prompts, by label: greedy paths are judged towards them too.
-    Raises `DataError` for a guide whose number of items is not that of every simulator.
+    What is `kept` is taken from there. Raises `DataError` for a guide whose number of items is not that of
+    every simulator.
     """
     _same_items(guides, judge.simulators)
-    prompts = judge.prompts
-    bootstrap = UserBootstrap.of_users(
-        prompts.user.cpu().numpy(), settings.bootstrap_resamples, derived_seed(judge.seed, "bootstrap")
-    )
+    ways = Ways(settings.rollouts, settings.beams, settings.live_beams, harder)
+    bootstrap = _bootstrap(judge, settings)
     results: Table = {}
-    metrics: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    lengths: Table = {}
+    metrics: dict[str, dict[str, Arrays]] = {}
     rows = []
     for name, guide in guides.items():
-        items = greedy_paths(guide, prompts, judge.max_length, judge.batch_size)
-        metrics[name] = judge.metrics(items)
-        others = _other_ways(name, guide, judge, harder, settings, every_seconds)
-        results[name] = {
-            simulator: {metric: bootstrap.mean(values) for metric, values in own.items()}
-            | {
-                label: {metric: bootstrap.mean(values) for metric, values in part.items()}
-                for label, part in others[simulator].items()
-            }
-            for simulator, own in metrics[name].items()
-        }
-        if isinstance(guide, CostedGuide):
-            results[name]["states"] = guide.states(prompts, items).double().mean().item()
+        paths, found = judged_guide(name, guide, judge, ways, every_seconds, kept)
+        of_ways = {simulator: without(own, BY_LENGTH) for simulator, own in found.items()}
+        metrics[name] = {simulator: without(own, "/") for simulator, own in of_ways.items()}
+        results[name] = _intervals(of_ways, bootstrap)
+        if "states" in paths:
+            results[name]["states"] = float(paths["states"].astype(np.float64).mean())
+        lengths[name] = {simulator: means(nested(own)[BY_LENGTH]) for simulator, own in found.items()}
         rows += [
-            _rows(name, simulator, prompts, items, own, others[simulator])
-            for simulator, own in metrics[name].items()
+            _rows(name, simulator, judge.prompts, paths["greedy"], own) for simulator, own in of_ways.items()
         ]
     comparison = {
         f"{name} - {other}": {
             simulator: {
-                metric: bootstrap.mean(values - metrics[other][simulator][metric])
+                metric: bootstrap.difference(values - metrics[other][simulator][metric])
                 for metric, values in own.items()
             }
             for simulator, own in metrics[name].items()
         }
         for name, other in compared_pairs(list(guides))
     }
-    return Evaluation(results, comparison, pd.concat(rows, ignore_index=True))
+    return Evaluation(results, comparison, pd.concat(rows, ignore_index=True), lengths)
+
+
+def greedy_results(
+    guides: Mapping[str, Guide],
+    judge: Judge,
+    settings: Evaluate,
+    every_seconds: float,
+    kept: Kept | None = None,
+) -> Table:
+    """`Evaluation.results` of greedy paths alone."""
+    _same_items(guides, judge.simulators)
+    bootstrap, results = _bootstrap(judge, settings), {}
+    for name, guide in guides.items():
+        paths, found = judged_guide(name, guide, judge, Ways(), every_seconds, kept)
+        results[name] = _intervals({key: without(own, BY_LENGTH) for key, own in found.items()}, bootstrap)
+        if "states" in paths:
+            results[name]["states"] = float(paths["states"].astype(np.float64).mean())
+    return results
+
+
+def _bootstrap(judge: Judge, settings: Evaluate) -> UserBootstrap:
+    users, seed = judge.prompts.user.cpu().numpy(), derived_seed(judge.seed, "bootstrap")
+    return UserBootstrap.of_users(users, settings.bootstrap_resamples, seed)
+
+
+def _intervals(of_ways: Mapping[str, Arrays], bootstrap: UserBootstrap) -> dict[str, Any]:
+    return {
+        simulator: nested({metric: bootstrap.mean(values) for metric, values in own.items()})
+        for simulator, own in of_ways.items()
+    }
+
+
+def without(values: Arrays, part: str) -> Arrays:
+    """`values` but for those that have `part` in their names."""
+    return {name: own for name, own in values.items() if part not in name}
+
+
+def judged_guide(
+    name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: float, kept: Kept | None
+) -> tuple[Arrays, dict[str, Arrays]]:
+    """The paths of `guide`, see `written`, and what each simulator says of them, see `judged`."""
+
+    def write() -> Arrays:
+        return written(name, guide, judge, ways, every_seconds)
+
+    of_each = {
+        simulator: replace(judge, simulators={simulator: own}) for simulator, own in judge.simulators.items()
+    }
+    if kept is None:
+        paths = write()
+        return paths, {simulator: judged(paths, own, ways) for simulator, own in of_each.items()}
+    key = digest(kept.guides[name], _asked(judge, ways), code_of(Path(__file__).with_name("judged.py")))
+    paths = kept.store.arrays(f"{name}-paths", key, write)
+    found = {}
+    for simulator, own in of_each.items():
+        under = digest(
+            key, kept.simulators[simulator], judge.attribute_words, ways.rollouts, judge.diversity_pairs
+        )
+        found[simulator] = kept.store.arrays(
+            f"{name}-{simulator}", under, lambda own=own: judged(paths, own, ways)
+        )
+    return paths, found
+
+
+def timed(guides: Mapping[str, Guide], judge: Judge, kept: Kept) -> dict[str, float]:
+    """{guide: milliseconds per prompt}, see `milliseconds`; measured once as long as nothing changes."""
+    found = {}
+    for name, guide in guides.items():
+        key = digest(kept.guides[name], _asked(judge, Ways()), code_of(Path(__file__).with_name("judged.py")))
+        found[name] = kept.store.json(
+            f"{name}-time", key, lambda guide=guide: milliseconds(guide, judge.prompts)
+        )
+    return found
+
+
+def _asked(judge: Judge, ways: Ways) -> list[Any]:
+    """What a guide is asked for."""
+    prompts = [part.cpu().numpy() for part in vars(judge.prompts).values()]
+    harder = [[label, target.cpu().numpy()] for label, target in ways.harder.items()]
+    how = [judge.max_length, judge.batch_size, judge.seed, judge.prompts.target.device.type]
+    return [prompts, harder, how, max(ways.rollouts, default=0), ways.beams, ways.live_beams]
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with those called `way/metric` put into a mapping of the way."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        way, slash, metric = name.rpartition("/")
+        (found.setdefault(way, {}) if slash else found)[metric] = value
+    return found
 
 
 def compared_pairs(guides: list[str]) -> list[tuple[str, str]]:
@@ -108,57 +209,7 @@ def _same_items(guides: Mapping[str, Guide], simulators: Mapping[str, Simulator]
                 raise DataError(f"guide {name}: got {guide.n_items} items, allowed: {allowed}")
 
 
-def _other_ways(
-    name: str,
-    guide: Guide,
-    judge: Judge,
-    harder: dict[str, torch.Tensor],
-    settings: Evaluate,
-    every_seconds: float,
-) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """{simulator: {label: {metric: [p]}}} of everything that `guide` can do but the greedy paths towards the
-    prompts' own targets.
-    """
-    prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
-
-    def in_batches(way: str, n_paths: int, write: Callable[[Prompts], torch.Tensor]) -> torch.Tensor:
-        size = max(1, judge.batch_size // n_paths)
-        batches = torch.arange(len(prompts), device=prompts.target.device).split(size)
-        shown = progress(batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds)
-        return torch.cat([write(prompts[rows]) for rows in shown])
-
-    parts = []
-    if isinstance(guide, SamplingGuide):
-        n = max(settings.rollouts)
-        samples = in_batches("sample", n, lambda batch: guide.samples(batch, n, seed))
-        parts.append(judge.best_of(samples, {f"rollout@{count}": count for count in settings.rollouts}))
-    if isinstance(guide, BeamGuide):
-        for k in settings.beams:
-            paths = in_batches(f"beam@{k}", k, lambda batch, k=k: guide.beams(batch, k))
-            parts.append(judge.best_of(paths, {f"beam@{k}": k}))
-    if isinstance(guide, LiveBeamGuide):
-        for k in settings.live_beams:
-            paths = in_batches(f"max@{k}", k, lambda batch, k=k: guide.live_beams(batch, k))
-            parts.append(judge.best_of(paths, {f"max@{k}": k}))
-    for label, target in harder.items():
-        towards = replace(judge, prompts=replace(prompts, target=target))
-        metrics = towards.metrics(greedy_paths(guide, towards.prompts, judge.max_length, judge.batch_size))
-        parts.append({simulator: {label: own} for simulator, own in metrics.items()})
-    return {
-        simulator: {label: own for part in parts for label, own in part[simulator].items()}
-        for simulator in judge.simulators
-    }
-
-
-def _rows(
-    guide: str,
-    simulator: str,
-    prompts: Prompts,
-    items: torch.Tensor,
-    greedy: dict[str, np.ndarray],
-    others: dict[str, dict[str, np.ndarray]],
-) -> pd.DataFrame:
-    paths = items.cpu().numpy()
+def _rows(guide: str, simulator: str, prompts: Prompts, paths: np.ndarray, metrics: Arrays) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "policy": guide,
@@ -168,11 +219,6 @@ def _rows(
             "history": list(prompts.history.cpu().numpy()),
             "target": prompts.target.cpu().numpy(),
             "path": [row[row != 0] for row in paths],
-            **greedy,
-            **{
-                f"{label}/{metric}": values
-                for label, part in others.items()
-                for metric, values in part.items()
-            },
+            **metrics,
         }
     )

@@ -3,24 +3,34 @@ told; and the searches beside it with the same weights.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from prorl.config.policy import ctr_factor
+from prorl.evaluation.evaluate import Kept, judged_guide
 from prorl.evaluation.judge import Judge
+from prorl.evaluation.judged import Ways
+from prorl.evaluation.kept import digest
 from prorl.guide import Guide
+from prorl.guides.modules import code_of
 from prorl.guides.search import SearchGuide
 from prorl.policy.guide import PolicyGuide
 
 FRONTIER_METRICS = ("ioi", "ior", "ctr", "coherence", "distinct")
 
 
-def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[str, Any]]]:
+def frontier(
+    guides: Mapping[str, Guide], judge: Judge, kept: Kept | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """{guide: [{"acceptance": a, simulator: {metric: mean}}]} of the policies of `guides` that can be told,
     and of the searches beside them, in ascending order of a; empty where no policy can be told.
 
     A search's own weight of CTR counts at the policies' headline. Of searches that differ in that weight
     alone, the first stands for all: they lie on one line. Beams, which cost many times as much, are left out.
+    What is `kept` is taken from there.
     """
     catalogues = [guide.catalogue for guide in guides.values() if _told(guide)]
     if not catalogues:
@@ -38,7 +48,10 @@ def frontier(guides: Mapping[str, Guide], judge: Judge) -> dict[str, list[dict[s
             factors = {a: ctr_factor(a, catalogue.acceptance) for a in catalogue.acceptances}
             at[name] = {a: guide.weighing(factor) for a, factor in factors.items()}
     return {
-        name: [{"acceptance": a, **_judged(guide, judge)} for a, guide in own.items()]
+        name: [
+            {"acceptance": a, **_judged(name, guide, judge, kept, [a, catalogue.acceptance])}
+            for a, guide in own.items()
+        ]
         for name, own in at.items()
     }
 
@@ -54,6 +67,16 @@ def _alike_but_for_ctr(one: SearchGuide, other: SearchGuide) -> bool:
     return own == theirs
 
 
-def _judged(guide: Guide, judge: Judge) -> dict[str, dict[str, float]]:
-    means = judge.greedy_means(guide)
-    return {name: {metric: own[metric] for metric in FRONTIER_METRICS} for name, own in means.items()}
+def _judged(
+    name: str, guide: Guide, judge: Judge, kept: Kept | None, at: list[float | None]
+) -> dict[str, dict[str, float]]:
+    """{simulator: {metric: mean}} of the greedy paths of `guide`, which is the guide `name` told `at`."""
+    of_told = None
+    if kept is not None:
+        code = code_of(Path(__file__))
+        of_told = replace(kept, guides={name: digest(kept.guides[name], at, code)})
+    _, found = judged_guide(name, guide, judge, Ways(), 60, of_told)
+    return {
+        simulator: {metric: float(np.mean(own[metric])) for metric in FRONTIER_METRICS}
+        for simulator, own in found.items()
+    }

@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from prorl.config.heads import POLICIES
 from prorl.config.section import ConfigError, Refused, Settings, build
 from prorl.params import read_yaml
 
@@ -239,7 +240,10 @@ def _check(contents: Contents, source: str) -> None:
 
 
 def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
-    """Every row's overrides, those of all rows first; of two for the same key the later holds."""
+    """Every row's overrides, those of all rows first; of two for the same key the later holds.
+
+    Where rows of one run are those of guides, these are evaluated beside the two policies.
+    """
     overrides: dict[str, list[str]] = {}
     before: dict[str, str] = {}
     for name, row in contents.rows.items():
@@ -252,7 +256,16 @@ def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
         own |= {key_of(text, source): text for text in row.set}
         overrides[name] = list(own.values())
         before = own
-    return overrides
+    return {name: [*own, *_guides_named(contents, overrides, name)] for name, own in overrides.items()}
+
+
+def _guides_named(contents: Contents, overrides: dict[str, list[str]], name: str) -> list[str]:
+    """The override of `guides` that the run of row `name` needs, unless it has one."""
+    if any(text.startswith("guides=") for text in overrides[name]):
+        return []
+    of_run = [row.policy for other, row in contents.rows.items() if overrides[other] == overrides[name]]
+    named = dict.fromkeys(policy for policy in of_run if policy not in POLICIES)
+    return [f"guides=[{','.join(named)}]"] if named else []
 
 
 def key_of(override: str, source: str) -> str:

@@ -9,7 +9,9 @@ again. The experiments are refs of the one repository, so `dvc exp show` in the 
 
 Seeds vary `training_seed`: the randomness of pre-training and fine-tuning. Data, users' split, simulators,
 test prompts and sampling in evaluation stay those of `seed`, so all rows and seeds are judged by the same
-judges on the same prompts, and can be paired prompt by prompt.
+judges on the same prompts, and can be paired prompt by prompt. The seed that is `seed` itself leaves
+`training_seed` null, so that a run of the checkout stands for it. Beside the two policies a run evaluates the
+guides that its rows show.
 """
 
 import subprocess
@@ -23,6 +25,7 @@ from prorl.check import require
 from prorl.config.section import ConfigError
 from prorl.experiments.definition import FOLDER, Experiment
 from prorl.experiments.overrides import applied
+from prorl.layout import Layout
 from prorl.names import REGISTRIES
 from prorl.params import PARAMS_FILE
 from prorl.presets import checkable, preset_file, round_trip_yaml, with_layers, write_params
@@ -34,6 +37,8 @@ from prorl.worktrees import (
     git,
     head,
     refuse_uncommitted_changes,
+    remove_unlisted_guides,
+    share_cache,
 )
 
 WORKTREES = Path(".experiments")
@@ -91,13 +96,16 @@ def planned(experiment: Experiment, params: dict, dataset: str, seeds: list[int]
 
 
 def planned_run(experiment: Experiment, params: dict, dataset: str, row: str, seed: int) -> Run:
-    """The run of `row`.
+    """The run of `row`: beside the two policies it evaluates the guides that its overrides name, or else the
+    first of `guides` alone, since no row shows the others.
 
     Raises `ConfigError` for keys that `params` does not have; values are not looked at.
     """
-    changed, overrides = applied(
-        params, [*experiment.overrides[row], f"training_seed={seed}"], dataset, source_of(experiment, row)
-    )
+    training_seed = "null" if seed == params["seed"] else seed
+    own = experiment.overrides[row]
+    alone = [] if any(text.startswith("guides=") for text in own) else [f"guides=[{params['guides'][0]}]"]
+    overrides = [*own, *alone, f"training_seed={training_seed}"]
+    changed, overrides = applied(params, overrides, dataset, source_of(experiment, row))
     return Run(f"{dataset}-{experiment.label}-{row}-seed-{seed}", row, seed, overrides, changed)
 
 
@@ -160,6 +168,7 @@ def run_all(
             if round_trip_yaml().load(worktree / PARAMS_FILE) != params:
                 write_params(params, worktree / PARAMS_FILE)
             targets = [f"{stage}@{dataset}" for stage in experiment.contents.targets]
+            remove_unlisted_guides(worktree, Layout(dataset), run.params["guides"])
             _start(root, worktree, commit, run, targets, queue)
             if kept and (found := finished(root, commit, run)):
                 kept.keep(run, commit, found)
@@ -206,19 +215,9 @@ def _as_committed(root: Path, worktree: Path, commit: str) -> None:
     """
     bring_to(root, worktree, commit)
     git(worktree, "clean", "--quiet", "--force", "-d", "--exclude=/reports/*/inputs/")
-    cache = _dvc(root, "cache", "dir").strip()
-    _dvc(worktree, "config", "--local", "cache.dir", cache)
+    share_cache(root, worktree)
 
 
 def _ref(commit: str, name: str) -> str:
     """Where DVC keeps the experiment `name` on `commit`."""
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-
-
-def _dvc(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise WorktreeError(f"dvc {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout

@@ -42,18 +42,14 @@ class BeamSearchGuide(SearchGuide):
         if temperature is not None:
             raise ValueError("a beam search does not weigh the alternatives of its paths")
         simulator, model, rules = self.simulator, self.simulator.model, self.decoding
-        b, vectors, device = len(history), simulator.vectors, history.device
-        states, memory = model.extend(history)
-        state = states[:, -1]
-        log_prob = simulator.target_log_prob(state, target)
-        forbidden = self._forbidden_at_start(history, target)
-        akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
-        path = torch.zeros(b, rules.max_length, dtype=torch.int64, device=device)
+        state, memory, log_prob, forbidden, akin = self._start(history, target)
+        b, device = len(target), target.device
+        path = target.new_zeros(b, rules.max_length)
         score = log_prob.new_zeros(b, 1)
         ended = torch.zeros(b, dtype=torch.bool, device=device)
         for t in range(rules.max_length):
             k = score.shape[1]
-            worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
+            worth = self.weights.ctr * F.logsigmoid(state @ simulator.vectors.T)
             if t > 0 and self.weights.coherence:
                 worth -= self.weights.coherence * ~self._shares_attribute(path[:, t - 1])
             worth = worth.masked_fill(forbidden, -torch.inf)

@@ -9,11 +9,12 @@ Pre-training imitates such paths, and how near the other candidates came. Mined 
 first and the target last; on small data a policy trained on them alone writes nearly the same path for
 everybody.
 
-Shape key: `b` prompts, `h` history, `t` path position, `n` items, `c` candidates, `w` words of attribute
-bits.
+Shape key: `b` prompts, `h` history, `t` path position, `n` items, `d` simulator state, `c` candidates, `w`
+words of attribute bits.
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
 from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
-from prorl.simulators.protocol import BranchingSimulator
+from prorl.simulators.protocol import BranchingSimulator, Memory
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,15 @@ class SearchGuide:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Paths [b, t], and their alternatives and shares [b, t, c], c being 0 without a `temperature`."""
         simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
-        b, vectors, device = len(history), simulator.vectors, history.device
-        states, memory = model.extend(history)
-        state = states[:, -1]
-        log_prob = simulator.target_log_prob(state, target)
-        forbidden = self._forbidden_at_start(history, target)
-        akin = F.normalize(vectors[target], dim=-1) @ F.normalize(vectors, dim=-1).T
+        state, memory, log_prob, forbidden, akin = self._start(history, target)
         n_of_each = self._n_of_each
         n_others = 0 if temperature is None else 2 * n_of_each + 1
-        path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=device)
+        path = target.new_zeros(len(target), decoding.max_length)
         alternatives = path.new_zeros(*path.shape, n_others)
         shares = log_prob.new_zeros(*path.shape, n_others)
-        running = torch.arange(b, device=device)
+        running = torch.arange(len(target), device=target.device)
         for t in range(decoding.max_length):
-            worth = self.weights.ctr * F.logsigmoid(state @ vectors.T)
+            worth = self.weights.ctr * F.logsigmoid(state @ simulator.vectors.T)
             if t > 0 and self.weights.coherence:
                 worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
             worth = worth.masked_fill(forbidden[running], -torch.inf)
@@ -139,6 +135,22 @@ class SearchGuide:
                 model.follow(memory, branches, rows, choice),
             )
         return path, alternatives, shares
+
+    def _start(
+        self, history: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, Memory, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """After the history: state [b, d] and memory, log P(target) [b], which items [b, n+1] are forbidden,
+        and how akin each is to the target [b, n+1].
+        """
+        states, memory = self.simulator.model.extend(history)
+        log_prob = self.simulator.target_log_prob(states[:, -1], target)
+        akin = self._directions[target] @ self._directions.T
+        return states[:, -1], memory, log_prob, self._forbidden_at_start(history, target), akin
+
+    @cached_property
+    def _directions(self) -> torch.Tensor:
+        """Item vectors [n+1, d] of length 1."""
+        return F.normalize(self.simulator.vectors, dim=-1)
 
     def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Which items [b, n+1] no path may hold; padding is one."""

@@ -4,6 +4,7 @@ Percentile bootstrap (Efron 1979). The same resamples serve all metrics, and the
 the same prompts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,30 @@ class UserBootstrap:
 
     def mean(self, values: np.ndarray) -> dict[str, float]:
         """Mean of `values` [p] over prompts and its 95% interval: `{"mean", "low", "high"}`."""
+        low, high = np.quantile(self._means(values), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+
+    def difference(self, values: np.ndarray) -> dict[str, float]:
+        """`mean` of paired differences [p], and "p": twice the share of resamples that lie on 0 or on its
+        rarer side, one resample more counted as such (Davison and Hinkley 1997).
+        """
+        means = self._means(values)
+        beyond = min((means <= 0).sum(), (means >= 0).sum())
+        return self.mean(values) | {"p": float(min(1.0, 2 * (beyond + 1) / (len(means) + 1)))}
+
+    def _means(self, values: np.ndarray) -> np.ndarray:
+        """The mean over prompts in every resample."""
         sums = np.bincount(self.group, weights=values)
         counts = np.bincount(self.group).astype(np.float64)
-        means = (self.weights @ sums) / (self.weights @ counts)
-        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+        return (self.weights @ sums) / (self.weights @ counts)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """`p_values` of several comparisons, adjusted for their number (Holm 1979): the smallest times the number
+    of them, the next times one less, and none below the one before it.
+    """
+    adjusted, before = {}, 0.0
+    for i, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        before = max(before, min(1.0, (len(p_values) - i) * p_values[name]))
+        adjusted[name] = before
+    return {name: adjusted[name] for name in p_values}

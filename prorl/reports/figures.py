@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 SERIES_COLOURS = ("#3f86c6", "#dd7a2c", "#2f9e77", "#c25b9c", "#8a7bd1", "#a08a2f")
+MOST_INSIDE = 8  # names that a plot has room for; a longer legend stands beside it
 PAGE_COLOUR = "#010203"  # stands for the page's text colour, which matplotlib cannot name
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text, in the reader's font
@@ -77,7 +78,8 @@ def interval_plot(
         for position, (colour, (name, points)) in enumerate(
             zip(_colours(len(series)), series.items(), strict=True)
         ):
-            x = [group + 0.16 * (position - (len(series) - 1) / 2) for group in range(len(groups))]
+            apart = min(0.16, 0.8 / len(series))
+            x = [group + apart * (position - (len(series) - 1) / 2) for group in range(len(groups))]
             means = [mean for mean, _, _ in points]
             spread = [[mean - low for mean, low, _ in points], [high - mean for mean, _, high in points]]
             axes.errorbar(
@@ -149,7 +151,9 @@ def _colours(n: int) -> list[str]:
 
 
 def _legend(axes: Axes, series: Mapping) -> None:
-    if len(series) > 1:
+    if len(series) > MOST_INSIDE:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6)
+    elif len(series) > 1:
         axes.legend()
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from prorl.errors import DataError
 from prorl.files import read_json
-from prorl.layout import Layout
+from prorl.layout import GUIDE_FILE, Layout
 from prorl.metrics.registry import METRICS, headline
 from prorl.tables import ITEMS, read_frame
 
@@ -53,7 +53,7 @@ class ReportInputs:
     """All of it, for one data set.
 
     `simulators` maps a simulator's name to its metrics, in the order of params.yaml; `titles` an item to its
-    title.
+    title; `guides` a guide of params.yaml to its guide.json.
     """
 
     dataset: str
@@ -64,19 +64,25 @@ class ReportInputs:
     pretrain: dict[str, Any]
     finetune: dict[str, Any]
     evaluation: dict[str, dict[str, Any]]
+    validation: dict[str, dict[str, Any]]
+    lengths: dict[str, dict[str, list[dict[str, Any]]]]
     comparison: dict[str, dict[str, dict[str, Any]]]
     frontier: dict[str, list[dict[str, Any]]]
     curves: list[Curve]
     greedy: pd.DataFrame
     titles: dict[int, str]
+    guides: dict[str, dict[str, Any]]
 
 
-def read_inputs(layout: Layout, simulators: list[str]) -> ReportInputs:
-    """Read what the stages of one data set wrote, and the metrics of `simulators`.
+def read_inputs(layout: Layout, simulators: list[str], guides: list[str]) -> ReportInputs:
+    """Read what the stages of one data set wrote, the metrics of `simulators`, and what `guides` are.
 
     Raises `DataError` naming a file that is not as needed.
     """
-    stages = ("prepare", "mine", "quantize", "pretrain", "finetune", "evaluation", "comparison", "frontier")
+    stages = (
+        *("prepare", "mine", "quantize", "pretrain", "finetune"),
+        *("evaluation", "validation", "lengths", "comparison", "frontier"),
+    )
     described = read_frame(layout.items, ITEMS)
     return ReportInputs(
         dataset=layout.dataset,
@@ -85,6 +91,7 @@ def read_inputs(layout: Layout, simulators: list[str]) -> ReportInputs:
         curves=read_curves(layout.all_curves),
         greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
+        guides={name: read_json(layout.guide(name) / GUIDE_FILE) for name in guides},
     )
 
 

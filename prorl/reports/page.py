@@ -14,10 +14,13 @@ from markupsafe import Markup
 
 from prorl.config.report import Report
 from prorl.metrics.registry import headline
-from prorl.reports import tables
+from prorl.reports import ranking, tables
 from prorl.reports.figures import bar_plot, interval_plot, line_plot, point_plot
+from prorl.reports.findings import findings
+from prorl.reports.guides_page import rules
 from prorl.reports.inputs import ReportInputs, example_metrics
 from prorl.reports.published import DIFFERENCES, NEAREST
+from prorl.reports.ranking import Benchmark
 
 STAGES = ("simulator", "pretrain", "finetune")  # those with training curves, in the order of the data's flow
 
@@ -43,7 +46,7 @@ class Example:
     paths: list[ExamplePath]
 
 
-def render(inputs: ReportInputs, settings: Report) -> str:
+def render(inputs: ReportInputs, settings: Report, benchmark: Benchmark) -> str:
     """The page as HTML."""
     environment = Environment(
         loader=PackageLoader("prorl.reports", "."),
@@ -56,6 +59,14 @@ def render(inputs: ReportInputs, settings: Report) -> str:
     return environment.get_template("page.html.jinja").render(
         dataset=inputs.dataset,
         notes=notes(inputs),
+        rules=rules(benchmark.decoding),
+        findings=findings(inputs, benchmark),
+        ranking=[
+            ranking.ranking(inputs, benchmark),
+            *ranking.by_other_judges(inputs, benchmark),
+            *ranking.against_own(inputs, benchmark),
+        ],
+        ranking_plots=[*length_plots(inputs, benchmark), tried_plot(inputs, benchmark)],
         results=tables.results(inputs),
         result_plots=result_plots(inputs),
         other_ways=tables.other_ways(inputs),
@@ -189,6 +200,35 @@ def result_plots(inputs: ReportInputs) -> list[Markup]:
         if series:
             plots.append(line_plot(f"Best IoI of K sampled paths, {judge}", "K", series))
     return plots
+
+
+def length_plots(inputs: ReportInputs, benchmark: Benchmark) -> list[Markup]:
+    """What the first items of every guide's greedy paths have reached, under the main judge."""
+    main = benchmark.selection.simulator
+    plots = []
+    for metric in headline():
+        series = {
+            guide: ([row["length"] for row in own[main]], [row[metric] for row in own[main]])
+            for guide, own in inputs.lengths.items()
+        }
+        plots.append(line_plot(f"{tables.label(metric)} by path length, {main}", "items", series))
+    return plots
+
+
+def tried_plot(inputs: ReportInputs, benchmark: Benchmark) -> Markup:
+    """What guides reach on validation prompts under the main judge, and with the settings that were tried."""
+    main = benchmark.selection.simulator
+    points = {
+        guide: (judged[main]["ctr"]["mean"], judged[main]["ioi"]["mean"])
+        for guide, judged in inputs.validation.items()
+    }
+    lines = {
+        guide: sorted((own["metrics"]["ctr"], own["metrics"]["ioi"]) for own in record["tried"])
+        for guide, record in inputs.guides.items()
+        if record["tried"]
+    }
+    title = f"Interest against acceptance of all settings tried, validation prompts, {main}"
+    return point_plot(title, "CTR", "IoI", points, lines)
 
 
 def length_plot(greedy: pd.DataFrame) -> Markup:

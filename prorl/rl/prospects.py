@@ -1,5 +1,5 @@
-"""What could come next at every prefix that rollouts have acted at: the likeliest items, how likely they are,
-and what they would bring at once.
+"""What could come next at every prefix that rollouts have acted at: the likeliest items, how likely they
+are, and what they would bring at once.
 
 With them the immediate part of the policy gradient is an expectation instead of one sample (expected policy
 gradients, Ciosek and Whiteson 2018; mean actor-critic, Asadi et al. 2017). At a prefix s let K be its

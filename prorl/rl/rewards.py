@@ -66,7 +66,8 @@ def coherent_pairs(paths: RatedPaths) -> torch.Tensor:
     """coherence[t] = whether item t shares an attribute with item t-1; the last item's is 1 more where it
     also shares one with the target.
 
-    Over a path they sum to its coherent pairs, the target's included, as the metric counts them.
+    Over a path of several items they sum to its coherent pairs, the target's included, as the metric counts
+    them. Rewarded from the second item on, it leaves out the one pair of a path of a single item.
     """
     items, words = paths.items, paths.attribute_words
     own = words[items.clamp(min=0)]

@@ -170,7 +170,7 @@ def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
     assert list(evaluation.comparison) == ["second - first", "same - first", "second - same"]
     assert evaluation.comparison["second - same"] == evaluation.comparison["second - first"]
     for by_metric in evaluation.comparison["same - first"].values():
-        assert all(leaf == {"mean": 0, "low": 0, "high": 0} for leaf in by_metric.values())
+        assert all(leaf == {"mean": 0, "low": 0, "high": 0, "p": 1} for leaf in by_metric.values())
     rows = evaluation.per_prompt
     bootstrap = UserBootstrap.of_users(
         judge.prompts.user.numpy(), SETTINGS.bootstrap_resamples, derived_seed(7, "bootstrap")
@@ -179,7 +179,7 @@ def test_comparison_is_paired_prompt_by_prompt(evaluation, judge):
         first, second = (
             rows[(rows.policy == p) & (rows.simulator == name)].ior.to_numpy() for p in ("first", "second")
         )
-        assert evaluation.comparison["second - first"][name]["ior"] == bootstrap.mean(second - first)
+        assert evaluation.comparison["second - first"][name]["ior"] == bootstrap.difference(second - first)
 
 
 def test_every_prompts_result_is_a_row(evaluation, judge, paths):

@@ -15,8 +15,9 @@ from prorl.experiments.running import (
     require_identity,
     run_all,
 )
+from prorl.layout import Layout
 from prorl.presets import round_trip_yaml
-from prorl.worktrees import WorktreeError, head
+from prorl.worktrees import WorktreeError, head, remove_unlisted_guides
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
 
@@ -42,10 +43,17 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
     run = planned_run(experiment, found, "ml-100k", "full", 1)
     assert run.params == params | {
         key: run.params[key]
-        for key in ("training_seed", "decoding", "quantize", "policy", "pretrain", "finetune")
+        for key in ("training_seed", "guides", "decoding", "quantize", "policy", "pretrain", "finetune")
     }
     with pytest.raises(ConfigError, match=r"row full: evaluate\.precision: missing"):
         check_settings(experiment, run)
+
+
+def test_the_seed_of_everything_leaves_the_training_seed_as_a_run_of_the_checkout_has_it():
+    params, experiment = round_trip_yaml().load(ROOT / "params.yaml"), read_experiment(ROOT, "default")
+    run = planned_run(experiment, params, "ml-100k", "prorl", params["seed"])
+    assert (run.params, run.overrides) == (params, ["training_seed=null"])
+    assert planned_run(experiment, params, "ml-100k", "prorl", 1).params == params | {"training_seed": 1}
 
 
 def test_a_name_that_is_no_data_set_is_an_error(repository):
@@ -81,7 +89,7 @@ def test_two_runs_in_one_worktree_are_refused(repository):
 def test_a_new_run_keeps_checksums_of_outside_files_and_nothing_else_of_an_interrupted_one(
     repository, monkeypatch
 ):
-    monkeypatch.setattr(running, "_dvc", lambda folder, *arguments: "cache")
+    monkeypatch.setattr(running, "share_cache", lambda root, worktree: None)
     worktree = repository / ".experiments" / "own"
     running._as_committed(repository, worktree, head(repository))
     kept = ("reports/own/inputs/mine.json", "reports/own/inputs/simulator/SASRec.json")
@@ -91,3 +99,34 @@ def test_a_new_run_keeps_checksums_of_outside_files_and_nothing_else_of_an_inter
     running._as_committed(repository, worktree, head(repository))
     left = {str(path.relative_to(worktree)) for path in worktree.rglob("*.json")}
     assert left == set(kept)
+
+
+def test_a_run_evaluates_the_guides_that_its_rows_name_or_the_first_alone(repository):
+    params = round_trip_yaml().load(ROOT / "params.yaml")
+    rows = {
+        "first": {"label": "First"},
+        "same": {"label": "Same run, another guide", "policy": "beam"},
+        "again": {"label": "And another", "policy": "search"},
+        "alone": {"label": "Alone", "set": ["finetune.gamma=0.5"], "policy": "pretrained"},
+        "own": {"label": "Own", "set": ["finetune.gamma=0.6", "guides=[search_2]"], "policy": "search_2"},
+    }
+    experiment = write(repository, rows=rows)
+    for row, guides in {
+        "first": ["beam", "search"],
+        "again": ["beam", "search"],
+        "alone": params["guides"][:1],
+        "own": ["search_2"],
+    }.items():
+        assert planned_run(experiment, params, "ml-100k", row, 1).params["guides"] == guides, row
+    assert experiment.run_of("again") == "first", "they still share a run"
+    part = experiment.only(["first"])
+    assert planned_run(part, params, "ml-100k", "first", 1).params["guides"] == ["beam", "search"]
+
+
+def test_folders_of_guides_that_a_run_does_not_evaluate_are_removed_from_its_worktree(tmp_path):
+    layout = Layout("own")
+    for name in ("search", "beam", ".half.partial"):
+        (tmp_path / layout.guide(name)).mkdir(parents=True)
+    remove_unlisted_guides(tmp_path, layout, ["search", "other"])
+    left = {path.name for path in (tmp_path / layout.guides).iterdir()}
+    assert left == {"search", ".half.partial"}

@@ -28,6 +28,7 @@ from tests.guides.outside import ONE_ITEM
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import (
     PARAMS,
+    guide_data_of,
     random_catalogue,
     random_policy,
     random_simulator,
@@ -49,9 +50,19 @@ def section(**guides):
 
 
 @pytest.fixture
-def context():
+def context(tmp_path):
     simulators = {name: random_simulator(N_ITEMS, name) for name in ("SASRec", "GRU4Rec")}
-    return GuideContext(simulators, DECODING, WORDS, torch.device("cpu"), "float32", "params.yaml")
+    return GuideContext(
+        simulators,
+        DECODING,
+        WORDS,
+        guide_data_of(N_ITEMS),
+        torch.device("cpu"),
+        "float32",
+        1,
+        "params.yaml",
+        tmp_path / "guides",
+    )
 
 
 @pytest.fixture
@@ -139,6 +150,23 @@ def test_guides_of_every_kind_are_evaluated_together(context, own_policy, regist
             "guide.search.n_candidate: unknown key; did you mean 'n_candidates'?",
         ),
         ({"search": {"kind": "policy"}}, "guide.search.path: missing"),
+        (
+            {"search": SEARCH | {"tried": []}},
+            "guide.search.tried: got [], allowed: a list of mappings, not empty",
+        ),
+        (
+            {"search": SEARCH | {"tried": [{}, {"n_candidates": 0}]}},
+            "guide.search.tried[1].n_candidates: got 0 (int), allowed: a number at least 1",
+        ),
+        (
+            {"search": SEARCH | {"tried": [{}, {"n_candidates": 6}]}},
+            "guide.search.tried[1]: got {'n_candidates': 6}, allowed: each settings once",
+        ),
+        (
+            {"search": SEARCH | {"tried": [{"simulator": "BERT4Rec"}]}},
+            "guide.search.tried[0].simulator: got 'BERT4Rec', "
+            "allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(context, guides, message):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prorl.metrics.intervals import UserBootstrap
+from prorl.metrics.intervals import UserBootstrap, holm
 
 
 def test_means_equal_those_of_resampled_users_prompt_by_prompt():
@@ -47,3 +47,23 @@ def test_intervals_cover_the_true_mean_of_correlated_prompts():
 def test_a_constant_difference_is_certain():
     interval = UserBootstrap.of_users(np.array([1, 1, 2, 3]), 100, seed=0).mean(np.full(4, 0.25))
     assert interval == {"mean": 0.25, "low": pytest.approx(0.25), "high": pytest.approx(0.25)}
+
+
+def test_holm_by_hand():
+    """The smallest of three times 3, the next times 2, the last itself, and none below the one before."""
+    adjusted = holm({"a": 0.04, "b": 0.01, "c": 0.03})
+    assert adjusted == pytest.approx({"a": 0.06, "b": 0.03, "c": 0.06})
+    assert holm({"a": 0.5, "b": 0.6}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+
+
+def test_a_difference_has_the_p_value_of_its_resamples():
+    bootstrap = UserBootstrap.of_users(np.arange(40), 199, seed=1)
+    values = np.random.default_rng(0).normal(0.2, 1.0, 40)
+    found = bootstrap.difference(values)
+    means = bootstrap.weights @ values / 40
+    beyond = min((means <= 0).sum(), (means >= 0).sum())
+    assert 0 < beyond < 100
+    assert found == bootstrap.mean(values) | {"p": pytest.approx(2 * (beyond + 1) / 200)}
+    assert bootstrap.difference(np.ones(40))["p"] == 2 / 200
+    assert bootstrap.difference(np.zeros(40))["p"] == 1

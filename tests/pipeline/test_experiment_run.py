@@ -48,7 +48,7 @@ def test_rows_run_in_the_worktree_share_stages_and_are_skipped_once_there(checko
     before = contents(checkout)
     first = prorl(checkout, "run", "own")
     assert ran(first) == ["fetch@ml-100k", "prepare@ml-100k", "mine@ml-100k", "mine@ml-100k"]
-    assert "[2/2] ml-100k-own-second-seed-1: mine.min_run=3 training_seed=1" in first.stdout
+    assert "[2/2] ml-100k-own-second-seed-1: mine.min_run=3 guides=[search] training_seed=1" in first.stdout
     assert contents(checkout) == before
     assert checkout.run("git", "status", "--porcelain").stdout == "?? experiments/own.yaml\n"
     assert {"ml-100k-own-first-seed-1", "ml-100k-own-second-seed-1"} == set(

@@ -67,7 +67,17 @@ def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
     failed = checkout.run("python", "tools/preset.py", "ml-10m", check=False)
     assert failed.returncode != 0
     assert (
-        failed.stderr
-        == "preset: no preset 'ml-10m'; there are: amazon-books, ml-1m-paper, ml-1m, own, released, steam\n"
+        failed.stderr == "preset: no preset 'ml-10m'; there are: "
+        "amazon-books, benchmark, ml-1m-paper, ml-1m, own, released, steam\n"
     )
     assert not (checkout.root / ".presets").exists()
+
+
+def test_a_preset_with_the_shared_cache_starts_from_what_has_run_in_the_checkout(checkout):
+    round_trip_yaml().dump({"datasets": ["ml-100k"]}, checkout.root / "presets" / "same.yaml")
+    assert stages_run(checkout.dvc("repro", "fetch@ml-100k")) == ["inputs@ml-100k", "fetch@ml-100k"]
+    printed = checkout.run("python", "tools/preset.py", "--shared", "same", "fetch@ml-100k").stdout
+    assert stages_run(printed) == ["inputs@ml-100k"]
+    worktree = checkout.root / ".presets" / "same"
+    assert (worktree / "data/raw/ml-100k").is_dir()
+    assert (worktree / ".cache/judged").resolve() == (checkout.root / ".cache/judged").resolve()

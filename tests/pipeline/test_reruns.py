@@ -59,15 +59,24 @@ def test_a_docstring_of_the_report_runs_the_report_alone(clone):
     assert clone.repro() == stages("report")
 
 
-def test_a_new_guide_runs_evaluation_and_the_report_alone(clone):
+def test_a_new_guide_runs_the_stages_of_guides_evaluation_and_the_report_alone(clone):
     shutil.copy(ROOT / "tests/guides/outside.py", clone.root / "prorl/guides/own.py")
     with open(clone.root / "prorl/guides/registry.py", "a", encoding="utf-8") as registry:
         registry.write("\nfrom prorl.guides.own import ONE_ITEM\n\nGUIDES['own'] = ONE_ITEM\n")
     clone.set(guides=["search", "own"], guide={"own": {"item": 3, "n": 2}})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
     assert "prorl/guides/own.py" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
-    assert clone.repro() == stages("evaluate", "report")
+    always, *guides, last_but_one, last = clone.repro()
+    assert [always, last_but_one, last] == stages("evaluate", "report")
+    assert sorted(guides) == [f"guide@{DATASET}-own", f"guide@{DATASET}-search"]
     assert "own" in clone.read(f"reports/{DATASET}/evaluation.json")
+
+
+def test_another_setting_of_a_guide_runs_that_guide_evaluation_and_the_report(clone):
+    clone.set(guide={"search": {"n_candidates": 6}})
+    assert clone.repro() == [ALWAYS, f"guide@{DATASET}-search", *stages("evaluate", "report")[1:]]
+    settings = clone.read(f"models/guides/{DATASET}/search/guide.json")["settings"]
+    assert settings["n_candidates"] == 6
 
 
 def test_an_archive_edited_in_place_is_fetched_again_and_an_absent_one_is_not(clone, tmp_path):

@@ -16,13 +16,9 @@ def test_two_processes_train_every_model(pipeline, untouched):
         f"pretrain@{DATASET}",
         f"finetune@{DATASET}",
     ]
-    assert untouched.repro() == [
-        ALWAYS,
-        f"embed@{DATASET}",
-        *trained,
-        f"evaluate@{DATASET}",
-        f"report@{DATASET}",
-    ]
+    always, *ran, last_but_one, last = untouched.repro()
+    assert [always, last_but_one, last] == [ALWAYS, f"evaluate@{DATASET}", f"report@{DATASET}"]
+    assert sorted(ran) == sorted([f"embed@{DATASET}", *trained, f"guide@{DATASET}-search"])
     after = untouched.read(f"reports/{DATASET}/finetune.json")
     assert after["steps"] == before["steps"]
     assert untouched.files("models").keys() == pipeline.clone.files("models").keys()

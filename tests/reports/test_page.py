@@ -8,7 +8,7 @@ import pytest
 from prorl.config.report import Report
 from prorl.reports.page import curve_plots, examples, render, result_plots
 from tests.reports.test_tables import with_search
-from tests.reports.written_inputs import read_all
+from tests.reports.written_inputs import BENCHMARK, read_all
 
 
 class Elements(HTMLParser):
@@ -28,11 +28,11 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(inputs):
-    return render(inputs, Report(example_paths=2))
+    return render(inputs, Report(example_paths=2), BENCHMARK)
 
 
 def test_the_same_inputs_give_the_same_bytes(written, page):
-    assert render(read_all(written), Report(example_paths=2)) == page
+    assert render(read_all(written), Report(example_paths=2), BENCHMARK) == page
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_no_script(page):
@@ -83,6 +83,10 @@ def test_the_page_holds_results_examples_and_published_figures(page):
         "Prompt 0: towards Dune",
         "users below minimum",
         "level 1, used codes",
+        "Guides ranked by GRU4Rec, the main judge; score: 1 ioi + 30 ctr",
+        "Judged by GRU4Rec, prorl has the highest score of 2 guides; prorl is number 1.",
+        "Rules of all guides: No path holds repeats or target; 1 to 10 items.",
+        "IoI, increment of interest by path length, GRU4Rec",
     ):
         assert part in text, part
     assert "Published on MovieLens-1M" in text
@@ -101,7 +105,7 @@ def test_without_search_and_with_other_embeddings_the_page_says_so(inputs):
         quantize={**inputs.quantize, "embedding_model": "Qwen/Qwen3-Embedding-0.6B"},
         pretrain={**inputs.pretrain, "search": None, "stopped": "max_steps"},
     )
-    text = Elements(render(other, Report(example_paths=0))).text
+    text = Elements(render(other, Report(example_paths=0), BENCHMARK)).text
     assert "Item vectors: Qwen/Qwen3-Embedding-0.6B." in text
     assert "mined paths alone, as in the published recipe" in text
     assert "at its largest allowed number of steps" in text
@@ -126,7 +130,7 @@ def test_the_first_simulator_of_the_settings_judges_the_examples_and_stands_firs
         inputs = dataclasses.replace(inputs, greedy=inputs.greedy.assign(ctr=ctr))
         (example,) = examples(inputs, 1)
         assert all(path.metrics.endswith("CTR 0.750") for path in example.paths)
-        text = Elements(render(inputs, Report(example_paths=1))).text
+        text = Elements(render(inputs, Report(example_paths=1), BENCHMARK)).text
         assert f"judged by {simulators[0]}. Histories" in text
         judged = [text.index(f"Greedy paths, judged by {name}") for name in simulators]
         assert judged == sorted(judged)
@@ -148,4 +152,4 @@ def test_a_guide_that_does_not_sample_is_left_out_of_the_plots_of_samples(inputs
     assert not any(">search<" in plot for plot in (first, second))
     alone = dataclasses.replace(found, evaluation={"search": found.evaluation["search"]})
     assert len(result_plots(alone)) == len(greedy)
-    assert ">search</th>" in render(found, Report(example_paths=2))
+    assert ">search</th>" in render(found, Report(example_paths=2), BENCHMARK)

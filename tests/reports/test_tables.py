@@ -108,9 +108,16 @@ def with_search(inputs):
         for simulator, own in inputs.evaluation["prorl"].items()
     }
     evaluation = inputs.evaluation | {"search": judged | {"states": 4321.25}}
-    pair = {simulator: {"ioi": own["ioi"]} for simulator, own in judged.items()}
+    pair = {
+        simulator: {metric: own[metric] | {"p": 0.01} for metric in ("ioi", "ior", "ctr", "coherence")}
+        for simulator, own in judged.items()
+    }
     comparison = inputs.comparison | {"search - pretrained": pair, "prorl - search": pair}
-    return dataclasses.replace(inputs, evaluation=evaluation, comparison=comparison)
+    lengths = inputs.lengths | {"search": inputs.lengths["prorl"]}
+    validation = inputs.validation | {"search": judged}
+    return dataclasses.replace(
+        inputs, evaluation=evaluation, comparison=comparison, lengths=lengths, validation=validation
+    )
 
 
 def test_a_guide_that_writes_greedy_paths_alone_has_its_column_and_its_cost(inputs):

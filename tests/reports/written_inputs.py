@@ -5,14 +5,30 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from prorl.config.decoding import Decoding
+from prorl.config.selection import Selection
 from prorl.files import write_json
-from prorl.layout import Layout
+from prorl.layout import GUIDE_FILE, Layout
 from prorl.reports.inputs import example_metrics, greedy_paths_schema, read_inputs
+from prorl.reports.ranking import Benchmark, Roles
 from prorl.tables import ITEMS, write_table
 
 POLICIES = ("pretrained", "prorl")
 SIMULATORS = ("GRU4Rec", "SASRec")
+LENGTHS = [
+    {"length": n, "prompts": 4 - n, "ioi": n / 4, "ior": 10.0 * n, "ctr": 0.5, "coherence": 1.0}
+    for n in (1, 2)
+]
 TITLES = ["Alien", "Brazil", "Clue & <Co>", "Dune", "Eraserhead"]
+BENCHMARK = Benchmark(
+    Selection(simulator="GRU4Rec", prompts=3, on={"ioi": 1.0, "ctr": 30.0}),
+    Decoding(constrained=True, forbid=["repeats", "target"], min_length=1, max_length=10),
+    {
+        "pretrained": Roles(trained_on=["SASRec"]),
+        "prorl": Roles(trained_on=["SASRec"]),
+        "search": Roles(steers=["SASRec"]),
+    },
+)
 
 
 def write_all(folder):
@@ -42,6 +58,9 @@ class Written(Layout):
     def reports(self):
         return self.folder / "reports"
 
+    def guide(self, name):
+        return self.folder / "guides" / name
+
     @property
     def per_prompt(self):
         return self.folder / "per_prompt.parquet"
@@ -51,9 +70,16 @@ class Written(Layout):
         return self.folder / "items.parquet"
 
 
-def read_all(folder, simulators=SIMULATORS):
+def read_all(folder, simulators=SIMULATORS, guides=()):
     """What `write_all` wrote, as the report's inputs."""
-    return read_inputs(Written("ml-100k", folder), list(simulators))
+    return read_inputs(Written("ml-100k", folder), list(simulators), list(guides))
+
+
+def write_guide(folder, name, **record):
+    """The guide.json of a guide."""
+    settings = {"simulator": "SASRec", "n_candidates": 4}
+    plain = {"kind": name, "fitted": False, "settings": settings, "tried": [], "figures": {}, "outside": {}}
+    write_json(folder / "guides" / name / GUIDE_FILE, plain | record)
 
 
 def write_data_metrics(reports):
@@ -131,7 +157,10 @@ def write_results(reports):
     metrics = {metric: interval(1.0) for metric in ("ioi", "ior", "ctr", "coherence")}
     evaluation["prorl"]["SASRec"] |= {"beam@4": metrics, "target@40": metrics, "target@20": metrics}
     write_json(reports / "evaluation.json", evaluation)
-    difference = {"ioi": interval(1.0), "ior": interval(40.0)}
+    metrics = {"ioi": 1.0, "ior": 40.0, "ctr": 0.0, "coherence": 0.0}
+    difference = {metric: interval(mean) | {"p": 0.01 if mean else 1.0} for metric, mean in metrics.items()}
+    write_json(reports / "validation.json", evaluation)
+    write_json(reports / "lengths.json", {guide: dict.fromkeys(SIMULATORS, LENGTHS) for guide in POLICIES})
     line = [{"acceptance": a, **{n: {"ctr": a, "ioi": 2 - a} for n in SIMULATORS}} for a in (0.25, 0.75)]
     write_json(reports / "frontier.json", {"prorl": line})
     write_json(reports / "comparison.json", {"prorl - pretrained": dict.fromkeys(SIMULATORS, difference)})
