@@ -8,6 +8,7 @@ is left to the stage.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from prorl.config.causal import CausalSection
 from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
@@ -16,15 +17,17 @@ from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.config.heads import Heads
+from prorl.config.language_model import LanguageModel
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.quantize import Quantize
+from prorl.config.profile import Profile
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.selection import Selection
+from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 from prorl.config.validate import Validate
 from prorl.guides.registry import mistakes as guide_mistakes
@@ -183,6 +186,11 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
         yield f"gate.judge: got {judge!r} for {dataset}, allowed: one of `simulators`, {params.simulators}"
     if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
         yield f"selection.simulator: got {main!r}, allowed: one of `simulators`, {params.simulators}"
+    for kind in OPTIONAL:
+        if kind in sections:
+            yield from _data_sets_known(params, kind, dataset)
+    if Embed in sections and "texts" in params.raw[Embed.section][dataset]:
+        yield f"embed.{dataset}.texts: allowed only as embed.texts, for all data sets"
     for agree, kinds in AGREEMENTS.items():
         if all(kind in sections for kind in kinds):
             yield from agree(dataset, *(sections[kind] for kind in kinds))
@@ -197,6 +205,34 @@ def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], data
         yield f"{key}: got {name!r}, allowed: one of `simulators`, {params.simulators}"
 
 
+def _data_sets_known(params: Params, kind: type[CausalSection | Similarity], dataset: str) -> Iterator[str]:
+    """The data sets that an optional stage is there for are known; dvc.yaml names the list."""
+    if "datasets" in params.raw[kind.section][dataset]:
+        allowed = f"{kind.section}.datasets, for all data sets"
+        yield f"{kind.section}.{dataset}.datasets: allowed only as {allowed}"
+    for name in params.section(kind).datasets:
+        if name not in params.datasets:
+            yield f"{kind.section}.datasets: got {name!r}, allowed: one of `datasets`, {params.datasets}"
+
+
+def _transitions_are_judged(
+    dataset: str, mine: Mine, similarity: Similarity, language_model: LanguageModel
+) -> Iterator[str]:
+    """The stage whose verdicts are mined by is there for the data set."""
+    for kind in (similarity, language_model):
+        judged = mine.import_ is None and mine.feasibility == kind.section
+        if judged and dataset not in kind.datasets:
+            allowed = f"with {dataset}, which is mined by it"
+            yield f"{kind.section}.datasets: got {kind.datasets}, allowed: {allowed}"
+
+
+def _texts_are_written(dataset: str, embed: Embed, profile: Profile) -> Iterator[str]:
+    """The stage whose texts are embedded is there for the data set."""
+    if embed.texts == "profiles" and dataset not in profile.datasets:
+        allowed = f"with {dataset}, as embed.texts is profiles"
+        yield f"profile.datasets: got {profile.datasets}, allowed: {allowed}"
+
+
 def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str]:
     """A tabular source has the columns that it needs."""
     if fetch.source != "tabular":
@@ -206,6 +242,20 @@ def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str
         for name in needed:
             if columns.get(name) is None:
                 yield f"prepare.tabular.{table}.{name}: got null for {dataset}, allowed: the name of a column"
+
+
+def _split_is_that_of_the_import(dataset: str, prepare: Prepare, mine: Mine) -> Iterator[str]:
+    """Simulators are trained on none of the users that imported prompts are of."""
+    if mine.import_ is not None and prepare.split_from != mine.import_:
+        allowed = f"mine.import, {mine.import_!r}, whose validation and test users no simulator may train on"
+        yield f"prepare.split_from: got {prepare.split_from!r} for {dataset}, allowed: {allowed}"
+
+
+def _no_path_is_cut(dataset: str, mine: Mine, decoding: Decoding) -> Iterator[str]:
+    """A mined path, a run without its target, is no longer than paths may be."""
+    if mine.max_run > decoding.max_length + 1:
+        allowed = f"at most decoding.max_length and the target, {decoding.max_length + 1}"
+        yield f"mine.max_run: got {mine.max_run} for {dataset}, allowed: {allowed}"
 
 
 def _lsa_is_wide_enough(dataset: str, embed: Embed, reduce: Reduce) -> Iterator[str]:
@@ -240,13 +290,6 @@ def _acceptances_are_demonstrated(dataset: str, pretrain: Pretrain, policy: Poli
     if policy.acceptances and not (pretrain.search.fresh and pretrain.search.share == 1):
         allowed = "empty where pretrain.search is not fresh, or its share is below 1"
         yield f"policy.acceptances: got {policy.acceptances} for {dataset}, allowed: {allowed}"
-
-
-def _ids_have_levels(dataset: str, quantize: Quantize) -> Iterator[str]:
-    """A policy writes at least two tokens per item."""
-    if quantize.n_codebooks + quantize.expand_final < 2:
-        allowed = "at least 2 where quantize.expand_final is false"
-        yield f"quantize.n_codebooks: got {quantize.n_codebooks} for {dataset}, allowed: {allowed}"
 
 
 def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
@@ -298,14 +341,18 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
 
 
+OPTIONAL: tuple[type[CausalSection | Similarity], ...] = (Similarity, LanguageModel, Profile)
 # What does not agree in a data set's settings, and the sections that it is said of.
 AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
+    _transitions_are_judged: (Mine, Similarity, LanguageModel),
+    _texts_are_written: (Embed, Profile),
     _columns_named: (Fetch, Prepare),
+    _split_is_that_of_the_import: (Prepare, Mine),
+    _no_path_is_cut: (Mine, Decoding),
     _lsa_is_wide_enough: (Embed, Reduce),
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
     _released_start_shares_tokens: (Finetune, Policy),
     _acceptances_are_demonstrated: (Pretrain, Policy),
-    _ids_have_levels: (Quantize,),
     _errors_are_possible: (Finetune, Decoding),
     _only_items_are_blocked: (Guardrails, Decoding),
     _simulator_reads_what_it_is_asked: (Validate, Simulator),

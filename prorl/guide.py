@@ -64,6 +64,15 @@ class BeamGuide(Guide, Protocol):
 
 
 @runtime_checkable
+class LiveBeamGuide(Guide, Protocol):
+    """A guide that also has the beam search of the released code, in which no finished path keeps a beam."""
+
+    def live_beams(self, prompts: Prompts, n_beams: int) -> torch.Tensor:
+        """Paths [b, k, t] of a beam search that keeps k = `n_beams` paths under way, the best first."""
+        ...
+
+
+@runtime_checkable
 class CostedGuide(Guide, Protocol):
     """A guide that can also say what its paths cost."""
 

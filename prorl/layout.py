@@ -44,6 +44,14 @@ class Layout:
         """The table of users and their splits."""
         return self.prepared / "splits.parquet"
 
+    def verdicts(self, judge: str) -> Path:
+        """The verdicts of `judge`, similarity or language_model, on pairs of items."""
+        return self.prepared / f"{judge}.parquet"
+
+    def texts(self, made_by: str) -> Path:
+        """The table of items with the texts that are embedded: those of `prepared`, or of `profiles`."""
+        return Path("data") / made_by / self.dataset / "items.parquet"
+
     def instances(self, split: str) -> Path:
         """The instances of one split."""
         return Path("data/instances") / self.dataset / f"{split}.parquet"
@@ -137,6 +145,11 @@ class Layout:
     def outside_checksums(self) -> Path:
         """Checksums of outside files by size and time of change."""
         return CACHE / f"outside-{self.dataset}.json"
+
+    @property
+    def said(self) -> Path:
+        """What language models said of pairs and items, by prompt."""
+        return CACHE / f"said-{self.dataset}.sqlite"
 
     @property
     def downloaded_checksums(self) -> Path:

@@ -15,10 +15,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from prorl.config.causal import CausalSection
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
-from prorl.config.mine import Mine
+from prorl.config.prepare import Prepare
 from prorl.errors import DataError
 from prorl.files import read_json, sha256_of, write_json
 from prorl.registries import names_object
@@ -62,13 +63,18 @@ def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outsi
     return [Outside("PRORL_ARCHIVES", found, only, optional=True)]
 
 
-def of_mine(settings: Mine) -> list[Outside]:
-    """The files of released instances."""
-    if settings.import_ is None:
-        return []
-    from prorl.paths.released import released_files  # as above
+def of_prepare(settings: Prepare) -> list[Outside]:
+    """Texts made elsewhere, and the files of the released instances whose split of users is taken."""
+    return [*of_files(settings.profiles), *of_released(settings.split_from)]
 
-    return of_files(*map(str, released_files(settings.import_)))
+
+def of_released(start: str | None) -> list[Outside]:
+    """The files of released instances with this `start`; null names none."""
+    if start is None:
+        return []
+    from prorl.paths.released_files import released_files  # as above
+
+    return of_files(*map(str, released_files(start)))
 
 
 def of_embed(settings: Embed) -> list[Outside]:
@@ -76,6 +82,13 @@ def of_embed(settings: Embed) -> list[Outside]:
     if settings.import_ is not None:
         return of_files(settings.import_.vectors, settings.import_.items)
     return [Outside(settings.model, Path(settings.model), optional=True)]  # or a name, such as lsa
+
+
+def of_causal(settings: CausalSection, dataset: str) -> list[Outside]:
+    """The folder or file of a causal language model, where it is asked for `dataset`."""
+    if dataset not in settings.datasets:
+        return []
+    return [Outside(settings.model, Path(settings.model), optional=True)]  # or a name
 
 
 def of_guides(section: Guide, names: list[str]) -> list[Outside]:

@@ -18,6 +18,7 @@ from prorl.errors import DataError
 from prorl.files import atomic_file, read_json
 
 SPLITS = ("train", "validation", "test")
+LEFT_OUT = "left_out"  # in place of a split: of users that stages make nothing of
 
 ITEMS = pa.schema(
     [
@@ -34,6 +35,9 @@ INSTANCES = pa.schema(
     [("user", pa.int32()), ("history", pa.list_(pa.int32())), ("run", pa.list_(pa.int32()))]
 )
 PROMPTED_INSTANCES = INSTANCES.append(pa.field("random_target", pa.int32()))
+VERDICTS = pa.schema(
+    [("item", pa.int32()), ("next_item", pa.int32()), ("score", pa.float32()), ("feasible", pa.bool_())]
+)
 SEMANTIC_IDS = pa.schema(
     [("item", pa.int32()), ("codes", pa.list_(pa.int32())), ("tokens", pa.list_(pa.int32()))]
 )

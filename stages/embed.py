@@ -14,14 +14,14 @@ from prorl.tables import ITEMS, read_table
 
 def body(params: Params, dataset: str) -> None:
     """Write one vector per item, in item order."""
-    layout = Layout(dataset)
-    items = read_table(layout.items, ITEMS)
+    layout, settings = Layout(dataset), params.section(Embed, dataset)
+    items = read_table(layout.texts(settings.texts), ITEMS)
     texts, raw_ids = items["text"].to_pylist(), items["raw_id"].to_pylist()
     checkpoints = layout.checkpoints("embed")
     vectors = embed(
         texts,
         raw_ids,
-        params.section(Embed, dataset),
+        settings,
         params.seed,
         checkpoints,
         params.section(Logging).every_seconds,

@@ -11,9 +11,11 @@ from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
 from prorl.config.guide import Guide
+from prorl.config.language_model import LanguageModel
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.profile import Profile
 from prorl.config.quantize import Quantize
 from prorl.config.simulator import Simulator
 from prorl.files import atomic_file
@@ -21,12 +23,14 @@ from prorl.guides.folders import left_behind
 from prorl.layout import CHECKED, Layout
 from prorl.outside import (
     Checksums,
+    of_causal,
     of_embed,
     of_fetch,
     of_files,
     of_guides,
-    of_mine,
     of_objects,
+    of_prepare,
+    of_released,
     record,
     remove_others,
     state_of,
@@ -43,13 +47,16 @@ def body(params: Params, dataset: str) -> None:
         sys.exit("\n".join(f"inputs@{dataset}: {finding}" for finding in found))
     layout, archives = Layout(dataset), os.environ.get("PRORL_ARCHIVES")
     users = params.values(Simulator, dataset)
+    quantize = params.section(Quantize, dataset)
     pretrain, finetune = params.section(Pretrain, dataset), params.section(Finetune, dataset)
     outsides = {
         "fetch": of_fetch(dataset, params.section(Fetch, dataset), Path(archives) if archives else None),
-        "prepare": of_files(params.section(Prepare, dataset).profiles),
-        "mine": of_mine(params.section(Mine, dataset)),
+        "prepare": of_prepare(params.section(Prepare, dataset)),
+        "mine": of_released(params.section(Mine, dataset).import_),
+        "language_model": of_causal(params.section(LanguageModel, dataset), dataset),
+        "profile": of_causal(params.section(Profile, dataset), dataset),
         "embed": of_embed(params.section(Embed, dataset)),
-        "quantize": of_files(params.section(Quantize, dataset).import_),
+        "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},
         "pretrain": of_objects(pretrain.model_dump(), users.get(pretrain.simulator)),
         "finetune": [

@@ -14,19 +14,24 @@ from prorl.tables import (
     ITEMS,
     PROMPTED_INSTANCES,
     USER_SPLITS,
+    VERDICTS,
     read_table,
     write_table,
 )
 
 
 def body(params: Params, dataset: str) -> None:
-    layout = Layout(dataset)
+    layout, settings = Layout(dataset), params.section(Mine, dataset)
+    verdicts = None
+    if settings.feasibility != "attributes" and settings.import_ is None:
+        verdicts = read_table(layout.verdicts(settings.feasibility), VERDICTS)
     tables, statistics = mine(
         read_table(layout.interactions, INTERACTIONS),
         read_table(layout.items, ITEMS),
         read_table(layout.splits, USER_SPLITS),
-        params.section(Mine, dataset),
+        settings,
         (params.seed, "mine", dataset),
+        verdicts,
     )
     for split, table in tables.items():
         schema = INSTANCES if split == "train" else PROMPTED_INSTANCES

@@ -37,6 +37,14 @@ def test_the_projects_own_settings_have_no_mistakes():
     assert findings(params_with(RELEASED), REGISTRIES) == []
 
 
+def test_what_is_imported_and_no_path_that_is_cut_is_right():
+    changes = {
+        "prepare": {"ml-100k": {"split_from": "files/ml"}},
+        "mine": {"ml-100k": {"import": "files/ml", "max_run": 11}},
+    }
+    assert findings(params_with(changes), REGISTRIES) == []
+
+
 def test_all_mistakes_are_told_at_once_and_none_twice():
     changes = {
         "finetun": {},
@@ -119,8 +127,16 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ({"embed": {"model": None}}, "embed.model: got None (NoneType), allowed: text"),
         (
             {"quantize": {"ml-100k": {"n_codebooks": 1, "expand_final": False}}},
-            "quantize.n_codebooks: got 1 for ml-100k, "
-            "allowed: at least 2 where quantize.expand_final is false",
+            "quantize.n_codebooks: got 1, allowed: at least 2 where quantize.expand_final is false",
+        ),
+        (
+            {"mine": {"ml-100k": {"max_run": 12}}},
+            "mine.max_run: got 12 for ml-100k, allowed: at most decoding.max_length and the target, 11",
+        ),
+        (
+            {"mine": {"ml-100k": {"import": "files/ml"}}},
+            "prepare.split_from: got None for ml-100k, allowed: mine.import, 'files/ml', "
+            "whose validation and test users no simulator may train on",
         ),
         (
             {"finetune": {"weights": {"ctr": 0, "ioi": 0, "ior": 0, "coherence": 0}}},
@@ -290,6 +306,45 @@ def test_the_class_of_an_own_simulator_is_looked_for_before_anything_runs():
     raw = laid_over(RAW, changes | {"simulator": {"Mine": {"class": "nowhere:Class", "settings": {}}}})
     (found,) = every_finding(raw, "params.yaml")
     assert found.startswith("params.yaml: simulator.Mine.class: got 'nowhere:Class'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"mine": {"ml-100k": {"feasibility": "similarity"}}},
+            "similarity.datasets: got [], allowed: with ml-100k, which is mined by it",
+        ),
+        (
+            {"mine": {"feasibility": "language_model"}, "similarity": {"datasets": ["ml-100k"]}},
+            "language_model.datasets: got [], allowed: with ml-100k, which is mined by it",
+        ),
+        (
+            {"embed": {"texts": "profiles"}},
+            "profile.datasets: got [], allowed: with ml-100k, as embed.texts is profiles",
+        ),
+        (
+            {"profile": {"datasets": ["ml-1m"]}},
+            "profile.datasets: got 'ml-1m', allowed: one of `datasets`, ['ml-100k']",
+        ),
+        (
+            {"profile": {"ml-100k": {"datasets": ["ml-100k"]}}},
+            "profile.ml-100k.datasets: allowed only as profile.datasets, for all data sets",
+        ),
+        (
+            {"embed": {"ml-100k": {"texts": "prepared"}}},
+            "embed.ml-100k.texts: allowed only as embed.texts, for all data sets",
+        ),
+    ],
+)
+def test_optional_stages_are_there_where_they_are_needed(changes, message):
+    assert findings(params_with(changes)) == [f"params.yaml: {message}"]
+
+
+def test_an_optional_stage_that_is_listed_is_right():
+    listed = {"datasets": ["ml-100k"]}
+    changes = {"similarity": listed, "profile": listed, "embed": {"texts": "profiles"}}
+    assert findings(params_with({**changes, "mine": {"feasibility": "similarity"}})) == []
 
 
 def test_the_main_judge_is_a_simulator_and_what_guides_are_chosen_by_are_metrics():

@@ -12,6 +12,7 @@ from tools.stage_dependencies import DVC_FILE, is_module
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
 LAYOUT = Layout("${item.dataset}")
 SIMULATOR, GUIDE = "${item.simulator}", "${item.guide}"
+TABLES = (LAYOUT.interactions, LAYOUT.items)
 SPLIT = {split: LAYOUT.instances(split) for split in SPLITS}
 
 
@@ -22,7 +23,7 @@ def trained(name):
 
 OUTS = {
     "inputs": [
-        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "embed", "quantize")),
+        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profile", "embed", "quantize")),
         LAYOUT.simulator_inputs,
         *map(LAYOUT.inputs, ("pretrain", "finetune")),
         LAYOUT.guide_inputs,
@@ -30,6 +31,9 @@ OUTS = {
     ],
     "fetch": [LAYOUT.raw],
     "prepare": [LAYOUT.interactions, LAYOUT.items, LAYOUT.splits, LAYOUT.metrics("prepare")],
+    "similarity": [LAYOUT.verdicts("similarity"), LAYOUT.metrics("similarity")],
+    "language_model": [LAYOUT.verdicts("language_model"), LAYOUT.metrics("language_model")],
+    "profile": [LAYOUT.texts("profiles"), LAYOUT.metrics("profile")],
     "mine": [*SPLIT.values(), LAYOUT.metrics("mine")],
     "embed": [LAYOUT.embeddings],
     "reduce": [LAYOUT.reduced],
@@ -54,20 +58,25 @@ DEPS = {
     "inputs": [],
     "fetch": [LAYOUT.inputs("fetch")],
     "prepare": [LAYOUT.raw, LAYOUT.inputs("prepare")],
-    "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],
-    "embed": [LAYOUT.items, LAYOUT.inputs("embed")],
+    "similarity": [LAYOUT.interactions, LAYOUT.items, LAYOUT.embeddings],
+    "language_model": [LAYOUT.interactions, LAYOUT.items, LAYOUT.inputs("language_model")],
+    "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],  # the tables, and verdicts where there are any
+    "profile": [LAYOUT.items, LAYOUT.inputs("profile")],
+    "embed": [LAYOUT.texts("${embed.texts}"), LAYOUT.inputs("embed")],
     "reduce": [LAYOUT.embeddings],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
-    "simulator": [LAYOUT.prepared, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
+    "simulator": [*TABLES, LAYOUT.splits, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
     "validate": [
         *(LAYOUT.prepared, LAYOUT.simulator(SIMULATOR), LAYOUT.inputs(f"simulator/{SIMULATOR}")),
     ],
     "pretrain": [
-        *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids / IDS_FILE),
+        *TABLES,
+        *(SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids / IDS_FILE),
         *(LAYOUT.simulator("${pretrain.simulator}"), LAYOUT.inputs("pretrain")),
     ],
     "finetune": [
-        *(LAYOUT.prepared, SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids),
+        *TABLES,
+        *(SPLIT["train"], SPLIT["validation"], LAYOUT.semantic_ids),
         *(LAYOUT.simulator("${finetune.simulator}"), LAYOUT.policy("pretrained"), LAYOUT.inputs("finetune")),
     ],
     "guide": [
@@ -94,7 +103,7 @@ DEPS = {
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.
 PRIVATE = {
     *("reports", "checkpoints", "runtime", "outside_checksums", "downloaded_checksums"),
-    *("reduced_vectors", "pca", "kept_guides", "kept_judgements"),
+    *("reduced_vectors", "pca", "said", "kept_guides", "kept_judgements"),
 }
 
 
@@ -128,4 +137,7 @@ def test_what_is_private_lies_where_git_or_dvc_does_not_mistake_it_for_a_result(
     assert str(own.downloaded_checksums) == "reports/own/checksums.json"
     assert str(own.checkpoints("embed")) == ".checkpoints/embed-own"
     assert str(own.outside_checksums) == ".cache/outside-own.json"
+    assert str(own.said) == ".cache/said-own.sqlite"
+    assert own.verdicts("similarity").parent == own.items.parent == own.prepared
+    assert own.texts("prepared") == own.items
     assert own.reduced_vectors.parent == own.pca.parent == own.reduced

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,22 +11,36 @@ from prorl import outside
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.fetch import Fetch
 from prorl.config.guide import Guide
+from prorl.config.language_model import LanguageModel
+from prorl.config.prepare import Prepare
 from prorl.files import read_json, sha256_of
 from prorl.outside import (
     Checksums,
     Outside,
     module_file,
+    of_causal,
     of_embed,
     of_fetch,
     of_files,
     of_guides,
     of_objects,
+    of_prepare,
+    of_released,
     record,
     remove_others,
     state_of,
 )
+from prorl.params import read_params
+from tools.stage_dependencies import ROOT
 
-CODES = {"import": None, "model": "lsa", "dimension": 2, "batch_size": 1, "max_tokens": 8}
+CODES = {
+    "import": None,
+    "texts": "prepared",
+    "model": "lsa",
+    "dimension": 2,
+    "batch_size": 1,
+    "max_tokens": 8,
+}
 
 
 @pytest.fixture
@@ -232,3 +247,22 @@ def test_the_state_of_files_changes_with_size_time_and_number(tmp_path):
     os.utime(b, ns=(0, 1))
     others.append(state_of([a, b]))
     assert len({state, *others}) == 4
+
+
+def test_released_files_are_inputs_of_the_stages_that_read_them():
+    names = ["f/ml.train", "f/ml.val", "f/ml.test", "f/ml.datamaps"]
+    assert [outside.name for outside in of_released("f/ml")] == names
+    assert of_released(None) == []
+    settings = read_params(ROOT / "params.yaml").section(Prepare)
+    assert of_prepare(settings) == []
+    both = of_prepare(settings.replace(profiles="texts.json", split_from="f/ml"))
+    assert [outside.name for outside in both] == ["texts.json", *names]
+
+
+def test_a_causal_model_is_an_input_of_the_data_sets_that_are_listed():
+    settings = (
+        read_params(ROOT / "params.yaml").section(LanguageModel).replace(datasets=["a"], model="m/x.gguf")
+    )
+    assert of_causal(settings, "b") == []
+    [outside] = of_causal(settings, "a")
+    assert (outside.name, outside.path, outside.optional) == ("m/x.gguf", Path("m/x.gguf"), True)

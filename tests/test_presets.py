@@ -137,8 +137,10 @@ def test_the_released_recipe_is_reached_by_settings_alone():
         section = released.section(kind, "ml-100k")
         assert section.embedding_learning_rate == section.learning_rate
     assert finetune.steps == default.section(Finetune, "ml-100k").steps
-    for kind in (Prepare, Mine, Simulator, Evaluate):
+    for kind in (Prepare, Mine, Simulator):
         assert released.section(kind, "ml-100k") == default.section(kind, "ml-100k")
+    evaluate = default.section(Evaluate, "ml-100k").replace(live_beams=[10])  # its `_max@10`
+    assert released.section(Evaluate, "ml-100k") == evaluate
 
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
@@ -230,8 +232,22 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
         with_layers(PARAMS, [tmp_path / "own.yaml"])
 
 
+def test_papers_presets_have_the_published_settings():
+    """Steps are about the paper's 200 passes of batches of 1,024 over its instances."""
+    instances = {"ml-1m": 56_141, "steam": 78_152, "amazon-books": 66_881}
+    rates = {"ml-1m": 1e-4, "steam": 1e-5, "amazon-books": 5e-4}
+    for dataset, n in instances.items():
+        params = checkable(with_layers(PARAMS, [ROOT / "presets" / f"{dataset}-paper.yaml"]), "params.yaml")
+        pretrain, finetune = (params.section(kind, dataset) for kind in (Pretrain, Finetune))
+        assert pretrain.max_steps * pretrain.batch_size / n == pytest.approx(200, rel=0.01)
+        assert (finetune.epochs, finetune.learning_rate) == (50, rates[dataset])
+    steam = checkable(with_layers(PARAMS, [ROOT / "presets/steam-paper.yaml"]), "p").section(Prepare, "steam")
+    assert steam.attributes == ["specs", "publisher", "developer"]
+    assert (steam.min_user_interactions, steam.min_item_interactions) == (20, 40)
+
+
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    there = "amazon-books, benchmark, ml-1m-paper, ml-1m, released, steam"
+    there = "amazon-books-paper, amazon-books, benchmark, ml-1m-paper, ml-1m, released, steam-paper, steam"
     with pytest.raises(ConfigError, match=f"no preset 'ml-10m'; there are: {there}"):
         preset_file(ROOT, "ml-10m")
 

@@ -58,6 +58,8 @@ def params_of(script: Path, axes: list[str]) -> list[str]:
         if not SECTIONS[section].per_data_set and SECTIONS[section].model_config.get("extra") == "allow":
             params.append(f"{section}.${{item.{section}}}" if section in axes else section)
         for name, field in SECTIONS[section].model_fields.items():
+            if name == "datasets":  # dvc.yaml itself states which data sets an optional stage is there for
+                continue
             group = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
             key = "${item.simulator}" if "simulator" in axes and group else field.alias or name
             if f"{section}.{key}" not in params:

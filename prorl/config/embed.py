@@ -1,6 +1,6 @@
 """Section `embed`: from item profile text to vectors."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ class Embed(Section):
 
     import_: EmbeddingImport | None = Field(
         alias="import", description="Vectors made elsewhere: {vectors: .., items: ..}"
+    )
+    texts: Literal["prepared", "profiles"] = Field(
+        description="Texts that are embedded: those of `prepare`, or those that the stage `profile` has "
+        "written; the same for all data sets"
     )
     model: str = Field(
         description="`all-MiniLM-L6-v2`, which is installed with the project; `lsa`, TF-IDF and truncated "

@@ -18,6 +18,10 @@ class Evaluate(Section):
     beams: list[Annotated[int, Field(ge=1)]] = Field(
         description="Numbers K of paths of a beam search of which the best counts"
     )
+    live_beams: list[Annotated[int, Field(ge=1)]] = Field(
+        description="Numbers K of paths of the released code's beam search, its `_max@K`: K paths are under "
+        "way all the time, where in `beams` a finished path keeps its place among the K"
+    )
     target_percentiles: list[Annotated[int, Field(ge=1, le=100)]] = Field(
         description="Greedy paths are also judged towards items that the first simulator ranks at these "
         "percentiles, likeliest first"

@@ -1,6 +1,6 @@
 """Section `mine`: from interactions to instances."""
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,10 @@ class Mine(Section):
     history_length: int = Field(ge=1, description="Items of a history")
     min_run: int = Field(ge=2, description="Items of the shortest run that is kept")
     max_run: int = Field(ge=2, description="Items of the longest run that is kept; longer ones are dropped")
+    feasibility: Literal["attributes", "similarity", "language_model"] = Field(
+        description="What makes a transition feasible: an attribute that both items share, or the verdict of "
+        "the stage of that name, whose section lists the data set"
+    )
     ignored_attributes: list[str] = Field(
         description="Attributes left out when two items are tested for a shared one"
     )

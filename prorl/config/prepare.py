@@ -25,6 +25,10 @@ class Prepare(Section):
     split: list[Annotated[float, Field(gt=0)]] = Field(
         description="Shares of training, validation and test users"
     )
+    split_from: str | None = Field(
+        description="The start of released instances, as `mine.import`, whose split of users is taken in "
+        "place of a random one: simulators are then trained on none of their validation and test users"
+    )
     attributes: list[str] = Field(description="The source's fields that give an item its attributes")
     profile: list[str] = Field(
         description="An item's text: these pieces, joined by spaces, without those that have an empty field"

@@ -1,10 +1,10 @@
 """Section `quantize`: from vectors to semantic IDs."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prorl.config.section import Section, Settings
+from prorl.config.section import Refused, Section, Settings
 
 
 class RQVAE(Settings):
@@ -26,6 +26,10 @@ class Quantize(Section):
     import_: str | None = Field(
         alias="import", description="Codes made elsewhere instead: a JSON file, raw item id -> codes"
     )
+    datamaps: str | None = Field(
+        description="Of codes whose ids are internal ones, as of released Amazon books: the released "
+        ".datamaps file whose `id2item` leads to raw item ids; null: their ids are raw"
+    )
     method: str = Field(
         description="Quantiser: rq_kmeans, residual k-means, or rq_vae, a residual autoencoder"
     )
@@ -40,3 +44,10 @@ class Quantize(Section):
     )
     n_restarts: int = Field(ge=1, description="Restarts of each k-means")
     rq_vae: RQVAE = Field(description="Settings of method rq_vae")
+
+    @model_validator(mode="after")
+    def _ids_have_levels(self) -> Self:
+        """A policy writes at least two tokens per item."""
+        if self.n_codebooks + self.expand_final < 2:
+            raise Refused("n_codebooks", self.n_codebooks, "at least 2 where quantize.expand_final is false")
+        return self

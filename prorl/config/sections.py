@@ -8,23 +8,27 @@ from prorl.config.finetune import Finetune
 from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
+from prorl.config.language_model import LanguageModel
 from prorl.config.logging import Logging
 from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
+from prorl.config.profile import Profile
 from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
 from prorl.config.section import Section
 from prorl.config.selection import Selection
+from prorl.config.similarity import Similarity
 from prorl.config.simulator import Simulator
 from prorl.config.validate import Validate
 
 SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
-        *(Decoding, Logging, Fetch, Prepare, Mine, Embed, Reduce, Quantize),
+        *(Decoding, Logging, Fetch, Prepare, Similarity, LanguageModel, Mine),
+        *(Profile, Embed, Reduce, Quantize),
         *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails),
         *(Selection, Evaluate, Gate, Report),
     )

@@ -24,7 +24,7 @@ YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 
 
 def read_steam(folder: Path, settings: Prepare) -> RawLog:
-    """Read the log. Fields of its items: year, genres, tags, publisher, developer."""
+    """Read the log. Fields of its items: year, genres, tags, specs, publisher, developer."""
     unusable: Counter[str] = Counter(reviews_without_user=0, games_without_id=0, games_described_again=0)
     items = _read_games(folder / GAMES, unusable)
     path = folder / REVIEWS
@@ -60,7 +60,7 @@ def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
     """
     games: dict[str, dict] = {}
     for _, game in literal_records(
-        path, {"id", "title", "app_name", "genres", "tags", "publisher", "developer", "release_date"}
+        path, {"id", "title", "app_name", "genres", "tags", "specs", "publisher", "developer", "release_date"}
     ):
         raw_id = plain_text(game.get("id"))
         if not raw_id:
@@ -74,7 +74,8 @@ def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
                 "title": plain_text(game.get("title")) or plain_text(game.get("app_name")),
                 "year": released[0] if released else "",
                 **{
-                    name: plain_texts(game.get(name)) for name in ("genres", "tags", "publisher", "developer")
+                    name: plain_texts(game.get(name))
+                    for name in ("genres", "tags", "specs", "publisher", "developer")
                 },
             }
     if not games:

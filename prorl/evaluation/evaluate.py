@@ -32,8 +32,9 @@ Table = dict[str, dict]
 @dataclass(frozen=True)
 class Evaluation:
     """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside
-    `rollout@K` any `beam@K` and `target@Q`, the greedy paths towards targets at the Q-th percentile. A guide
-    that says what its paths cost also has {"states": mean per prompt} beside its simulators.
+    `rollout@K` any `beam@K`, `max@K` (of the released beam search) and `target@Q`, the greedy paths towards
+    targets at the Q-th percentile. A guide that says what its paths cost also has {"states": mean per prompt}
+    beside its simulators.
 
     `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
     guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
@@ -72,7 +73,7 @@ def evaluate(
     every simulator, and for one that shows a `blocked` item.
     """
     _same_items(guides, judge.simulators)
-    ways = Ways(settings.rollouts, settings.beams, harder)
+    ways = Ways(settings.rollouts, settings.beams, settings.live_beams, harder)
     bootstrap = _bootstrap(judge, settings)
     results: Table = {}
     lengths: Table = {}
@@ -181,7 +182,7 @@ def _asked(judge: Judge, ways: Ways) -> list[Any]:
     prompts = [part.cpu().numpy() for part in vars(judge.prompts).values()]
     harder = [[label, target.cpu().numpy()] for label, target in ways.harder.items()]
     how = [judge.max_length, judge.batch_size, judge.seed, judge.prompts.target.device.type]
-    return [prompts, harder, how, max(ways.rollouts, default=0), ways.beams]
+    return [prompts, harder, how, max(ways.rollouts, default=0), ways.beams, ways.live_beams]
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from prorl.evaluation.judge import Judge, greedy_paths
 from prorl.evaluation.lengths import by_length
-from prorl.guide import BeamGuide, CostedGuide, Guide, SamplingGuide
+from prorl.guide import BeamGuide, CostedGuide, Guide, LiveBeamGuide, SamplingGuide
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
 
@@ -26,17 +26,19 @@ BY_LENGTH = "by_length"  # the metrics of a path's first items
 class Ways:
     """What is judged of a guide beside its greedy paths towards the prompts' own targets.
 
-    `rollouts` and `beams`: of how many paths the best counts; `harder`: further targets [p] by label.
+    `rollouts`, `beams` and `live_beams`: of how many paths the best counts; `harder`: further targets [p] by
+    label.
     """
 
     rollouts: list[int] = field(default_factory=list)
     beams: list[int] = field(default_factory=list)
+    live_beams: list[int] = field(default_factory=list)
     harder: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: float) -> Arrays:
     """The paths of `guide` for the prompts of `judge`: `greedy` [p, t], and where it has such, `samples`
-    [p, k, t], `beam@K` and those towards harder targets, by their labels.
+    [p, k, t], `beam@K`, `max@K` and those towards harder targets, by their labels.
 
     `states` [p]: what the greedy paths cost, where the guide says so.
     """
@@ -58,6 +60,9 @@ def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: fl
     if isinstance(guide, BeamGuide):
         for k in ways.beams:
             found[f"beam@{k}"] = in_batches(f"beam@{k}", k, lambda batch, k=k: guide.beams(batch, k))
+    if isinstance(guide, LiveBeamGuide):
+        for k in ways.live_beams:
+            found[f"max@{k}"] = in_batches(f"max@{k}", k, lambda batch, k=k: guide.live_beams(batch, k))
     for label, target in ways.harder.items():
         towards = replace(prompts, target=target)
         found[label] = greedy_paths(guide, towards, judge.max_length, judge.batch_size)
@@ -81,8 +86,9 @@ def judged(paths: Arrays, judge: Judge, ways: Ways) -> Arrays:
         counts = {f"rollout@{count}": count for count in ways.rollouts}
         for label, metrics in judge.best_of(items["samples"], counts)[name].items():
             add(label, metrics)
-    for k in ways.beams:
-        if (label := f"beam@{k}") in items:
+    searched = [*((f"beam@{k}", k) for k in ways.beams), *((f"max@{k}", k) for k in ways.live_beams)]
+    for label, k in searched:
+        if label in items:
             add(label, judge.best_of(items[label], {label: k})[name][label])
     for label, target in ways.harder.items():
         towards = replace(judge, prompts=replace(judge.prompts, target=target))

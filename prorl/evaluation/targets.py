@@ -20,7 +20,7 @@ def percentile_targets(
 
     Ranked are the items that the prompt's user never interacted with, by the simulator's score after the
     history, likeliest first; equal scores are ranked by item. The target is the item at rank ceil(q / 100 *
-    their number).
+    their number). Of a user beyond `sequences`, as imported prompts may have, the history alone is known.
 
     Raises `DataError` for a user who interacted with every item.
     """
@@ -30,7 +30,9 @@ def percentile_targets(
     for rows in torch.arange(len(history)).split(max(1, SCORES_AT_ONCE // n_items)):
         scores = simulator.item_scores(history[rows])
         for row, of_user in enumerate(user[rows.numpy()]):
-            scores[row, torch.from_numpy(sequences.of(of_user) - 1).long()] = -torch.inf
+            known = of_user <= len(sequences)
+            met = torch.from_numpy(sequences.of(of_user) - 1) if known else history[rows[row]] - 1
+            scores[row, met.long()] = -torch.inf
         n_free = (~scores.isneginf()).sum(1)
         if not n_free.all():
             raise DataError(

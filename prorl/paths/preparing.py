@@ -14,8 +14,17 @@ from prorl.config.prepare import Prepare
 from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
 from prorl.datasets.sources import RawLog
 from prorl.errors import DataError
-from prorl.paths.sequences import Core, Removed, chronological, distinct, k_core, split_users
-from prorl.tables import SPLITS
+from prorl.paths.released_split import released_split
+from prorl.paths.sequences import (
+    Core,
+    Removed,
+    chronological,
+    distinct,
+    k_core,
+    split_users,
+    user_sequences,
+)
+from prorl.tables import LEFT_OUT, SPLITS
 
 pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 
@@ -34,9 +43,9 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     """The canonical tables of `log`.
 
     Drop interactions with items that the source does not describe, take the k-core, sort by user and time,
-    split the users. Users are numbered in order of first appearance in the log, items in the order in which
-    the source lists them. Raises `DataError` if nothing is left or an item is described twice,
-    `ConfigError` for unknown fields.
+    split the users, at random or as `settings.split_from` says. Users are numbered in order of first
+    appearance in the log, items in the order in which the source lists them. Raises `DataError` if nothing
+    is left or an item is described twice, and as `released_split` does, `ConfigError` for unknown fields.
     """
     described = pa.array(log.items["raw_id"], pa.string())
     _refuse_twice(described)
@@ -53,14 +62,25 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     timestamp = log.timestamp[kept]
     order = chronological(user, timestamp)
     user, item, timestamp = user[order], item[order], timestamp[order]
-    split = split_users(len(user_codes), settings.split, seed)
-
+    interactions = pa.table({"user": user, "item": item, "timestamp": timestamp})
     items = _item_table(log.items.iloc[rows], settings)
+    raw_users = log.user_ids.take(pa.array(user_codes))
+    of_released = {}
+    if settings.split_from is None:
+        split = split_users(len(user_codes), settings.split, seed)
+    else:
+        split, counts = released_split(
+            settings.split_from,
+            user_sequences(interactions),
+            items["raw_id"].to_pylist(),
+            raw_users.to_pylist(),
+        )
+        of_released = {"split_from": counts}
     splits = pa.table(
         {
             "user": np.arange(1, len(user_codes) + 1, dtype=np.int32),
-            "raw_id": log.user_ids.take(pa.array(user_codes)),
-            "split": pa.array(SPLITS).take(pa.array(split)),
+            "raw_id": raw_users,
+            "split": pa.array([*SPLITS, LEFT_OUT]).take(pa.array(split)),
         }
     )
     same_user = user[1:] == user[:-1]
@@ -74,6 +94,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
             name: {"users": int((split == i).sum()), "interactions": int((split[user - 1] == i).sum())}
             for i, name in enumerate(SPLITS)
         },
+        **of_released,
         "same_time_as_previous": int((same_user & (timestamp[1:] == timestamp[:-1])).sum()),
         "items_without_attributes": int(
             pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()
@@ -81,7 +102,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
         "items_without_title": int(pc.sum(pc.equal(items["title"], "")).as_py()),
         "attributes": len(pc.unique(pc.list_flatten(items["attributes"]))),
     }
-    return Prepared(pa.table({"user": user, "item": item, "timestamp": timestamp}), items, splits, statistics)
+    return Prepared(interactions, items, splits, statistics)
 
 
 def _numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

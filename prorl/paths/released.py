@@ -1,11 +1,5 @@
-"""The instances that the method's authors release, as our tables.
+"""The instances that the method's authors release, as our tables; and their split of users."""
 
-`<start>.train`, `.val` and `.test` are JSON lists of `{"user", "inters": history, "proc_path": run}` in raw
-ids. In `.test` there is no `user`, and the last id of `proc_path` is the random target, which `target`
-repeats. `<start>.datamaps` is a JSON of titles and attributes.
-"""
-
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +7,11 @@ import pyarrow as pa
 
 from prorl.config.mine import Mine
 from prorl.errors import DataError
-from prorl.files import read_json
 from prorl.paths.mining import random_targets
+from prorl.paths.released_files import Entry, Released, read_released
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
-from prorl.tables import SPLITS
-
-ENDINGS = dict(zip(SPLITS, ("train", "val", "test"), strict=True))
-MAPS = ("itemid2title", "raw_item_id2attribute", "id2attribute")
-
-
-def released_files(start: str) -> list[Path]:
-    """The files of the released instances with the common start `start`."""
-    return [Path(f"{start}.{ending}") for ending in (*ENDINGS.values(), "datamaps")]
+from prorl.tables import LEFT_OUT, SPLITS
 
 
 def import_released(
@@ -33,115 +19,95 @@ def import_released(
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
     """The table of instances of each split, and counts of what was read.
 
-    Validation prompts get random targets of ours, test prompts keep the released ones. Test instances name
-    no user, so each counts as a user of its own, numbered after ours. Raises `DataError` naming file and
-    entry for an unknown item or user, and for a history or run whose length `settings` do not allow.
+    Validation prompts get random targets of ours, test prompts keep the released ones. Test instances name no
+    user: each is given to the one user in whose sequence its history stands. One whose history is of no user,
+    or of several, counts as a user of its own, numbered after ours. Raises `DataError` naming file and entry
+    as `read_released` does, and for a history or run whose length `settings` do not allow.
     """
-    start = settings.import_
-    item_of = {raw_id: item for item, raw_id in enumerate(items["raw_id"].to_pylist(), start=1)}
-    user_of = {raw_id: user for user, raw_id in enumerate(splits["raw_id"].to_pylist(), start=1)}
-    statistics = {
-        "instances": {},
-        "users_by_prepared_split": {},
-        **_attribute_agreement(Path(f"{start}.datamaps"), items),
-    }
+    assert settings.import_ is not None
+    raw_items, raw_users = (table["raw_id"].to_pylist() for table in (items, splits))
+    released = read_released(settings.import_, "mine.import", sequences, raw_items, raw_users)
     tables = {}
-    for split, ending in ENDINGS.items():
-        path = Path(f"{start}.{ending}")
-        instances = [
-            _instance(entry, f"{path}: entry {n}", split, settings, item_of, user_of)
-            for n, entry in enumerate(_list(path))
-        ]
-        named = [instance["user"] for instance in instances if instance["user"] is not None]
-        columns = {"user": _numbered([instance["user"] for instance in instances], len(user_of))}
-        columns |= {
-            name: pa.array([instance[name] for instance in instances], pa.list_(pa.int32()))
-            for name in ("history", "run")
-        }
+    for split in SPLITS:
+        for entry in released.entries[split]:
+            _check_lengths(entry, split, settings)
+        columns: dict[str, Any] = {"user": _numbered(released.user[split], len(raw_users))}
+        columns["history"] = _lists([entry.history for entry in released.entries[split]])
+        columns["run"] = _lists([entry.run for entry in released.entries[split]])
         if split == "validation":
-            targets = random_targets(sequences, columns["user"], len(item_of), derived_seed(*seed, split))
-            columns["random_target"] = targets
+            seed_of_split = derived_seed(*seed, split)
+            columns["random_target"] = random_targets(
+                sequences, columns["user"], len(raw_items), seed_of_split
+            )
         elif split == "test":
-            columns["random_target"] = np.array(
-                [instance["run"][-1] for instance in instances], dtype=np.int32
-            )
+            targets = [entry.run[-1] for entry in released.entries[split]]
+            columns["random_target"] = np.array(targets, dtype=np.int32)
         tables[split] = pa.table(columns)
-        statistics["instances"][split] = len(instances)
-        ours = splits["split"].to_numpy()[np.unique(named).astype(np.int64) - 1]
-        # Simulators are trained on our training users, some of which the released split puts elsewhere.
-        statistics["users_by_prepared_split"][split] = {name: int((ours == name).sum()) for name in SPLITS}
-    return tables, statistics
+    return tables, _statistics(released, sequences, items, splits)
 
 
-def _instance(
-    entry: Any, where: str, split: str, settings: Mine, item_of: dict[str, int], user_of: dict[str, int]
-) -> dict[str, Any]:
-    needed = ("inters", "proc_path", "target") if split == "test" else ("inters", "proc_path", "user")
-    missing = [name for name in needed if not isinstance(entry, dict) or name not in entry]
-    if missing:
-        raise DataError(f"{where}: {missing[0]!r} is missing; needed: {', '.join(needed)}")
-
-    def known(raw_id: Any, indices: dict[str, int], kind: str) -> int:
-        if str(raw_id) not in indices:
-            raise DataError(
-                f"{where}: {kind} {raw_id!r} is unknown, "
-                f"allowed: one of the {len(indices)} in the prepared tables"
-            )
-        return indices[str(raw_id)]
-
-    history, run = (
-        [known(raw_id, item_of, "item") for raw_id in entry[name]] for name in ("inters", "proc_path")
-    )
-    longest = settings.max_run + (split == "test")  # a random target may follow a whole run
-    if len(history) != settings.history_length:
+def _check_lengths(entry: Entry, split: str, settings: Mine) -> None:
+    if len(entry.history) != settings.history_length:
         raise DataError(
-            f"{where}: inters has {len(history)} items, "
+            f"{entry.where}: inters has {len(entry.history)} items, "
             f"allowed: mine.history_length = {settings.history_length}"
         )
-    if not settings.min_run <= len(run) <= longest:
-        raise DataError(f"{where}: proc_path has {len(run)} items, allowed: {settings.min_run} to {longest}")
-    if split == "test" and known(entry["target"], item_of, "item") != run[-1]:
+    longest = settings.max_run + (split == "test")  # a random target may follow a whole run
+    if not settings.min_run <= len(entry.run) <= longest:
         raise DataError(
-            f"{where}: target is {entry['target']!r}, "
-            f"allowed: the last of proc_path, {entry['proc_path'][-1]!r}"
+            f"{entry.where}: proc_path has {len(entry.run)} items, allowed: {settings.min_run} to {longest}"
         )
-    user = known(entry["user"], user_of, "user") if "user" in entry else None
-    return {"user": user, "history": history, "run": run}
 
 
-def _numbered(users: list[int | None], n_users: int) -> np.ndarray:
-    """User numbers int32; each unnamed user gets a number of its own after `n_users`."""
-    unnamed = np.array([user is None for user in users], dtype=bool)
-    return np.where(unnamed, n_users + np.cumsum(unnamed), [user or 0 for user in users]).astype(np.int32)
+def _lists(rows: list[list[int]]) -> pa.Array:
+    return pa.array(rows, pa.list_(pa.int32()))
 
 
-def _list(path: Path) -> list:
-    entries = _json(path)
-    if not isinstance(entries, list) or not entries:
-        raise DataError(f"{path}: found {type(entries).__name__}, allowed: a list of at least one instance")
-    return entries
+def _numbered(user: np.ndarray, n_users: int) -> np.ndarray:
+    """User numbers int32; each that is not known gets a number of its own after `n_users`."""
+    unknown = user < 1
+    return np.where(unknown, n_users + np.cumsum(unknown), user).astype(np.int32)
 
 
-def _json(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file; mine.import names the common start of .train, .val, .test and .datamaps"
-        )
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+def _statistics(
+    released: Released, sequences: Sequences, items: pa.Table, splits: pa.Table
+) -> dict[str, Any]:
+    """Counts of what was read, for people to compare with what `prepare` made."""
+    users = {split: np.unique(user[user > 0]) for split, user in released.user.items()}
+    ours = splits["split"].to_numpy()
+    test = released.user["test"]
+    had_target = [
+        entry.run[-1] in sequences.of(user)
+        for entry, user in zip(released.entries["test"], test, strict=True)
+        if user > 0
+    ]
+    return {
+        "ids": released.reading,
+        "instances": {split: len(entries) for split, entries in released.entries.items()},
+        "users": {split: len(own) for split, own in users.items()},
+        "test_histories": released.test_histories(),
+        "test_targets_that_the_user_had": int(np.sum(had_target)),
+        # Simulators are trained on the training users of `prepare`.
+        "users_by_prepared_split": {
+            split: {name: int((ours[own - 1] == name).sum()) for name in (*SPLITS, LEFT_OUT)}
+            for split, own in users.items()
+        },
+        **_attribute_agreement(released, items),
+    }
 
 
-def _attribute_agreement(path: Path, items: pa.Table) -> dict[str, int]:
-    """How many of our items have the same attributes in the released maps, other ones, or none at all."""
-    maps = _json(path)
-    missing = [name for name in MAPS if not isinstance(maps, dict) or name not in maps]
-    if missing:
-        raise DataError(f"{path}: {missing[0]!r} is missing; needed: {', '.join(MAPS)}")
-    names, theirs = maps["id2attribute"], maps["raw_item_id2attribute"]
+def _attribute_agreement(released: Released, items: pa.Table) -> dict[str, int]:
+    """How many of our items have the same attributes in the released maps, other ones, or none at all.
+
+    The maps name items by the same ids as the entries do.
+    """
+    names, theirs = released.maps["id2attribute"], released.maps["raw_item_id2attribute"]
+    raw_ids = items["raw_id"].to_pylist()
+    if released.reading["items"] == "internal":
+        internal = {raw_id: number for number, raw_id in released.maps["id2item"].items()}
+        raw_ids = [internal.get(raw_id) for raw_id in raw_ids]
     counts = {"items_with_same_attributes": 0, "items_with_other_attributes": 0, "items_not_in_datamaps": 0}
-    for raw_id, attributes in zip(items["raw_id"].to_pylist(), items["attributes"].to_pylist(), strict=True):
+    for raw_id, attributes in zip(raw_ids, items["attributes"].to_pylist(), strict=True):
         if raw_id not in theirs:
             counts["items_not_in_datamaps"] += 1
             continue

@@ -122,14 +122,18 @@ class Catalogue:
             parts.append(target[:, None])
         if self.decoding.blocked:
             parts.append(target.new_tensor(self.decoding.blocked).expand(len(target), -1))
-        forbidden = torch.cat(parts, dim=1)
-        needed = forbidden.shape[1] - 1 + self.decoding.max_length
-        if self.trie.n_items < needed:
-            raise DataError(
-                f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; "
-                f"{needed} are enough"
-            )
-        return named_once(forbidden)
+        forbidden = named_once(torch.cat(parts, dim=1))
+        # Items that a path needs beside those forbidden at its start: a new one at every place where it may
+        # not stop; where repeats are allowed, one.
+        more = max(1, self.decoding.min_length) if "repeats" in self.decoding.forbid else 1
+        if self.trie.n_items < forbidden.shape[1] - 1 + more:  # else there is no need to count
+            needed = int((forbidden != 0).sum(1).max()) + more
+            if self.trie.n_items < needed:
+                raise DataError(
+                    f"{self.trie.n_items} items: with those forbidden, a path may find none to go on with; "
+                    f"{needed} are enough"
+                )
+        return forbidden
 
     def choice_ids(self, level: int, device: torch.device) -> torch.Tensor:
         """Vocabulary ids of the choices at `level`: its codes, and behind them EOS at an item's first level.

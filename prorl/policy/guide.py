@@ -14,6 +14,7 @@ from prorl.policy.beam import beams
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.policy.decoding import greedy, keyed_uniforms, rollouts
+from prorl.policy.live_beams import live_beams
 from prorl.prompts import Prompts
 from prorl.t5.folds import Folds
 from prorl.t5.model import T5
@@ -21,7 +22,7 @@ from prorl.t5.model import T5
 
 @dataclass(frozen=True)
 class PolicyGuide:
-    """Greedy paths, samples at temperature 1, and beam search of a policy, in float32 or by bf16 autocast.
+    """Greedy paths, samples at temperature 1, and beam searches of a policy, in float32 or by bf16 autocast.
 
     A policy that is frozen is prepared once, at the first call; one in training at each.
     """
@@ -76,6 +77,14 @@ class PolicyGuide:
         """See `BeamGuide.beams`."""
         with self._autocast(prompts.target.device):
             paths = beams(self.policy, self.catalogue, prompts.history, prompts.target, n_beams, self._folds)
+        return paths.items
+
+    def live_beams(self, prompts: Prompts, n_beams: int) -> torch.Tensor:
+        """See `LiveBeamGuide.live_beams`."""
+        with self._autocast(prompts.target.device):
+            paths = live_beams(
+                self.policy, self.catalogue, prompts.history, prompts.target, n_beams, self._folds
+            )
         return paths.items
 
     def _autocast(self, device: torch.device) -> torch.autocast:

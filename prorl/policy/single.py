@@ -67,6 +67,9 @@ class _Written:
         for level in range(catalogue.n_levels):
             codes = trie.allowed_codes(node, level, self._forbidden)
             may_stop = level == 0 and len(self.items) >= rules.min_length
+            if not len(codes):  # every item is forbidden: the stop is no choice
+                self.tokens.append(vocabulary.eos)
+                return False
             code = codes[0]
             if len(codes) + may_stop > 1:
                 first = 1 + vocabulary.codebook_size * level
@@ -102,9 +105,9 @@ class _Tables:
     def allowed_codes(self, node: int, level: int, forbidden: np.ndarray) -> np.ndarray:
         """The codes [c] that lead from `node` at `level` to an item not in `forbidden`, in order.
 
-        As `Trie.allowed_codes`, where there is one.
+        As `Trie.allowed_codes`. Behind the first level there always is one.
         """
-        if self.only_code[node] >= 0:
+        if level > 0 and self.only_code[node] >= 0:
             return self.only_code[node : node + 1]
         n_left = self.n_items_below[self.next_node[node]]
         passing = forbidden[self.item_parents[forbidden, level] == node]

@@ -76,6 +76,7 @@ def results(inputs: ReportInputs) -> list[Table]:
 WAYS = {  # a way to decode -> what its table shows, and what its number is
     "rollout": ("Best of K sampled paths", "K"),
     "beam": ("Best of the K paths of a beam search", "K"),
+    "max": ("Best of the K paths of the released beam search, which keeps K paths under way", "K"),
     "target": ("Greedy paths towards targets at a percentile of the first simulator's ranking", "percentile"),
 }
 

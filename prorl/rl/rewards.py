@@ -131,10 +131,11 @@ def step_rewards(paths: RatedPaths, names: list[str]) -> StepRewards:
 
 
 def lowest(rewards: StepRewards) -> torch.Tensor:
-    """The lowest of each reward [r] over real items, in their order; infinite where there is none."""
-    return torch.stack(
-        [values.masked_fill(~rewards.real, torch.inf).min() for values in rewards.values.values()]
-    )
+    """The lowest of each reward [r] over real items that are no repeats, in their order; infinite where there
+    is none.
+    """
+    left_out = ~rewards.real | rewards.repeated
+    return torch.stack([values.masked_fill(left_out, torch.inf).min() for values in rewards.values.values()])
 
 
 def penalised(rewards: StepRewards, items: torch.Tensor, lowest: torch.Tensor) -> StepRewards:

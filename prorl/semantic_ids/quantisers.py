@@ -41,9 +41,17 @@ def semantic_ids(
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{len(bad)} of {len(vectors)} reduced vectors hold a number that is not finite, the first is "
+            f"that of item {raw_ids[int(bad[0])]!r}"
+        )
     if settings.import_ is not None:
         n_levels = settings.n_codebooks + settings.expand_final
-        return imported(Path(settings.import_), raw_ids, n_levels, settings.codebook_size), None
+        datamaps = Path(settings.datamaps) if settings.datamaps is not None else None
+        codes = imported(Path(settings.import_), raw_ids, n_levels, settings.codebook_size, datamaps)
+        return codes, None
     require_quantiser(settings.method)
     quantised = QUANTISERS[settings.method](vectors, settings, seed)
     if settings.expand_final:

@@ -6,6 +6,7 @@ Row i of every array is item i + 1.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,10 +47,13 @@ def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> No
         )
 
 
-def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int) -> np.ndarray:
+def imported(
+    path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int, datamaps: Path | None = None
+) -> np.ndarray:
     """Codes [n, k] made elsewhere, from a JSON object of raw item id -> list of `n_levels` codes.
 
-    Entries of other items, such as those that the k-core dropped, are left out. Raises `DataError` for a file
+    With `datamaps`, ids are internal ones, which `id2item` in that JSON leads to raw ones from. Entries of
+    other items, such as those that the k-core dropped, are left out. Raises `DataError` for a file
     that is no such object, a missing item, a list of another length, a code that is no whole number or lies
     outside 0..`codebook_size` - 1, and two items with the same codes.
     """
@@ -58,6 +62,8 @@ def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: i
         raise DataError(
             f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
         )
+    if datamaps is not None:
+        codes_of = _by_raw_id(codes_of, path, datamaps)
     require_items(path, raw_ids, codes_of)
     for raw_id in raw_ids:
         codes = codes_of[raw_id]
@@ -74,6 +80,18 @@ def imported(path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: i
     codes = np.array([codes_of[raw_id] for raw_id in raw_ids])
     require_unique(codes, raw_ids, remedy=f"every item of {path} must have codes of its own")
     return codes
+
+
+def _by_raw_id(codes_of: dict[str, Any], path: Path, datamaps: Path) -> dict[str, Any]:
+    """`codes_of` internal ids, read from `path`, by raw ids. Raises `DataError` for an id without one."""
+    maps = imported_json(datamaps, "quantize.datamaps")
+    raw_of = maps.get("id2item") if isinstance(maps, dict) else None
+    if not isinstance(raw_of, dict):
+        raise DataError(f"{datamaps}: 'id2item' is missing; needed: internal item id -> raw item id")
+    for internal in codes_of:
+        if internal not in raw_of:
+            raise DataError(f"{path}: item {internal!r} is unknown, allowed: one of id2item in {datamaps}")
+    return {str(raw_of[internal]): codes for internal, codes in codes_of.items()}
 
 
 def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -55,6 +56,7 @@ class InnerProductSimulator(Simulator):
     def __init__(self, model: Any):
         self.model = model.eval().requires_grad_(False)
         self.n_items: int = model.item_embedding.num_embeddings - 1
+        self._shared: tuple[tuple[int, int], torch.Tensor | None] | None = None
 
     @property
     def vectors(self) -> torch.Tensor:
@@ -149,18 +151,34 @@ class InnerProductSimulator(Simulator):
 
         The plain form is `scores = states @ vectors[1:].T`, `scores.log_softmax(1)[target]` and
         `1 + (scores > scores[target]).sum(1)`. Here scores are made block by block, so that memory stays
-        bounded, whatever the number of states and items.
+        bounded, whatever the number of states and items. An item that shares the target's vector is never
+        better: its score differs in the last bits at most, by where it stands in the product.
         """
-        vectors = self.vectors[1:]
+        vectors, shared = self.vectors[1:], self._shared_vectors()
         own = (states * vectors[target - 1]).sum(-1)
         log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
         n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
         for first in range(0, len(states), n_states):
             rows = slice(first, first + n_states)
             log_prob[rows], rank[rows] = _target_scores(
-                states[rows], target[rows], own[rows], vectors, n_items
+                states[rows], target[rows], own[rows], vectors, n_items, shared
             )
         return log_prob, rank
+
+    def _shared_vectors(self) -> torch.Tensor | None:
+        """The first item [n], counted from 0, with each item's vector; None where no two items share one.
+
+        Found once for the vectors as they are.
+        """
+        state = (self.vectors.data_ptr(), self.vectors._version)
+        if self._shared is None or self._shared[0] != state:
+            rows = self.vectors[1:].detach().cpu().numpy() + 0.0  # -0 becomes 0
+            as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))
+            _, first, group = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True)
+            shares = len(first) < len(rows)
+            found = torch.from_numpy(first[group]).to(self.vectors.device) if shares else None
+            self._shared = (state, found)
+        return self._shared[1]
 
     @torch.no_grad()
     @_full_precision
@@ -202,10 +220,15 @@ def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.T
 
 
 def _target_scores(
-    states: torch.Tensor, target: torch.Tensor, own: torch.Tensor, vectors: torch.Tensor, n_items: int
+    states: torch.Tensor,
+    target: torch.Tensor,
+    own: torch.Tensor,
+    vectors: torch.Tensor,
+    n_items: int,
+    shared: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d],
-    `n_items` at a time.
+    `n_items` at a time; `shared` as `InnerProductSimulator._shared_vectors` gives it.
     """
     normaliser = torch.full_like(own, -torch.inf)
     n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
@@ -213,6 +236,8 @@ def _target_scores(
         scores = states @ vectors[first : first + n_items].T
         normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
         better = scores > own[:, None]
+        if shared is not None:
+            better &= shared[first : first + n_items] != shared[target - 1][:, None]
         # The target is left out by index: its product may differ from `own` in the last bit.
         column = target - 1 - first
         inside = (column >= 0) & (column < scores.shape[1])

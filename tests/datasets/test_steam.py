@@ -29,7 +29,7 @@ GAMES = [
     r"{u'publisher': u'Kotoshiro', u'genres': [u'Action', u'Animation &amp; Modeling'], "
     r"u'app_name': u'Lost Summoner', u'title': "
     r"u'Lost Summoner Kitty', u'release_date': u'2018-01-04', u'tags': [u'Strategy', u'Action'], "
-    r"u'price': 4.99, u'id': u'10', "
+    r"u'specs': [u'Single-player', u'Full controller support'], u'price': 4.99, u'id': u'10', "
     r"u'developer': u'Kotoshiro'}",
     r"{u'app_name': u'Only &quot;app&quot; name', u'price': u'Free To Play', "
     r"u'release_date': u'Soon..', u'id': u'725280', "
@@ -62,6 +62,7 @@ def test_reviews_and_games(tmp_path):
             "year": "2018",
             "genres": ["Action", "Animation & Modeling"],
             "tags": ["Strategy", "Action"],
+            "specs": ["Single-player", "Full controller support"],
             "publisher": ["Kotoshiro"],
             "developer": ["Kotoshiro"],
         },
@@ -71,6 +72,7 @@ def test_reviews_and_games(tmp_path):
             "year": "",
             "genres": [],
             "tags": [],
+            "specs": [],
             "publisher": [],
             "developer": [],
         },

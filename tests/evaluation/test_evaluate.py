@@ -31,6 +31,7 @@ N_ITEMS, T = 30, 4
 SETTINGS = Evaluate(
     rollouts=[1, 3, 6],
     beams=[2, 4],
+    live_beams=[2],
     target_percentiles=[50],
     bootstrap_resamples=200,
     diversity_pairs=60,
@@ -51,7 +52,7 @@ GREEDY = {
     "target_in_path",
     "history_in_path",
 }
-BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4"}
+BEST = {"rollout@1", "rollout@3", "rollout@6", "beam@2", "beam@4", "max@2"}
 SAMPLED = {"ioi", "ior", "ctr", "coherence"}
 
 
@@ -68,6 +69,9 @@ class Prepared:
 
     def beams(self, prompts, n_beams):
         return self.written[prompts.number, :n_beams]
+
+    def live_beams(self, prompts, n_beams):
+        return self.written[prompts.number, -n_beams:]
 
     def samples(self, prompts, n_samples, seed):
         return self.written[prompts.number, :n_samples]
@@ -156,6 +160,9 @@ def test_the_best_of_more_samples_is_never_worse(evaluation, judge, paths):
         )
         assert found["beam@2"]["ioi"]["mean"] == pytest.approx(
             ioi[:, :2].max(1).values.mean().item(), abs=1e-5
+        )
+        assert found["max@2"]["ioi"]["mean"] == pytest.approx(
+            ioi[:, -2:].max(1).values.mean().item(), abs=1e-5
         )
         assert found["rollout@1"]["ioi"] == found["ioi"]  # the greedy path is the first sample here
 

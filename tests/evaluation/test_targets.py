@@ -41,3 +41,16 @@ def test_a_user_who_had_everything_is_an_error():
     prompts = prompts_of(torch.tensor([[1, 2, 3, 1, 2], [1, 2, 1, 2, 1]]), torch.tensor([1, 2]))
     with pytest.raises(DataError, match="user 2 interacted with all 3 items"):
         percentile_targets(random_simulator(3), prompts, sequences_of([1, 2], [1, 2, 3]), [50])
+
+
+def test_of_a_user_beyond_the_sequences_the_history_alone_is_known():
+    """Imported prompts may be of users that nobody could name."""
+    sequences = sequences_of([1, 2], [3, 4])
+    prompts = prompts_of(torch.tensor([[1, 2], [3, 4], [5, 1]]), torch.tensor([6, 6, 6]))
+    simulator = random_simulator(6)
+    [target] = percentile_targets(simulator, prompts, sequences, [100]).values()
+    assert prompts.user.tolist() == [1, 2, 3]
+    scores = simulator.item_scores(prompts.history)
+    for prompt, met in enumerate(([1, 2], [3, 4], [1, 5])):
+        free = [item for item in range(1, 7) if item not in met]
+        assert target[prompt] == min(free, key=lambda item: scores[prompt, item - 1])

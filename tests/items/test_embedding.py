@@ -46,7 +46,15 @@ def test_lsa_refuses_more_dimensions_than_the_texts_have():
 
 
 def test_only_the_first_of_several_processes_runs_lsa(tmp_path, monkeypatch):
-    settings = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
+    settings = Embed(
+        import_=None,
+        texts="prepared",
+        model="lsa",
+        dimension=3,
+        batch_size=1,
+        max_tokens=1,
+        precision="float32",
+    )
     assert embed(TEXTS, TEXTS, settings, 1, tmp_path, 15).shape == (5, 3)
     monkeypatch.setenv("RANK", "1")
     assert embed(TEXTS, TEXTS, settings, 1, tmp_path, 15) is None

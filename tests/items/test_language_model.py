@@ -43,6 +43,7 @@ def one_thread(monkeypatch):
 def settings_for(folder) -> Embed:
     return Embed(
         import_=None,
+        texts="prepared",
         model=str(folder / "model"),
         dimension=8,
         batch_size=4,

@@ -13,7 +13,9 @@ from prorl.items.language_model import encode
 from prorl.items.packaged import PACKAGED, model_source
 
 NAME = "all-MiniLM-L6-v2"
-SETTINGS = Embed(import_=None, model=NAME, dimension=1, batch_size=2, max_tokens=512, precision="float32")
+SETTINGS = Embed(
+    import_=None, texts="prepared", model=NAME, dimension=1, batch_size=2, max_tokens=512, precision="float32"
+)
 
 
 def test_it_puts_like_with_like(tmp_path):

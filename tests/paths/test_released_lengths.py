@@ -43,7 +43,12 @@ def released(tmp_path):
             (tmp_path / f"x.{ending}").write_text(json.dumps([entry]))
         (tmp_path / "x.datamaps").write_text(json.dumps(MAPS))
         settings = Mine(
-            import_=str(tmp_path / "x"), history_length=2, min_run=2, max_run=10, ignored_attributes=[]
+            import_=str(tmp_path / "x"),
+            history_length=2,
+            min_run=2,
+            max_run=10,
+            feasibility="attributes",
+            ignored_attributes=[],
         )
         return mine(INTERACTIONS, ITEMS, SPLITS, settings, (1, "mine", "x"))[0]
 

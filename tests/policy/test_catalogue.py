@@ -99,13 +99,24 @@ def test_a_stop_is_allowed_from_the_shortest_length_on(min_length):
     assert allowed[:, -1].tolist() == [t >= min_length for t in range(3)]
 
 
-def test_too_few_items_for_the_longest_path_are_an_error():
-    catalogue = six_items(("history", "target"), max_length=4)
-    history, target = torch.tensor([[1, 2]]), torch.tensor([3])
-    with pytest.raises(
-        DataError, match=r"6 items: .*; 7 are enough"
-    ):  # three forbidden items, and four of the path
+@pytest.mark.parametrize(
+    ("forbid", "min_length", "needed"),
+    [
+        (("history", "target", "repeats"), 4, 7),  # three forbidden items, and four of the path
+        (("history", "target", "repeats"), 3, None),  # after three it may stop
+        (("history", "target"), 4, None),  # three are left, and may come again
+        (("repeats",), 4, None),
+    ],
+)
+def test_a_path_that_may_find_no_item_and_not_stop_is_an_error(forbid, min_length, needed):
+    catalogue = six_items(forbid, min_length=min_length, max_length=4)
+    history, target = torch.tensor([[1, 2], [1, 1]]), torch.tensor([3, 2])
+    if needed is None:
+        assert catalogue.forbidden_at_start(history, target).shape[0] == 2
+        return
+    with pytest.raises(DataError, match=rf"6 items: .*; {needed} are enough"):
         catalogue.forbidden_at_start(history, target)
+    catalogue.forbidden_at_start(history[1:], target[1:])  # an item that is forbidden twice counts once
 
 
 def test_masked_log_softmax_renormalises_over_what_is_allowed():

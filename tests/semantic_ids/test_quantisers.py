@@ -21,6 +21,7 @@ from prorl.semantic_ids.statistics import code_statistics, reconstruction_error
 
 SETTINGS = Quantize(
     import_=None,
+    datamaps=None,
     method="rq_kmeans",
     n_codebooks=3,
     codebook_size=16,
@@ -164,7 +165,15 @@ def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
 
 def test_provenance_names_models_and_imported_files():
     vectors = EmbeddingImport(vectors="made/elsewhere.npy", items="made/items.json")
-    embed = Embed(import_=None, model="lsa", dimension=3, batch_size=1, max_tokens=1, precision="float32")
+    embed = Embed(
+        import_=None,
+        texts="prepared",
+        model="lsa",
+        dimension=3,
+        batch_size=1,
+        max_tokens=1,
+        precision="float32",
+    )
     assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
     assert (
         provenance(embed.replace(import_=vectors), SETTINGS)["embedding_model"]
@@ -185,3 +194,30 @@ def test_dead_codes_become_random_residuals():
     )
     assert codebook[0].tolist() == codebook[2].tolist() == [0, 0]
     assert all(codebook[code].tolist() in residuals.tolist() for code in (1, 3))
+
+
+def test_a_vector_that_is_not_finite_is_named():
+    vectors = clustered(5, 2, 3)
+    vectors[3, 1], vectors[4, 0] = np.nan, np.inf
+    with pytest.raises(DataError, match=r"2 of 5 reduced vectors hold a number .* that of item 'd'"):
+        semantic_ids(vectors, list("abcde"), SETTINGS, 7)
+
+
+def test_imported_codes_by_internal_ids_lead_through_the_maps(tmp_path):
+    (tmp_path / "x.sem_ids").write_text(json.dumps({"1": [0, 1], "2": [3, 2], "3": [1, 1]}))
+    (tmp_path / "x.datamaps").write_text(json.dumps({"id2item": {"1": "b", "2": "a", "3": "dropped"}}))
+    settings = SETTINGS.replace(
+        import_=str(tmp_path / "x.sem_ids"),
+        datamaps=str(tmp_path / "x.datamaps"),
+        n_codebooks=2,
+        expand_final=False,
+    )
+    codes, quantised = semantic_ids(np.zeros((2, 3)), ["a", "b"], settings, 7)
+    assert (codes.tolist(), quantised) == ([[3, 2], [0, 1]], None)
+    for maps, message in (
+        ({"id2item": {"1": "b", "2": "a"}}, r"x.sem_ids: item '3' is unknown, allowed: one of id2item in"),
+        ({"item2id": {}}, r"x.datamaps: 'id2item' is missing"),
+    ):
+        (tmp_path / "x.datamaps").write_text(json.dumps(maps))
+        with pytest.raises(DataError, match=message):
+            semantic_ids(np.zeros((2, 3)), ["a", "b"], settings, 7)

@@ -176,6 +176,39 @@ def test_items_that_score_alike_are_not_better():
     torch.testing.assert_close(log_prob, torch.full((3,), -torch.tensor(float(N_ITEMS)).log().item()))
 
 
+@pytest.mark.parametrize("n_items", [21, 70])
+@pytest.mark.parametrize("block", [3, 1024])
+def test_items_that_share_a_vector_have_one_rank(monkeypatch, n_items, block):
+    """Products of equal vectors may differ in their last bits by where they stand."""
+    monkeypatch.setitem(scoring.SCORES_AT_ONCE, "cpu", (7, block))
+    model = recbole_model("SASRec", n_items, MAX_LENGTH)
+    alike = torch.arange(1, 21)
+    with torch.no_grad():
+        model.item_embedding.weight[alike] = model.item_embedding.weight[7].clone()
+    simulator = InnerProductSimulator(model)
+    states = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    exact = (states.double() @ model.item_embedding.weight[1:].double().T).numpy()
+    for target in (1, 7, 20):
+        _, rank = simulator.target_scores(states, torch.full((50,), target))
+        others = [item for item in range(n_items) if item + 1 not in alike]
+        assert rank.tolist() == (1 + (exact[:, others] > exact[:, [target - 1]]).sum(1)).tolist()
+    if n_items > 21:
+        _, rank = simulator.target_scores(states, torch.full((50,), 40))
+        assert rank.tolist() == (1 + (exact > exact[:, [39]]).sum(1)).tolist()
+
+
+def test_vectors_are_looked_at_again_once_they_change():
+    model = recbole_model("SASRec", 5, MAX_LENGTH)
+    simulator = InnerProductSimulator(model)
+    states, target = torch.ones(1, 8), torch.tensor([1])
+    simulator.target_scores(states, target)
+    assert simulator._shared_vectors() is None
+    with torch.no_grad():
+        model.item_embedding.weight[2:] = model.item_embedding.weight[1].clone()
+    assert simulator._shared_vectors().tolist() == [0] * 5
+    assert simulator.target_scores(states, target)[1].tolist() == [1]
+
+
 def test_padding_is_no_item():
     """A padding vector that would win every softmax and rank changes nothing."""
     simulator = random_simulator(N_ITEMS)
