@@ -8,8 +8,6 @@ Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d
 `r` rows: paths, or states.
 """
 
-import functools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +17,19 @@ from safetensors.torch import load_file, save_file
 
 from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, write_json
+from prorl.simulators.blocks import (
+    READ_AT_ONCE,
+    SCORES_AT_ONCE,
+    at_once,
+    full_precision,
+    of_like_length,
+    target_scores,
+)
+from prorl.simulators.padded import PaddedModel, PaddedSimulator
 from prorl.simulators.protocol import Memory, OwnSimulator, Scores, Simulator
 from prorl.simulators.registry import SIMULATORS, Own, found_class
 
-# States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
-# caches hold; else as few calls as memory allows.
-SCORES_AT_ONCE = {"cpu": (128, 1024), "accelerator": (2**14, 2**13)}
-READ_AT_ONCE = {"cpu": 1280, "accelerator": 2**17}
 OWN_FOLDER = "own"  # in a simulator's folder, beside our config.json: all that a user's own class saves
-
-
-def at_once(table: dict[str, Any], device: torch.device) -> Any:
-    """The entry of `table` for `device`: all but CPUs count as accelerators."""
-    return table["cpu" if device.type == "cpu" else "accelerator"]
-
-
-def _full_precision(method: Callable) -> Callable:
-    """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges
-    by.
-    """
-
-    @functools.wraps(method)
-    def outside(self, *arguments, **options):
-        with torch.autocast(self.vectors.device.type, enabled=False):
-            return method(self, *arguments, **options)
-
-    return outside
 
 
 class InnerProductSimulator(Simulator):
@@ -67,7 +52,7 @@ class InnerProductSimulator(Simulator):
         return self
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def score(
         self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False
     ) -> Scores:
@@ -134,36 +119,30 @@ class InnerProductSimulator(Simulator):
         return states
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
+    def states(self, items: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """See `EmbeddingSimulator.states`."""
+        states, _ = self.model.extend(items)
+        if lengths is None:
+            return states[:, -1]
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    @torch.no_grad()
+    @full_precision
     def item_scores(self, history: torch.Tensor) -> torch.Tensor:
         """Scores [b, n] of all items after `history` [b, h], the first column being item 1; their softmax is
         P(item | history).
         """
-        states, _ = self.model.extend(history)
-        return states[:, -1] @ self.vectors[1:].T
+        return self.states(history) @ self.vectors[1:].T
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def target_scores(self, states: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """log P(target) [r] and rank [r] at `states` [r, d].
-
-        The plain form is `scores = states @ vectors[1:].T`, `scores.log_softmax(1)[target]` and
-        `1 + (scores > scores[target]).sum(1)`. Here scores are made block by block, so that memory stays
-        bounded, whatever the number of states and items.
-        """
-        vectors = self.vectors[1:]
-        own = (states * vectors[target - 1]).sum(-1)
-        log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
-        n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
-        for first in range(0, len(states), n_states):
-            rows = slice(first, first + n_states)
-            log_prob[rows], rank[rows] = _target_scores(
-                states[rows], target[rows], own[rows], vectors, n_items
-            )
-        return log_prob, rank
+        """log P(target) [r] and rank [r] at `states` [r, d]."""
+        return target_scores(states, target, self.vectors[1:])
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def target_log_prob(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """log P(target) [r] at `states` [r, d], as `target_scores` gives it, without the rank."""
         vectors = self.vectors[1:]
@@ -177,61 +156,21 @@ class InnerProductSimulator(Simulator):
         return own - normaliser
 
 
-def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length
-    0 are left out.
-
-    A group's rows times its longest are at most `at_once`, unless it is a single row.
-    """
-    order = length.argsort(stable=True)
-    lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
-    first = last = longest = 0
-    for own, count in zip(lengths, counts, strict=True):
-        end = last + count
-        if own == 0:
-            first = last = end
-        while last < end:
-            room = max(1, at_once // own) - (last - first)
-            if room <= 0:
-                yield order[first:last], longest
-                first = last
-            else:
-                last, longest = min(end, last + room), own
-    if last > first:
-        yield order[first:last], longest
-
-
-def _target_scores(
-    states: torch.Tensor, target: torch.Tensor, own: torch.Tensor, vectors: torch.Tensor, n_items: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d],
-    `n_items` at a time.
-    """
-    normaliser = torch.full_like(own, -torch.inf)
-    n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-    for first in range(0, len(vectors), n_items):
-        scores = states @ vectors[first : first + n_items].T
-        normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
-        better = scores > own[:, None]
-        # The target is left out by index: its product may differ from `own` in the last bit.
-        column = target - 1 - first
-        inside = (column >= 0) & (column < scores.shape[1])
-        counted = better.gather(1, column.clamp(0, scores.shape[1] - 1)[:, None])[:, 0] & inside
-        n_better += better.view(torch.uint8).sum(-1, dtype=torch.int32) - counted.int()
-    return own - normaliser, 1 + n_better
+def simulator_of(model: Any) -> InnerProductSimulator | PaddedSimulator:
+    """A model of the library as a simulator."""
+    return PaddedSimulator(model) if isinstance(model, PaddedModel) else InnerProductSimulator(model)
 
 
 def save_simulator(folder: Path, model: Any, name: str, sizes: dict, max_length: int) -> None:
-    """Write a causal model's weights (safetensors) and `config.json` into `folder`, whole or not at all."""
+    """Write a model's weights (safetensors) and `config.json` into `folder`, whole or not at all."""
     with atomic_folder(folder) as temporary:
         save_file(
             {key: value.contiguous().cpu() for key, value in model.state_dict().items()},
             temporary / "model.safetensors",
         )
-        n_items = model.item_embedding.num_embeddings - 1
         write_json(
             temporary / "config.json",
-            {"name": name, "n_items": n_items, "max_length": max_length, "sizes": sizes},
+            {"name": name, "n_items": model.n_items - 1, "max_length": max_length, "sizes": sizes},
         )
 
 
@@ -247,7 +186,7 @@ def save_own(folder: Path, simulator: OwnSimulator, name: str, own: str | None) 
 
 
 def load_simulator(folder: Path, own: str | None = None, device: torch.device | str = "cpu") -> Any:
-    """The simulator in `folder`, on `device`: an `InnerProductSimulator`, or an instance of an own class.
+    """The simulator in `folder`, on `device`: that of a model of the library, or an instance of an own class.
 
     `own` is the `module:Class` that params.yaml names, None where it names none (`registry.own_class`): no
     class is imported because a folder says so. Raises `DataError` for an unknown simulator, one of another
@@ -279,4 +218,4 @@ def load_simulator(folder: Path, own: str | None = None, device: torch.device | 
         model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     except RuntimeError as error:
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
-    return InnerProductSimulator(model).to(device)
+    return simulator_of(model).to(device)

@@ -178,7 +178,8 @@ def test_a_class_that_is_none_is_one_line(path, message):
 
 def test_an_unknown_simulator_is_one_line_that_names_the_known(params):
     with pytest.raises(
-        ConfigError, match="simulators: got 'Pop', allowed: SASRec, GRU4Rec, or your own with"
+        ConfigError,
+        match="simulators: got 'Pop', allowed: SASRec, GRU4Rec, BERT4Rec, LightSANs, or your own",
     ):
         simulator_entry(params, DATASET, "Pop")
 
@@ -263,7 +264,7 @@ def test_what_cannot_branch_or_rank_is_refused_in_one_line(params):
         assert ranking(simulator, name, "simulators") is simulator
 
 
-@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "BERT4Rec", "LightSANs"])
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_ranks_of_last_items_are_those_by_score_alone(name, batch_size):
     simulator = random_simulator(N_ITEMS, name)
