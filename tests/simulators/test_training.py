@@ -38,7 +38,12 @@ def test_training_learns_what_follows_what(name, tmp_path):
     """BERT4Rec, which must find out first where to look, takes longer."""
     settings, epochs, share, reached = SIMULATOR, 30, 0.5, 0.9
     if name == "BERT4Rec":
-        settings, epochs, share, reached = SIMULATOR.replace(BERT4Rec=BERT4REC.replace(passes=6)), 60, 0.7, 0.6
+        settings, epochs, share, reached = (
+            SIMULATOR.replace(BERT4Rec=BERT4REC.replace(passes=6)),
+            60,
+            0.7,
+            0.6,
+        )
     simulator, result, curves = train(name, tmp_path, settings.replace(epochs=epochs, patience=epochs))
     losses = [row["values"]["train/loss"] for row in curves]
     assert losses[-1] < share * losses[0]
