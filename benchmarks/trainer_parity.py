@@ -93,7 +93,7 @@ def main() -> None:
         seconds = [result.seconds for result in results.values()]
         notes.append(
             f"- {name}: IoI of the same paths correlates by {np.corrcoef(ours, theirs)[0, 1]:.3f}; "
-            f"ours takes 1/{seconds[1] / seconds[0]:.1f} of the time"
+            f"RecBole's Trainer takes {seconds[1] / seconds[0]:.1f} times as long"
         )
     users = ", ".join(f"{len(own)} {split}" for split, own in chosen.sequences.items())
     notes.append(f"- {users} users, {chosen.n_items} items; {len(chosen.paths)} paths judged")
