@@ -132,7 +132,7 @@ class RankingSimulator(Simulator, Protocol):
 class EmbeddingSimulator(RankingSimulator, Protocol):
     """A ranking simulator that also shows its vectors of items and its states; all of the library do.
 
-    An item's score is the inner product of state and vector, to which BERT4Rec adds a bias of the item's own.
+    An item's score is the inner product of state and vector, to which BERT4Rec adds the item's own bias.
     """
 
     @property

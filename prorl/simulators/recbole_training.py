@@ -104,7 +104,7 @@ def fit_by_recbole(
             def build(self) -> list:
                 """Data sets for training, validation and, as RecBole wants one, testing: the second again."""
                 self._change_feat_format()
-                users = self.inter_feat[self.uid_field]
+                users: Any = self.inter_feat[self.uid_field]
                 is_last = torch.cat([users[1:] != users[:-1], torch.ones(1, dtype=torch.bool)])
                 tokens = self.id2token(self.uid_field, users.numpy())
                 trains = torch.from_numpy(np.char.startswith(tokens.astype(str), TRAINING))
@@ -117,7 +117,8 @@ def fit_by_recbole(
         )
         init_seed(config["seed"], config["reproducibility"])
         dataset = OfSplitUsers(config)
-        train_data, valid_data, _ = data_preparation(config, dataset)
+        data: Any = data_preparation(config, dataset)
+        train_data, valid_data, _ = data
         model = get_model(name)(config, train_data.dataset).to(config["device"])
         trainer, mrr = Trainer(config, model), []
         best: dict[str, torch.Tensor] = {}

@@ -124,7 +124,7 @@ def _train_epoch(
     """
     model.train()
     generator = np.random.default_rng(seed)
-    passes = model.passes if isinstance(model, PaddedModel) else 1
+    passes = getattr(model, "passes", 1)  # a causal model takes the loss after every prefix at once
     rows = torch.cat([windows(train, settings.max_length, generator) for _ in range(passes)])
     torch.manual_seed(seed)
     total, n_losses = torch.zeros((), dtype=torch.float64), 0

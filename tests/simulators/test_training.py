@@ -36,15 +36,9 @@ def train(name, folder, settings=SIMULATOR, seed=7):
 @pytest.mark.parametrize("name", SIMULATORS)
 def test_training_learns_what_follows_what(name, tmp_path):
     """BERT4Rec, which must find out first where to look, takes longer."""
-    settings, epochs, share, reached = SIMULATOR, 30, 0.5, 0.9
-    if name == "BERT4Rec":
-        settings, epochs, share, reached = (
-            SIMULATOR.replace(BERT4Rec=BERT4REC.replace(passes=6)),
-            60,
-            0.7,
-            0.6,
-        )
-    simulator, result, curves = train(name, tmp_path, settings.replace(epochs=epochs, patience=epochs))
+    epochs, share, reached = (60, 0.7, 0.6) if name == "BERT4Rec" else (30, 0.5, 0.9)
+    settings = SIMULATOR.replace(epochs=epochs, patience=epochs, BERT4Rec=BERT4REC.replace(passes=6))
+    simulator, result, curves = train(name, tmp_path, settings)
     losses = [row["values"]["train/loss"] for row in curves]
     assert losses[-1] < share * losses[0]
     assert result["epochs"] == epochs
