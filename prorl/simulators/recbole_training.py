@@ -24,6 +24,7 @@ import torch
 
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.curves import Curves
+from prorl.errors import DataError
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
 from prorl.simulators.padded import PaddedSimulator
@@ -31,6 +32,7 @@ from prorl.simulators.registry import library_model
 from prorl.simulators.scoring import InnerProductSimulator, simulator_of
 
 DATASET = "log"
+TOP_K = 10  # of RecBole's metrics
 TRAINING, VALIDATION = "t", "v"  # that the tokens of users start with
 NUMPY_NAMES = (
     *("bool", "int", "float", "complex", "object", "str", "long", "unicode"),
@@ -87,8 +89,11 @@ def fit_by_recbole(
 ) -> Trained:
     """Train simulator `name` on all prefixes of `train`, with the last item of `validation` to stop by.
 
-    Reading and preparing the data is not timed.
+    Reading and preparing the data is not timed. Raises `DataError` for fewer items than it ranks.
     """
+    if n_items < TOP_K:
+        allowed = f"own below {TOP_K}, the number that RecBole ranks"
+        raise DataError(f"simulator.trainer: got recbole with {n_items} items, allowed: {allowed}")
     ours: Any = library_model(name)(getattr(settings, name), n_items, settings.max_length)
     with _surroundings() as folder:
         # Here, since it is only in these surroundings that RecBole's data layer can be used.
