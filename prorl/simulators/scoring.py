@@ -25,7 +25,8 @@ from prorl.simulators.blocks import (
     of_like_length,
     target_scores,
 )
-from prorl.simulators.padded import PaddedModel, PaddedSimulator
+from prorl.simulators.padded import PaddedSimulator
+from prorl.simulators.padded_models import PaddedModel
 from prorl.simulators.protocol import Memory, OwnSimulator, Scores, Simulator
 from prorl.simulators.registry import SIMULATORS, Own, found_class
 
