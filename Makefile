@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro benchmark llm-ipp test test-slow mutants bench bench-slow lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow lint lock
+.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint lock
 
 install: $(INSTALLED)
 
@@ -43,6 +43,10 @@ bench: $(INSTALLED)
 
 bench-slow: $(INSTALLED)
 	python -m benchmarks --slow
+
+# Simulators by this project's trainer and by RecBole's own, an hour or more, into benchmarks/results; PARITY="--epochs 5" for less.
+trainer-parity: $(INSTALLED)
+	python -m benchmarks.trainer_parity --results benchmarks/results $(PARITY)
 
 lint: $(INSTALLED)
 	ruff check .

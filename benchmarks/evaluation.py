@@ -36,7 +36,7 @@ from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.registry import causal_model
+from prorl.simulators.registry import library_model
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5, T5Sizes
 
@@ -146,7 +146,7 @@ def setting(options: Options) -> Setting:
     )
     settings = {"SASRec": sasrec, "GRU4Rec": simulator.GRU4Rec}
     simulators = {
-        name: InnerProductSimulator(causal_model(name)(sizes, n_items, 50))
+        name: InnerProductSimulator(library_model(name)(sizes, n_items, 50))
         for name, sizes in settings.items()
     }
     drawn = torch.from_numpy(

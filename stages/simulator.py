@@ -14,6 +14,7 @@ from prorl.paths.sequences import user_sequences
 from prorl.runtime import run_stage
 from prorl.simulators.own import fit_own
 from prorl.simulators.ranking import ranking_metrics
+from prorl.simulators.recbole_training import train_by_recbole
 from prorl.simulators.registry import Own, own_class, simulator_entry
 from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
@@ -41,7 +42,12 @@ def body(params: Params, dataset: str, name: str) -> None:
         training = {}
         save_own(folder, simulator, name, own_class(params, dataset, name))
     else:
-        simulator, training = train_simulator(name, *data, settings, params.seed, session)
+        if settings.trainer == "recbole":
+            if not process().is_main_process:  # RecBole trains in one process
+                return
+            simulator, training = train_by_recbole(name, *data, settings, params.seed, session.curves)
+        else:
+            simulator, training = train_simulator(name, *data, settings, params.seed, session)
         if not process().is_main_process:  # of several that train, one writes
             return
         sizes = getattr(settings, name).model_dump()

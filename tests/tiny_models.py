@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from prorl.checkpoint import Checkpoint
 from prorl.config.decoding import Decoding
 from prorl.config.finetune import A2C, KL, Expected, Finetune
 from prorl.config.pretrain import Pretrain
-from prorl.config.simulator import GRU4RecSizes, SASRecSizes, Simulator
+from prorl.config.simulator import BERT4RecSizes, GRU4RecSizes, LightSANsSizes, SASRecSizes, Simulator
 from prorl.guide import GuideData
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
@@ -21,8 +22,8 @@ from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
 from prorl.prompts import Demonstrations, Prompts
 from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.registry import causal_model
-from prorl.simulators.scoring import InnerProductSimulator
+from prorl.simulators.registry import library_model
+from prorl.simulators.scoring import simulator_of
 from prorl.t5.model import T5, T5Sizes
 from prorl.tables import Instances
 from prorl.training import Session
@@ -40,6 +41,9 @@ SASREC = SASRecSizes(
     initializer_range=0.02,
 )
 GRU4REC = GRU4RecSizes(embedding_size=6, hidden_size=10, num_layers=2, dropout_prob=0.1)
+BERT4REC = BERT4RecSizes(**SASREC.model_dump(), mask_ratio=0.3, ft_ratio=0.5, passes=2)
+LIGHTSANS = LightSANsSizes(**SASREC.model_dump(), k_interests=3, passes=2)
+SIZES = {"SASRec": SASREC, "GRU4Rec": GRU4REC, "BERT4Rec": BERT4REC, "LightSANs": LIGHTSANS}
 
 PARAMS = read_params(ROOT / "params.yaml")  # for settings that do not matter here
 
@@ -49,8 +53,7 @@ SIMULATOR = PARAMS.section(Simulator).replace(
     patience=9,
     batch_size=16,
     learning_rate=1e-2,
-    SASRec=SASREC,
-    GRU4Rec=GRU4REC,
+    **SIZES,
 )
 
 PRETRAIN = PARAMS.section(Pretrain).replace(
@@ -105,7 +108,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
 
 def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn.Module:
     """A RecBole model in evaluation mode; its random weights are large enough to tell items apart."""
-    model = causal_model(name)({"SASRec": SASREC, "GRU4Rec": GRU4REC}[name], n_items, max_length)
+    model = library_model(name)(SIZES[name], n_items, max_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -113,10 +116,8 @@ def recbole_model(name: str, n_items: int, max_length: int, seed: int = 0) -> nn
     return model.eval()
 
 
-def random_simulator(
-    n_items: int, name: str = "SASRec", max_length: int = 20, seed: int = 0
-) -> InnerProductSimulator:
-    return InnerProductSimulator(recbole_model(name, n_items, max_length, seed))
+def random_simulator(n_items: int, name: str = "SASRec", max_length: int = 20, seed: int = 0) -> Any:
+    return simulator_of(recbole_model(name, n_items, max_length, seed))
 
 
 def random_codes(n_items: int, n_levels: int, codebook_size: int, seed: int = 0) -> np.ndarray:

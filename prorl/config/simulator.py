@@ -8,8 +8,8 @@ from pydantic_core import PydanticKnownError
 from prorl.config.section import Refused, Section, Settings
 
 
-class SASRecSizes(Settings):
-    """Sizes of RecBole's SASRec, under RecBole's names."""
+class TransformerSizes(Settings):
+    """Sizes of a transformer of RecBole's, under RecBole's names."""
 
     n_layers: int = Field(ge=1, description="Transformer layers")
     n_heads: int = Field(ge=1, description="Attention heads; they divide hidden_size")
@@ -28,6 +28,10 @@ class SASRecSizes(Settings):
         return self
 
 
+class SASRecSizes(TransformerSizes):
+    """Sizes of RecBole's SASRec, under RecBole's names."""
+
+
 class GRU4RecSizes(Settings):
     """Sizes of RecBole's GRU4Rec, under RecBole's names."""
 
@@ -35,6 +39,26 @@ class GRU4RecSizes(Settings):
     hidden_size: int = Field(ge=1, description="Width of the recurrent state")
     num_layers: int = Field(ge=1, description="Recurrent layers")
     dropout_prob: float = Field(ge=0, lt=1, description="Dropout of item vectors")
+
+
+class BERT4RecSizes(TransformerSizes):
+    """Sizes of RecBole's BERT4Rec, under RecBole's names, and what of a window is masked in training."""
+
+    mask_ratio: float = Field(gt=0, le=1, description="Share of a window's items that are masked")
+    ft_ratio: float = Field(
+        ge=0, le=1, description="Share of the windows of which the last item alone is masked, as in judging"
+    )
+    passes: int = Field(ge=1, description="Passes over the windows in an epoch, each with masks of its own")
+
+
+class LightSANsSizes(TransformerSizes):
+    """Sizes of RecBole's LightSANs, under RecBole's names, and how many prefixes it trains on."""
+
+    k_interests: int = Field(ge=1, description="Latent interests that items are gathered in")
+    passes: int = Field(
+        ge=1,
+        description="Passes over the windows in an epoch, each with a prefix of its own for every window",
+    )
 
 
 class OwnClass(Settings):
@@ -64,6 +88,10 @@ class Simulator(Section):
 
     section: ClassVar[str] = "simulator"
 
+    trainer: Literal["own", "recbole"] = Field(
+        description="What trains simulators of the library: this project's trainer, or RecBole's own, which "
+        "is many times slower and starts anew where it was interrupted"
+    )
     max_length: int = Field(
         ge=2, description="Items that a simulator reads at most, history and path together"
     )
@@ -74,6 +102,8 @@ class Simulator(Section):
     weight_decay: float = Field(ge=0, description="Weight decay")
     SASRec: SASRecSizes = Field(description="Sizes of SASRec")
     GRU4Rec: GRU4RecSizes = Field(description="Sizes of GRU4Rec")
+    BERT4Rec: BERT4RecSizes = Field(description="Sizes and masks of BERT4Rec")
+    LightSANs: LightSANsSizes = Field(description="Sizes and prefixes of LightSANs")
 
     def read_by(self, name: str) -> dict[str, Any]:
         """What the simulator `name` is trained with: all but the groups of other simulators."""

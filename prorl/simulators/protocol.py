@@ -128,6 +128,25 @@ class RankingSimulator(Simulator, Protocol):
         ...
 
 
+@runtime_checkable
+class EmbeddingSimulator(RankingSimulator, Protocol):
+    """A ranking simulator that also shows its vectors of items and its states; all of the library do.
+
+    An item's score is the inner product of state and vector, to which BERT4Rec adds the item's own bias.
+    """
+
+    @property
+    def vectors(self) -> torch.Tensor:
+        """Item vectors [n+1, d]; row 0 is padding."""
+        ...
+
+    def states(self, items: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """States [b, d] after the first `lengths` [b] of `items` [b, s], which have 0 behind them; after all
+        of them where it is None.
+        """
+        ...
+
+
 def branching(simulator: Simulator, name: str, needed_by: str) -> BranchingSimulator:
     """`simulator`, called `name`, as one to search on for `needed_by`, a setting.
 

@@ -1,5 +1,5 @@
-"""The only door to RecBole: its model classes as plain modules, without its data layer, configuration or
-trainer.
+"""The door to RecBole's models: its classes as plain modules, without its data layer, configuration or
+trainer, which `prorl.simulators.recbole_training` alone uses.
 
 Importing any of RecBole's sequential models imports all of them, and one, SINE, switches autograd's anomaly
 detection on for the whole process, which makes every backward pass five to ten times slower. The setting is
@@ -15,11 +15,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from prorl.config.section import Settings
 from prorl.config.simulator import GRU4RecSizes, SASRecSizes
 from prorl.simulators.protocol import Memory
 
 _anomaly_detection = torch.is_anomaly_enabled()
+from recbole.model.sequential_recommender.bert4rec import BERT4Rec  # noqa: E402, F401
 from recbole.model.sequential_recommender.gru4rec import GRU4Rec  # noqa: E402
+from recbole.model.sequential_recommender.lightsans import LightSANs  # noqa: E402, F401
 from recbole.model.sequential_recommender.sasrec import SASRec  # noqa: E402
 
 torch.autograd.set_detect_anomaly(_anomaly_detection)
@@ -35,7 +38,7 @@ class ItemCount:
         return self.n_items + 1  # with padding
 
 
-def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict[str, Any]:
+def recbole_settings(sizes: Settings, max_length: int) -> dict[str, Any]:
     """The configuration that RecBole's models read: `sizes`, histories of at most `max_length` items, and
     RecBole's names of fields.
     """
@@ -45,6 +48,10 @@ def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict
         "LIST_SUFFIX": "_list",
         "ITEM_LIST_LENGTH_FIELD": "item_length",
         "NEG_PREFIX": "neg_",
+        "MASK_ITEM_SEQ": "Mask_item_id_list",
+        "POS_ITEMS": "Pos_item_id",
+        "NEG_ITEMS": "Neg_item_id",
+        "MASK_INDEX": "MASK_INDEX",
         "MAX_ITEM_LIST_LENGTH": max_length,
         "device": "cpu",
         "loss_type": "CE",
@@ -52,14 +59,19 @@ def recbole_settings(sizes: SASRecSizes | GRU4RecSizes, max_length: int) -> dict
     return {**names, **sizes.model_dump()}
 
 
+def gelu_in_one_call(layers: Any, hidden_act: str) -> None:
+    """Let RecBole's `layers` compute GELU, where that is their activation, in one operation, not five."""
+    if hidden_act == "gelu":
+        for layer in layers:
+            layer.feed_forward.intermediate_act_fn = F.gelu
+
+
 class CausalSASRec(SASRec):
     """RecBole's SASRec, read at every position."""
 
     def __init__(self, sizes: SASRecSizes, n_items: int, max_length: int):
         super().__init__(recbole_settings(sizes, max_length), ItemCount(n_items))
-        if sizes.hidden_act == "gelu":  # RecBole computes the same function in five operations
-            for layer in self._layers:
-                layer.feed_forward.intermediate_act_fn = F.gelu
+        gelu_in_one_call(self._layers, sizes.hidden_act)
 
     @property
     def _layers(self) -> Any:

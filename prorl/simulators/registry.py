@@ -1,8 +1,9 @@
 """SIMULATORS: the simulators that params.yaml may name; and a user's own, which it names as `module:Class`.
 
-A `Causal` model is trained by `prorl.simulators.training` and scored by `InnerProductSimulator`. An `Own`
-class trains, stores and scores by itself, see `OwnSimulator`. A simulator of the library is an entry here and
-a group of settings in `prorl.config.simulator`. A user's own is settings alone:
+`Causal` and `Padded` models are trained by `prorl.simulators.training`, or by RecBole's own trainer, and
+scored by `InnerProductSimulator` and `PaddedSimulator`. An `Own` class trains, stores and scores by itself,
+see `OwnSimulator`. A simulator of the library is an entry here and a group of settings in
+`prorl.config.simulator`. A user's own is settings alone:
 
     simulators: [SASRec, Mine]
     simulator:
@@ -15,10 +16,11 @@ from typing import Any
 from torch import nn
 
 from prorl.config.section import ConfigError, Settings, build
-from prorl.config.simulator import GRU4RecSizes, OwnClass, SASRecSizes
+from prorl.config.simulator import BERT4RecSizes, GRU4RecSizes, LightSANsSizes, OwnClass, SASRecSizes
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.params import PARAMS_FILE, Params
 from prorl.registries import imported
+from prorl.simulators.padded_models import PaddedBERT4Rec, PaddedLightSANs
 from prorl.simulators.protocol import OwnSimulator
 from prorl.simulators.recbole_models import CausalGRU4Rec, CausalSASRec
 
@@ -34,19 +36,29 @@ class Causal:
 
 
 @dataclass(frozen=True)
+class Padded:
+    """A model that reads every prefix anew, built the same way, for `PaddedSimulator`."""
+
+    sizes: type[Settings]
+    model: type[nn.Module]
+
+
+@dataclass(frozen=True)
 class Own:
     """A class that trains, stores, loads and scores by itself."""
 
     kind: type[OwnSimulator]
 
 
-SIMULATORS: dict[str, Causal | Own] = {
+SIMULATORS: dict[str, Causal | Padded | Own] = {
     "SASRec": Causal(SASRecSizes, CausalSASRec),
     "GRU4Rec": Causal(GRU4RecSizes, CausalGRU4Rec),
+    "BERT4Rec": Padded(BERT4RecSizes, PaddedBERT4Rec),
+    "LightSANs": Padded(LightSANsSizes, PaddedLightSANs),
 }
 
 
-def simulator_entry(params: Params, dataset: str, name: str) -> Causal | Own:
+def simulator_entry(params: Params, dataset: str, name: str) -> Causal | Padded | Own:
     """The entry of `SIMULATORS` called `name`, or the user's own class of that name.
 
     Raises `ConfigError` where there is neither, or where the class is not to be found or lacks a method.
@@ -70,12 +82,12 @@ def own_class(params: Params, dataset: str, name: str) -> str | None:
     return build(OwnClass, values, f"simulator.{name}", params.source).class_
 
 
-def causal_model(name: str) -> type[nn.Module]:
-    """The class of the causal model `name`. Raises `ConfigError` where `SIMULATORS` has no such model."""
+def library_model(name: str) -> type[nn.Module]:
+    """The class of the library's model `name`. Raises `ConfigError` where `SIMULATORS` has no such model."""
     entry = SIMULATORS.get(name)
-    if not isinstance(entry, Causal):
-        causal = [name for name, entry in SIMULATORS.items() if isinstance(entry, Causal)]
-        raise ConfigError(f"simulator: got {name!r}, allowed: a causal model, {', '.join(causal)}")
+    if not isinstance(entry, Causal | Padded):
+        models = [name for name, entry in SIMULATORS.items() if isinstance(entry, Causal | Padded)]
+        raise ConfigError(f"simulator: got {name!r}, allowed: a model of the library, {', '.join(models)}")
     return entry.model
 
 

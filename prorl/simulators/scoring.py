@@ -8,44 +8,30 @@ Shape key: `b` prompts, `m` paths per prompt, `t` path position, `h` history, `d
 `r` rows: paths, or states.
 """
 
-import functools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, write_json
+from prorl.simulators.blocks import (
+    READ_AT_ONCE,
+    SCORES_AT_ONCE,
+    SharedVectors,
+    at_once,
+    full_precision,
+    of_like_length,
+    target_scores,
+)
+from prorl.simulators.padded import PaddedSimulator
+from prorl.simulators.padded_models import PaddedModel
 from prorl.simulators.protocol import Memory, OwnSimulator, Scores, Simulator
 from prorl.simulators.registry import SIMULATORS, Own, found_class
 
-# States times items whose scores are held at once, and items of paths read at once. On a CPU as many as its
-# caches hold; else as few calls as memory allows.
-SCORES_AT_ONCE = {"cpu": (128, 1024), "accelerator": (2**14, 2**13)}
-READ_AT_ONCE = {"cpu": 1280, "accelerator": 2**17}
 OWN_FOLDER = "own"  # in a simulator's folder, beside our config.json: all that a user's own class saves
-
-
-def at_once(table: dict[str, Any], device: torch.device) -> Any:
-    """The entry of `table` for `device`: all but CPUs count as accelerators."""
-    return table["cpu" if device.type == "cpu" else "accelerator"]
-
-
-def _full_precision(method: Callable) -> Callable:
-    """Run `method` outside autocast, so that training is rewarded by the very function that evaluation judges
-    by.
-    """
-
-    @functools.wraps(method)
-    def outside(self, *arguments, **options):
-        with torch.autocast(self.vectors.device.type, enabled=False):
-            return method(self, *arguments, **options)
-
-    return outside
 
 
 class InnerProductSimulator(Simulator):
@@ -56,7 +42,7 @@ class InnerProductSimulator(Simulator):
     def __init__(self, model: Any):
         self.model = model.eval().requires_grad_(False)
         self.n_items: int = model.item_embedding.num_embeddings - 1
-        self._shared: tuple[tuple[int, int], torch.Tensor | None] | None = None
+        self._shared = SharedVectors()
 
     @property
     def vectors(self) -> torch.Tensor:
@@ -69,7 +55,7 @@ class InnerProductSimulator(Simulator):
         return self
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def score(
         self, history: torch.Tensor, path: torch.Tensor, target: torch.Tensor, *, ends: bool = False
     ) -> Scores:
@@ -136,52 +122,31 @@ class InnerProductSimulator(Simulator):
         return states
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
+    def states(self, items: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """See `EmbeddingSimulator.states`."""
+        states, _ = self.model.extend(items)
+        if lengths is None:
+            return states[:, -1]
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    @torch.no_grad()
+    @full_precision
     def item_scores(self, history: torch.Tensor) -> torch.Tensor:
         """Scores [b, n] of all items after `history` [b, h], the first column being item 1; their softmax is
         P(item | history).
         """
-        states, _ = self.model.extend(history)
-        return states[:, -1] @ self.vectors[1:].T
+        return self.states(history) @ self.vectors[1:].T
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def target_scores(self, states: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """log P(target) [r] and rank [r] at `states` [r, d].
-
-        The plain form is `scores = states @ vectors[1:].T`, `scores.log_softmax(1)[target]` and
-        `1 + (scores > scores[target]).sum(1)`. Here scores are made block by block, so that memory stays
-        bounded, whatever the number of states and items. An item that shares the target's vector is never
-        better: its score differs in the last bits at most, by where it stands in the product.
-        """
-        vectors, shared = self.vectors[1:], self._shared_vectors()
-        own = (states * vectors[target - 1]).sum(-1)
-        log_prob, rank = torch.empty_like(own), torch.empty(len(own), dtype=torch.int64, device=own.device)
-        n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
-        for first in range(0, len(states), n_states):
-            rows = slice(first, first + n_states)
-            log_prob[rows], rank[rows] = _target_scores(
-                states[rows], target[rows], own[rows], vectors, n_items, shared
-            )
-        return log_prob, rank
-
-    def _shared_vectors(self) -> torch.Tensor | None:
-        """The first item [n], counted from 0, with each item's vector; None where no two items share one.
-
-        Found once for the vectors as they are.
-        """
-        state = (self.vectors.data_ptr(), self.vectors._version)
-        if self._shared is None or self._shared[0] != state:
-            rows = self.vectors[1:].detach().cpu().numpy() + 0.0  # -0 becomes 0
-            as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))
-            _, first, group = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True)
-            shares = len(first) < len(rows)
-            found = torch.from_numpy(first[group]).to(self.vectors.device) if shares else None
-            self._shared = (state, found)
-        return self._shared[1]
+        """log P(target) [r] and rank [r] at `states` [r, d]."""
+        vectors = self.vectors[1:]
+        return target_scores(states, target, vectors, self._shared.of(vectors))
 
     @torch.no_grad()
-    @_full_precision
+    @full_precision
     def target_log_prob(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """log P(target) [r] at `states` [r, d], as `target_scores` gives it, without the rank."""
         vectors = self.vectors[1:]
@@ -195,68 +160,21 @@ class InnerProductSimulator(Simulator):
         return own - normaliser
 
 
-def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length
-    0 are left out.
-
-    A group's rows times its longest are at most `at_once`, unless it is a single row.
-    """
-    order = length.argsort(stable=True)
-    lengths, counts = torch.stack(torch.unique_consecutive(length[order], return_counts=True)).tolist()
-    first = last = longest = 0
-    for own, count in zip(lengths, counts, strict=True):
-        end = last + count
-        if own == 0:
-            first = last = end
-        while last < end:
-            room = max(1, at_once // own) - (last - first)
-            if room <= 0:
-                yield order[first:last], longest
-                first = last
-            else:
-                last, longest = min(end, last + room), own
-    if last > first:
-        yield order[first:last], longest
-
-
-def _target_scores(
-    states: torch.Tensor,
-    target: torch.Tensor,
-    own: torch.Tensor,
-    vectors: torch.Tensor,
-    n_items: int,
-    shared: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d],
-    `n_items` at a time; `shared` as `InnerProductSimulator._shared_vectors` gives it.
-    """
-    normaliser = torch.full_like(own, -torch.inf)
-    n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-    for first in range(0, len(vectors), n_items):
-        scores = states @ vectors[first : first + n_items].T
-        normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
-        better = scores > own[:, None]
-        if shared is not None:
-            better &= shared[first : first + n_items] != shared[target - 1][:, None]
-        # The target is left out by index: its product may differ from `own` in the last bit.
-        column = target - 1 - first
-        inside = (column >= 0) & (column < scores.shape[1])
-        counted = better.gather(1, column.clamp(0, scores.shape[1] - 1)[:, None])[:, 0] & inside
-        n_better += better.view(torch.uint8).sum(-1, dtype=torch.int32) - counted.int()
-    return own - normaliser, 1 + n_better
+def simulator_of(model: Any) -> InnerProductSimulator | PaddedSimulator:
+    """A model of the library as a simulator."""
+    return PaddedSimulator(model) if isinstance(model, PaddedModel) else InnerProductSimulator(model)
 
 
 def save_simulator(folder: Path, model: Any, name: str, sizes: dict, max_length: int) -> None:
-    """Write a causal model's weights (safetensors) and `config.json` into `folder`, whole or not at all."""
+    """Write a model's weights (safetensors) and `config.json` into `folder`, whole or not at all."""
     with atomic_folder(folder) as temporary:
         save_file(
             {key: value.contiguous().cpu() for key, value in model.state_dict().items()},
             temporary / "model.safetensors",
         )
-        n_items = model.item_embedding.num_embeddings - 1
         write_json(
             temporary / "config.json",
-            {"name": name, "n_items": n_items, "max_length": max_length, "sizes": sizes},
+            {"name": name, "n_items": model.n_items - 1, "max_length": max_length, "sizes": sizes},
         )
 
 
@@ -272,7 +190,7 @@ def save_own(folder: Path, simulator: OwnSimulator, name: str, own: str | None) 
 
 
 def load_simulator(folder: Path, own: str | None = None, device: torch.device | str = "cpu") -> Any:
-    """The simulator in `folder`, on `device`: an `InnerProductSimulator`, or an instance of an own class.
+    """The simulator in `folder`, on `device`: that of a model of the library, or an instance of an own class.
 
     `own` is the `module:Class` that params.yaml names, None where it names none (`registry.own_class`): no
     class is imported because a folder says so. Raises `DataError` for an unknown simulator, one of another
@@ -304,4 +222,4 @@ def load_simulator(folder: Path, own: str | None = None, device: torch.device | 
         model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     except RuntimeError as error:
         raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
-    return InnerProductSimulator(model).to(device)
+    return simulator_of(model).to(device)

@@ -1,26 +1,30 @@
-"""Trains simulators: cross-entropy on the next item at every position of windows over the training users'
-sequences.
+"""Trains simulators: cross-entropy over windows of the training users' sequences.
 
-RecBole makes one padded row per prefix and takes the loss at its last position; SASRec and GRU4Rec are
-causal, so one pass over a window gives the loss of all its prefixes. Early stopping and checkpoint choice by
-MRR@10 on the last item of validation users.
+RecBole makes one padded row per prefix and takes the loss at its last position. SASRec and GRU4Rec are
+causal, so one pass over a window gives the loss of the next item after all its prefixes. BERT4Rec and
+LightSANs say for themselves what they read of a window and what is wanted there: masked items, or the item
+after a prefix. Early stopping and checkpoint choice by MRR@10 on the last item of validation users.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from prorl.checkpoint import Modules
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.devices import accelerator, summed
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
+from prorl.simulators.padded import PaddedSimulator
+from prorl.simulators.padded_models import PaddedModel
 from prorl.simulators.protocol import Simulator
 from prorl.simulators.ranking import ranking_metrics
-from prorl.simulators.registry import causal_model
-from prorl.simulators.scoring import InnerProductSimulator
+from prorl.simulators.registry import library_model
+from prorl.simulators.scoring import InnerProductSimulator, simulator_of
 from prorl.simulators.windows import last_items, windows
 from prorl.training import Session, adamw
 
@@ -30,19 +34,17 @@ def last_item_ranks(
 ) -> torch.Tensor:
     """Rank [u] of each user's last item after the `max_length` items before it.
 
-    The plain form, `_ranks_by_score`, reads users with equally many items together. A causal model reads
-    `batch_size` users at once, whatever the number of their items.
+    The plain form, `_ranks_by_score`, reads users with equally many items together. A model of the library
+    reads `batch_size` users at once, whatever the number of their items.
     """
-    if not isinstance(simulator, InnerProductSimulator):
+    if not isinstance(simulator, InnerProductSimulator | PaddedSimulator):
         return _ranks_by_score(simulator, sequences, max_length, batch_size)
     device = simulator.vectors.device
     ranks = []
     for target, before, length in zip(
         *(part.split(batch_size) for part in last_items(sequences, max_length)), strict=True
     ):
-        with torch.no_grad():
-            states, _ = simulator.model.extend(before.to(device))
-            states = states[torch.arange(len(length)), length.to(device) - 1]
+        states = simulator.states(before.to(device), length.to(device))
         ranks.append(simulator.target_scores(states, target.to(device))[1])
     return torch.cat(ranks).cpu()
 
@@ -78,7 +80,7 @@ def train_simulator(
     settings: SimulatorSettings,
     seed: int,
     session: Session,
-) -> tuple[InnerProductSimulator, dict]:
+) -> tuple[InnerProductSimulator | PaddedSimulator, dict]:
     """Train simulator `name`; gives the best checkpoint's simulator and `{"best_epoch", "epochs"}`.
 
     Raises `TrainingError` naming epoch, cause and last good checkpoint where the loss or a weight is not
@@ -86,7 +88,7 @@ def train_simulator(
     """
     run = accelerator("float32")
     torch.manual_seed(derived_seed(seed, "simulator", name, "weights"))
-    model = causal_model(name)(getattr(settings, name), n_items, settings.max_length).to(run.device)
+    model = library_model(name)(getattr(settings, name), n_items, settings.max_length).to(run.device)
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
     resumable = Modules({"model": model, "optimizer": optimizer})
     training = session.begin(run, model, resumable, unit="epoch")
@@ -97,7 +99,7 @@ def train_simulator(
             raise training.error(f"the loss is {loss}", epoch)
         if not all(weight.isfinite().all() for weight in model.parameters()):
             raise training.error("a weight is not finite", epoch)  # a rank by NaN would be the best
-        ranks = last_item_ranks(InnerProductSimulator(model), validation, settings.max_length)
+        ranks = last_item_ranks(simulator_of(model), validation, settings.max_length)
         model.requires_grad_(True)
         metrics = ranking_metrics(ranks)
         training.keep_best(epoch, metrics["mrr@10"])
@@ -110,33 +112,54 @@ def train_simulator(
         )
         training.save()
     training.finish()
-    return InnerProductSimulator(model), {"best_epoch": training.best_step, "epochs": training.step}
+    return simulator_of(model), {"best_epoch": training.best_step, "epochs": training.step}
 
 
-def _train_epoch(run, model, optimizer, settings: SimulatorSettings, train: Sequences, seed: int) -> float:
-    """One pass over all windows; gives the mean loss per position.
+def _train_epoch(
+    run, model: Any, optimizer, settings: SimulatorSettings, train: Sequences, seed: int
+) -> float:
+    """One epoch; gives the mean loss per item that is wanted.
 
     With several processes each takes a share of every batch.
     """
     model.train()
-    rows = windows(train, settings.max_length, np.random.default_rng(seed))
+    generator = np.random.default_rng(seed)
+    passes = getattr(model, "passes", 1)  # a causal model takes the loss after every prefix at once
+    rows = torch.cat([windows(train, settings.max_length, generator) for _ in range(passes)])
     torch.manual_seed(seed)
-    total, positions = torch.zeros((), dtype=torch.float64), 0
+    total, n_losses = torch.zeros((), dtype=torch.float64), 0
     for batch in rows.split(settings.batch_size):
-        n_positions = int((batch[:, 1:] != 0).sum())
-        longest = int((batch != 0).sum(1).max())
-        own = batch[run.process_index :: run.num_processes, :longest].to(run.device)
-        states, _ = model.extend(own[:, :-1])
-        real = own[:, 1:] != 0
-        logits = states[real] @ model.item_embedding.weight[1:].T
-        loss = F.cross_entropy(logits, own[:, 1:][real] - 1, reduction="sum") / n_positions
+        inputs, wanted = _examples(model, batch, generator)
+        n_wanted = int((wanted != 0).sum())
+        own = slice(run.process_index, None, run.num_processes)
+        logits, wanted = _logits(model, inputs[own].to(run.device), wanted[own].to(run.device))
+        loss = F.cross_entropy(logits, wanted - 1, reduction="sum") / n_wanted
         optimizer.zero_grad()
         loss.backward()
         if run.num_processes > 1:
             for parameter in model.parameters():
                 parameter.grad = summed(run, parameter.grad)
         optimizer.step()
-        total += summed(run, loss.detach()).double().cpu() * n_positions
-        positions += n_positions
+        total += summed(run, loss.detach()).double().cpu() * n_wanted
+        n_losses += n_wanted
     model.eval()
-    return (total / positions).item()
+    return (total / n_losses).item()
+
+
+def _examples(
+    model: nn.Module, rows: torch.Tensor, generator: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `model` reads of the windows `rows` [w, s], and the items wanted there, 0 for none."""
+    if isinstance(model, PaddedModel):
+        return model.examples(rows, generator)
+    longest = int((rows != 0).sum(1).max())
+    return rows[:, : longest - 1], rows[:, 1:longest]
+
+
+def _logits(model: Any, inputs: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores [e, n] of all items wherever one of `wanted` [w, s] is, and those [e] that are."""
+    real = wanted != 0
+    if isinstance(model, PaddedModel):
+        return model.scores(model.read(inputs)[real]), wanted[real]
+    states, _ = model.extend(inputs)
+    return states[real] @ model.item_embedding.weight[1:].T, wanted[real]

@@ -138,7 +138,7 @@ def test_every_benchmark_is_listed():
     assert scripts - {"__main__"} == set(BENCHMARKS)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [*BENCHMARKS, "trainer_parity"])
 def test_each_runs_at_its_smoke_size_and_its_versions_agree(name, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [name, "--quick", "--results", str(tmp_path)])

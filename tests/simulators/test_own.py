@@ -88,11 +88,12 @@ def stage(name="simulator"):
     return module
 
 
-def write_prepared(folder):
+def write_prepared(folder, n_items=N_ITEMS):
     """Interactions of 12 users, of whom the last four validate and test."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(1, 13), 6)
-    items = rng.choice(N_ITEMS, 72, p=np.arange(1, 9) / 36) + 1
+    chances = np.arange(1, n_items + 1)
+    items = rng.choice(n_items, 72, p=chances / chances.sum()) + 1
     rows = {"user": users, "item": items, "timestamp": np.tile(np.arange(6), 12)}
     write_table(folder / "interactions.parquet", pa.table(rows).cast(INTERACTIONS), INTERACTIONS)
     split = ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
@@ -100,7 +101,7 @@ def write_prepared(folder):
     write_table(folder / "splits.parquet", pa.table(named).cast(USER_SPLITS), USER_SPLITS)
     table = [
         {"item": i, "raw_id": str(i), "title": "", "attributes": [], "text": ""}
-        for i in range(1, N_ITEMS + 1)
+        for i in range(1, n_items + 1)
     ]
     write_table(folder / "items.parquet", pa.Table.from_pylist(table, schema=ITEMS), ITEMS)
     return items[:48]
@@ -178,7 +179,8 @@ def test_a_class_that_is_none_is_one_line(path, message):
 
 def test_an_unknown_simulator_is_one_line_that_names_the_known(params):
     with pytest.raises(
-        ConfigError, match="simulators: got 'Pop', allowed: SASRec, GRU4Rec, or your own with"
+        ConfigError,
+        match="simulators: got 'Pop', allowed: SASRec, GRU4Rec, BERT4Rec, LightSANs, or your own",
     ):
         simulator_entry(params, DATASET, "Pop")
 
@@ -263,7 +265,7 @@ def test_what_cannot_branch_or_rank_is_refused_in_one_line(params):
         assert ranking(simulator, name, "simulators") is simulator
 
 
-@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "BERT4Rec", "LightSANs"])
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_ranks_of_last_items_are_those_by_score_alone(name, batch_size):
     simulator = random_simulator(N_ITEMS, name)
