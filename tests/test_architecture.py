@@ -13,7 +13,7 @@ FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "evaluation", "reports"),
-    *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
+    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "cli"),
 ]
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))

@@ -1,4 +1,4 @@
-"""Sentence encoders that come as Python packages, so that no model hub has to be reached."""
+"""Where a sentence encoder is loaded from: a Python package, so that no hub is needed, a folder, or a hub."""
 
 import hashlib
 from dataclasses import dataclass
@@ -36,10 +36,12 @@ PACKAGED = {
 def model_source(name: str) -> str:
     """What sentence-transformers is to load as the model `name`: the folder in a package, or the name itself.
 
-    Raises `ConfigError` where the package is not installed, `DataError` where it holds other weights.
+    Raises `ConfigError` where the package is not installed or a folder is not there, `DataError`
+    where a package holds other weights.
     """
     packaged = PACKAGED.get(name)
     if packaged is None:
+        _refuse_folder(name)
         return name
     spec = find_spec(packaged.module)
     if spec is None or spec.origin is None:
@@ -54,3 +56,10 @@ def model_source(name: str) -> str:
     if found != packaged.sha256:
         raise DataError(f"{weights}: SHA-256 is {found}, allowed: {packaged.sha256}")
     return str(folder)
+
+
+def _refuse_folder(name: str) -> None:
+    """Raise `ConfigError` where `name` can be nothing but a folder, and none is there."""
+    looks_so = Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1  # names: owner/model
+    if looks_so and not Path(name).is_dir():
+        raise ConfigError(f"embed.model: got {name!r}, allowed: a folder that is there")
