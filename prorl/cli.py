@@ -23,11 +23,11 @@ ADD = """\
 Add a data set to params.yaml: its name to `datasets`, and an empty entry to every section that has entries of
 data sets, since DVC needs them. Its entry in `fetch` then says where its raw files come from."""
 INIT = """\
-Add a data set of your own to params.yaml, from a file of interactions and a file of items: CSV, TSV, parquet or
-RecBole's .inter and .item, with any names of files and columns. The files are looked at, and what is guessed is
-shown with three rows of each: columns, delimiter, quotes, encoding, attributes and what separates them, the unit
-of time, a k-core that leaves something. Where a guess is wrong, name the column. With --run the pipeline runs as
-far as mining, `dvc repro mine@NAME`; the same again, or `dvc repro`, goes on from there."""
+Add a data set of your own to params.yaml, from a file of interactions and a file of items: CSV, TSV, parquet
+or RecBole's .inter and .item, with any names of files and columns. The files are looked at, and what is
+guessed is shown with three rows of each: columns, delimiter, quotes, encoding, attributes and what separates
+them, the unit of time, a k-core that leaves something. Where a guess is wrong, name the column. With --run
+the pipeline runs as far as mining, by `dvc repro mine@NAME`."""
 RUN = """\
 Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
 .experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before

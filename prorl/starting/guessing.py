@@ -54,7 +54,7 @@ class Columns:
 
 
 def guess_columns(log: ReadTable, items: ReadTable, chosen: dict[str, str]) -> Columns:
-    """The columns of both tables; those in `chosen` are given: user, item, item_of_items, timestamp, title,
+    """The columns of both tables; `chosen` may name those of user, item, item_of_items, timestamp, title and
     attributes.
 
     Raises `ConfigError` naming the columns there are where one cannot be guessed.
@@ -177,7 +177,7 @@ def _title_by_place(items: ReadTable, own_id: str) -> str | None:
 
 
 def _attributes_column(items: ReadTable, but: Sequence[str | None]) -> str:
-    """The column named like attributes that holds any, else the first of lists or of texts with `|` between."""
+    """The column named like attributes that holds any, else the first of lists, or of texts with `|`."""
     names = [column for column in items.table.column_names if column not in but]
     named = sorted(
         (column for column in names if plain_name(column) in ATTRIBUTES),

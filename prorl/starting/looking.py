@@ -1,6 +1,7 @@
-"""How a user's file is written, told by its bytes: encoding, delimiter, quotes, and a line of names or none."""
+"""How a user's file is written, told by its bytes: encoding, delimiter, quotes, a line of names or none."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ VALUE = re.compile(
 
 @dataclass(frozen=True)
 class Look:
-    """How one file is written. `quote` is None where quotes are characters; `told`, what a person should know."""
+    """How one file is written. `quote` is None where quotes are characters; `told` is for a person to know."""
 
     path: Path
     delimiter: str
@@ -131,7 +132,7 @@ def _is_ascii(look: Look) -> bool:
     return look.encoding == "utf8" and look.path.read_bytes().isascii()
 
 
-def _one(setting: str, values: dict[Path, str | None]) -> str | None:
+def _one(setting: str, values: Mapping[Path, str | None]) -> str | None:
     if len(set(values.values())) > 1:
         found = ", ".join(f"{value!r} in {path}" for path, value in values.items())
         raise ConfigError(f"prepare.tabular.{setting}: got {found}, allowed: the same in both files")
