@@ -1,13 +1,14 @@
 """Which columns of a user's two tables are the user, the item, the time, the title and the attributes."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from prorl.config.section import ConfigError
-from prorl.datasets.attribute_texts import LISTED
+from prorl.datasets.attribute_texts import LISTED, AttributeTexts
 from prorl.datasets.delimited import ReadTable
 from prorl.datasets.tabular import texts_of
 from prorl.datasets.times import timestamps
@@ -40,17 +41,17 @@ DESCRIPTIONS = ("description", "abstract", "overview", "summary", "plot", "short
 SEPARATORS = ("|", ";", ", ", ",", "/")  # of attributes; a space only where RecBole's type says so
 SAMPLE = 5000  # values that are compared or tried
 MANY = 0.05  # of the values that hold a separator
+NEARLY_ALL = 0.9  # of the items
 KNOWN = 0.5  # of the ids of the interactions that the items must describe
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns in the files, None where there is none, and what separates attributes that are text."""
+    """Names of columns in the files, None where there is none, and what separates attributes in a text."""
 
     interactions: dict[str, str]
     items: dict[str, str | None]
     separator: str | None
-    told: list[str] = field(default_factory=list)
 
 
 def guess_columns(log: ReadTable, items: ReadTable, chosen: dict[str, str]) -> Columns:
@@ -193,6 +194,19 @@ def _attributes_column(items: ReadTable, but: Sequence[str | None]) -> str:
         if values and (column in named or _share(values, "|") > MANY or _share_of_lists(values) > MANY):
             return column
     raise _unknown(items, "attributes, such as genres or categories", "--attributes")
+
+
+def common_attributes(items: ReadTable, column: str, separator: str) -> list[str]:
+    """Attributes that nearly all items have, so that sharing them says nothing; such as a root category."""
+    values, texts = items.column(column), AttributeTexts(separator)
+    if pa.types.is_nested(values.type):
+        lists = [[str(part) for part in row or []] for row in values.to_pylist()]
+    else:
+        rows = texts_of(items, column).to_pylist()
+        lists = [texts.split(text or "", items, row) for row, text in enumerate(rows)]
+    counts = Counter(name for row in lists for name in set(row))
+    usual = [name for name, count in counts.items() if count >= NEARLY_ALL * len(lists)]
+    return usual if len(usual) < len(counts) else []
 
 
 def _fills(items: ReadTable, column: str) -> bool:

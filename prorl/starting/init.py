@@ -22,7 +22,7 @@ from prorl.params import lay_over, read_params
 from prorl.paths.sequences import distinct, k_core
 from prorl.paths.telling import percent
 from prorl.presets import checkable, fill_in_entries, round_trip_yaml, write_params
-from prorl.starting.guessing import Columns, guess_columns
+from prorl.starting.guessing import Columns, common_attributes, guess_columns
 from prorl.starting.looking import common_form, look_at, read_both
 
 CORES = (20, 10, 5, 3, 2, 1)  # interactions of users and items, the first that leaves enough
@@ -63,9 +63,15 @@ def start(params_file: Path, interactions: Path, items: Path, chosen: dict[str, 
         "prepare": prepare,
         "mine": {"history_length": history},
     }
+    whole = general.replace(**form)
+    if common := common_attributes(catalogue, str(columns.items["attributes"]), whole.separator):
+        entries["mine"]["ignored_attributes"] = common
     lines = [line for look in looks if look for line in look.told]
-    lines += _table_lines(log, columns.interactions, general.replace(**form))
-    lines += _table_lines(catalogue, columns.items, general.replace(**form))
+    lines += _table_lines(log, columns.interactions, whole)
+    lines += _table_lines(catalogue, columns.items, whole)
+    lines += [
+        f"    nearly all items have {name!r}, so mine.ignored_attributes leaves it out" for name in common
+    ]
     lines.append(
         f"{percent(int(described.sum()), len(user))} of the interactions are with items that {items} "
         "describes"

@@ -21,7 +21,7 @@ VALUE = re.compile(
 
 @dataclass(frozen=True)
 class Look:
-    """How one file is written. `quote` is None where quotes are characters; `told` is for a person to know."""
+    """How one file is written. `quote` is None where quotes are characters; `told` is for people to know."""
 
     path: Path
     delimiter: str
