@@ -130,7 +130,10 @@ def test_a_file_that_holds_the_checksums_already_is_not_written_again(tmp_path):
 
 
 def test_fetch_reads_the_settings_archive_or_else_that_of_the_environment(tmp_path):
-    settings, own = Fetch(source="ml-100k", archive=None), Fetch(source="ml-100k", archive="own.zip")
+    settings, own = (
+        Fetch(source="ml-100k", archive=None, files=None),
+        Fetch(source="ml-100k", archive="own.zip", files=None),
+    )
     assert [file.name for file in of_fetch("tiny", own, tmp_path)] == ["own.zip"]
     (absent,) = of_fetch("tiny", settings, None)
     assert (absent.name, absent.path, absent.optional) == ("PRORL_ARCHIVES", None, True)
@@ -141,7 +144,7 @@ def test_fetch_reads_the_settings_archive_or_else_that_of_the_environment(tmp_pa
 
 
 def test_an_archive_keeps_its_checksum_where_its_folder_is_gone_or_holds_another(tmp_path, capsys):
-    settings, folder = Fetch(source="ml-100k", archive=None), tmp_path / "archives"
+    settings, folder = Fetch(source="ml-100k", archive=None, files=None), tmp_path / "archives"
     path = tmp_path / "fetch.json"
 
     def recorded():

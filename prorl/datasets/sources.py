@@ -108,10 +108,10 @@ class Source:
 
     files: tuple[tuple[str, ...], ...]
     read: Callable[[Path, Prepare], RawLog]
-    attributes: tuple[str, ...]
-    profile: tuple[str, ...]
     remotes: tuple[Remote, ...] = field(default=())
     installed: InstalledFiles | None = field(default=None)
+    attributes: tuple[str, ...] = field(default=())
+    profile: tuple[str, ...] = field(default=("{title}", "{attributes}"))
 
     def completed(self, settings: Prepare) -> Prepare:
         """`settings` with the source's own attributes and profile where they are null."""

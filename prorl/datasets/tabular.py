@@ -75,7 +75,12 @@ def read_table_of(
 def _read_parquet(path: Path, columns: list[str] | None) -> ReadTable:
     try:
         names = pq.read_schema(path).names
-        complete = columns is not None and all(names.count(name) == 1 for name in columns)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f"{path}: column {twice!r} stands there {names.count(twice)} times; found {names}"
+            )
+        complete = columns is not None and set(columns) <= set(names)
         return ReadTable(path, pq.read_table(path, columns=columns if complete else None), None)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
@@ -164,5 +169,4 @@ TABULAR = Source(
     files=(INTERACTIONS, ITEMS),
     read=read_tabular,
     attributes=("attributes",),
-    profile=("{title}", "{attributes}"),
 )

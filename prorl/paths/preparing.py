@@ -162,6 +162,7 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
     parts = [
         f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items"
         for name, part in dropped.items()
+        if name != "repeats" or part.interactions
     ]
     return f"nothing is left of {n_interactions} interactions; dropped were {'; '.join(parts)}"
 
@@ -169,11 +170,13 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
 def _item_table(items: pd.DataFrame, settings: Prepare) -> tuple[pa.Table, int]:
     """The table of items, and how many placeholders were left out of it."""
     items, n_placeholders = without_placeholders(items, settings.placeholders)
-    attributes = attribute_lists(items, settings.attributes or [])
+    assert settings.attributes is not None  # the source's own choices stand in place of null
+    assert settings.profile is not None
+    attributes = attribute_lists(items, settings.attributes)
     if settings.profiles:
         texts = read_profiles(Path(settings.profiles), items["raw_id"].tolist())
     else:
-        texts = item_texts(items, attributes, settings.profile or [])
+        texts = item_texts(items, attributes, settings.profile)
     table = pa.table(
         {
             "item": np.arange(1, len(items) + 1, dtype=np.int32),

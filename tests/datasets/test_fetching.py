@@ -26,7 +26,7 @@ def into(tmp_path):
     def run(dataset, archives=None, source=None, archive=None):
         fetch(
             dataset,
-            Fetch(source=source, archive=archive),
+            Fetch(source=source, archive=archive, files=None),
             tmp_path / "raw",
             archives=archives,
             downloads=tmp_path / "downloads",
