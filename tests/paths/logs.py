@@ -1,4 +1,4 @@
-"""A log of 40 users and 60 items in the shape of real files, plain and with the faults that real files have."""
+"""A log of 40 users and 60 items in the shape of real files."""
 
 import random
 from dataclasses import dataclass

@@ -63,19 +63,27 @@ def test_a_separator_that_never_cuts_is_told_with_the_one_that_would(tmp_path, u
     assert mined(made)[0] == usual
 
 
+NONE = ["\\N", "(no genres listed)", "(No Genres Listed)", "NaN"]
+
+
 def test_placeholders_are_no_attributes(tmp_path):
     log = reference()
-    for number, row in enumerate(log.items):
-        if number % 2:
-            row[2] = ["\\N", "(no genres listed)", "(No Genres Listed)", "NaN"][number // 2 % 4]
+    for number, row in enumerate(log.items[::3]):
+        row[2] = NONE[number % 4]
     made = prepared(log.write(tmp_path))
     assert made.statistics["attributes"] == 5
-    assert made.statistics["items_without_attributes"] == made.statistics["placeholders_left_out"] == 30
+    assert made.statistics["items_without_attributes"] == made.statistics["placeholders_left_out"] == 20
     assert all("(" not in text and "\\" not in text for text in made.items["text"].to_pylist())
-    warned(made.told, r"50.0% of the items have no attribute")
     shared = prepared(log.write(tmp_path), placeholders=[])
     assert shared.statistics["attributes"] == 9
     assert len(mined(shared)[0]["train"]) > len(mined(made)[0]["train"])
+
+
+def test_many_items_without_attributes_are_told(tmp_path):
+    log = reference()
+    for number, row in enumerate(log.items):
+        row[2] = NONE[number % 4] if number % 2 else row[2]
+    warned(prepared(log.write(tmp_path)).told, "50.0% of the items have no attribute")
 
 
 def test_an_attribute_that_most_items_have_is_told(tmp_path):
@@ -110,11 +118,11 @@ def test_other_spellings_of_ids(tmp_path):
     log = reference()
     for row in log.items:
         row[0] += ".0"
-    with pytest.raises(DataError, match="nothing is left .*; 100.0% .* written with decimals in one file"):
+    with pytest.raises(DataError, match=r"nothing is left .*; 100.0% .* written with decimals in one file"):
         prepared(log.write(tmp_path))
     for row in log.items:
         row[0] = f"B{row[0]}"
-    with pytest.raises(DataError, match="nothing is left .*; 100.0% .* ids of different kinds; .*'B100.0'"):
+    with pytest.raises(DataError, match=r"nothing is left .*; 100.0% .* ids of different kinds; .*'B100.0'"):
         prepared(log.write(tmp_path))
 
 
@@ -180,7 +188,7 @@ def test_users_and_items_that_a_filter_drops_are_told_with_examples_and_the_like
     made = prepared(log.write(tmp_path), min_user_interactions=10)
     line = next(line for line in made.told.lines if "users below 10" in line)
     assert "75 interactions (26.3%), 25 users, 0 items, such as '16', '17'" in line
-    with pytest.raises(DataError, match="nothing is left .*: half of the users have at most 3 interactions"):
+    with pytest.raises(DataError, match=r"nothing is left .*: half of the users have at most 3 interactions"):
         prepared(log.write(tmp_path), min_user_interactions=14, min_item_interactions=4)
 
 
