@@ -8,7 +8,7 @@ import pytest
 
 from prorl import outside
 from prorl.config.embed import Embed, EmbeddingImport
-from prorl.config.fetch import Fetch
+from prorl.config.fetch import Fetch, OwnFiles
 from prorl.config.guide import Guide
 from prorl.files import read_json, sha256_of
 from prorl.outside import (
@@ -235,3 +235,23 @@ def test_the_state_of_files_changes_with_size_time_and_number(tmp_path):
     os.utime(b, ns=(0, 1))
     others.append(state_of([a, b]))
     assert len({state, *others}) == 4
+
+
+def test_an_edit_in_place_of_a_file_of_ones_own_is_noticed(tmp_path):
+    """The stage `fetch` depends on this record, so the next `dvc repro` fetches again."""
+    own = {name: tmp_path / f"{name}.csv" for name in ("ratings", "films")}
+    for path in own.values():
+        path.write_text("x")
+    files = OwnFiles(interactions=str(own["ratings"]), items=str(own["films"]))
+    settings = Fetch(source="tabular", archive=None, files=files)
+
+    def recorded():
+        checksums = Checksums(tmp_path / "cache.json")
+        record(tmp_path / "fetch.json", of_fetch("own", settings, None), checksums)
+        checksums.save()
+        return read_json(tmp_path / "fetch.json")
+
+    before = recorded()
+    assert before == recorded() == {str(path): sha256_of(path) for path in own.values()}
+    own["ratings"].write_text("longer")
+    assert recorded() == before | {str(own["ratings"]): sha256_of(own["ratings"])}

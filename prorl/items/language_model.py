@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from huggingface_hub.errors import HFValidationError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import is_sentence_transformer_model, load_file_path
 
@@ -76,22 +75,22 @@ def load_encoder(source: str, device: str, settings: Embed) -> SentenceTransform
     got = f"embed.model: got {settings.model!r}"
     there = "a folder, or a model that is downloaded or can be"
     try:
-        if not is_sentence_transformer_model(source):
-            if load_file_path(source, "config.json") is None:
-                raise ConfigError(f"{got}, which is not there; allowed: {there}")
-            raise ConfigError(
-                f"{got}, which has no modules.json: how the states of its tokens become one vector is not "
-                "known, "
-                "and their mean would be wrong for many models; allowed: a sentence-transformers model, whole"
+        whole, config = is_sentence_transformer_model(source), load_file_path(source, "config.json")
+        if whole:
+            return SentenceTransformer(
+                source,
+                device=device,
+                model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
             )
-        return SentenceTransformer(
-            source,
-            device=device,
-            model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
-        )
-    except (OSError, HFValidationError) as error:  # what hub and transformers raise for files and names
+    except (OSError, ValueError) as error:  # what hub and transformers raise for files and names
         told = " ".join(str(error).split())[:200]
         raise ConfigError(f"{got}, allowed: {there}; {told}") from error
+    if config is None:
+        raise ConfigError(f"{got}, which is not there; allowed: {there}")
+    raise ConfigError(
+        f"{got}, which has no modules.json: how the states of its tokens become one vector is not known, "
+        "and their mean would be wrong for many models; allowed: a sentence-transformers model, whole"
+    )
 
 
 def encode_batch(model: SentenceTransformer, texts: list[str]) -> np.ndarray:

@@ -218,7 +218,7 @@ def test_files_of_no_use_are_one_line(own_params, capsys, content, message):
 @pytest.mark.parametrize("name", ["amazon.beauty", "my data", "Beauty&Co", "import", "ml-100k", "SASRec"])
 def test_names_that_a_data_set_cannot_have(own_params, name):
     before = own_params.read_text()
-    with pytest.raises(ConfigError, match="allowed: |already"):
+    with pytest.raises(ConfigError, match=r"allowed: |already"):
         add(own_params, name, {})
     assert own_params.read_text() == before
 
