@@ -110,8 +110,9 @@ def test_ids_that_lost_their_leading_zeros_are_told_with_those_of_both_files(tmp
     line = next(line for line in made.told.lines if "items that the source does not describe" in line)
     assert re.search(r"such as '00\d+', '00\d+'; described are '100', '101'$", line)
     said = warned(made.told, "are dropped, items that the source does not describe: leading zeros are lost")
-    raw, known = re.search(r"of the interactions is '(\d+)', among the items it is '(\d+)'", said).groups()
-    assert raw == f"00{known}"
+    match = re.search(r"of the interactions is '(\d+)', among the items it is '(\d+)'", said)
+    assert match is not None
+    assert match[1] == f"00{match[2]}"
 
 
 def test_other_spellings_of_ids(tmp_path):
