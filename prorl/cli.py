@@ -23,6 +23,12 @@ exit status is 1 where there is any mistake."""
 ADD = """\
 Add a data set to params.yaml: its name to `datasets`, and an empty entry to every section that has entries of
 data sets, since DVC needs them. Its entry in `fetch` then says where its raw files come from."""
+INIT = """\
+Add a data set of your own to params.yaml, from a file of interactions and a file of items: CSV, TSV, parquet
+or RecBole's .inter and .item, with any names of files and columns. The files are looked at, and what is
+guessed is shown with three rows of each: columns, delimiter, quotes, encoding, attributes and what separates
+them, the unit of time, a k-core that leaves something. Where a guess is wrong, name the column. With --run
+the pipeline runs as far as mining, by `dvc repro mine@NAME`."""
 RUN = """\
 Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
 .experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before
@@ -37,6 +43,16 @@ Print an experiment's table, ours beside the published figures. One of all rows 
 checked-out commit, is also written to reports/experiments/<dataset>/<name>.md and .json. Means over seeds
 with 95% intervals over users; rows are compared prompt by prompt. With --long it is the table of the rows
 trained for the paper's passes, as far as they have run: reports/experiments/<dataset>/<name>-long.md."""
+
+
+COLUMN_OPTIONS = {  # of `prorl init`
+    "user": "users, in the interactions",
+    "item": "items, in the interactions",
+    "timestamp": "times, in the interactions",
+    "item-of-items": "ids, in the items",
+    "title": "titles, in the items",
+    "attributes": "attributes, in the items",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,6 +83,17 @@ def parser() -> argparse.ArgumentParser:
     )
     groups = top.add_subparsers(required=True, metavar="command")
     _command(groups, "check", check_settings, "every mistake in params.yaml and experiments/", CHECK)
+    init = _command(groups, "init", init_data_set, "a data set of your own, from two files", INIT)
+    init.add_argument("name", help="letters, digits, - and _: it names folders and stages")
+    init.add_argument(
+        "--interactions", required=True, type=Path, metavar="FILE", help="who had what, and when"
+    )
+    init.add_argument(
+        "--items", required=True, type=Path, metavar="FILE", help="items with title and attributes"
+    )
+    for option, what in COLUMN_OPTIONS.items():
+        init.add_argument(f"--{option}", metavar="COLUMN", help=f"the column of {what}")
+    init.add_argument("--run", action="store_true", help="also fetch, prepare and mine")
     datasets = groups.add_parser("datasets", help="the data sets of params.yaml")
     commands = datasets.add_subparsers(required=True, metavar="command")
     add = _command(commands, "add", add_data_set, "add a data set to params.yaml", ADD)
@@ -153,6 +180,24 @@ def add_data_set(options: argparse.Namespace) -> None:
     print(
         f"{PARAMS_FILE}: {options.name} is in `datasets`, with an empty entry in {len(PER_DATA_SET)} sections"
     )
+
+
+def init_data_set(options: argparse.Namespace) -> int:
+    """Add a data set from two files; the exit status of the run, where it is asked for."""
+    from prorl.params import PARAMS_FILE
+    from prorl.starting.init import add, start
+    from prorl.starting.running import run_to_mining
+
+    names = [option.replace("-", "_") for option in COLUMN_OPTIONS]
+    chosen = {name: column for name in names if (column := getattr(options, name)) is not None}
+    found = start(PARAMS_FILE, options.interactions, options.items, chosen)
+    print("\n".join(found.lines))
+    add(PARAMS_FILE, options.name, found.entries)
+    print(f"{PARAMS_FILE}: {options.name} is in `datasets`, with its entries in {', '.join(found.entries)}")
+    if not options.run:
+        print(f"next: dvc repro mine@{options.name}")
+        return 0
+    return run_to_mining(options.name)
 
 
 def list_experiments(options: argparse.Namespace) -> None:

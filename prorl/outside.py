@@ -41,11 +41,13 @@ class Outside:
 
 
 def of_fetch(dataset: str, settings: Fetch, archives: Path | None) -> list[Outside]:
-    """The archive that `fetch` reads: the settings', or what the folder `archives` (PRORL_ARCHIVES) holds.
+    """What `fetch` reads: the settings' files or archive, or what the folder `archives` (PRORL_ARCHIVES) has.
 
     Where that folder is gone or holds several, none is found: the stage `fetch` refuses both, if it runs.
     Raises `ConfigError` for an unknown source.
     """
+    if settings.files:
+        return of_files(settings.files.interactions, settings.files.items)
     if not settings.archive and archives is None:
         return [Outside("PRORL_ARCHIVES", None, optional=True)]
     from prorl.datasets import DATASETS  # imports pandas, and most runs need neither

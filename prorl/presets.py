@@ -16,6 +16,8 @@ from prorl.config.sections import SECTIONS
 from prorl.files import atomic_file
 from prorl.params import Params, lay_over, params_of, read_params, read_yaml
 
+# What a source's data are known to need; the entry of a data set of that name begins with it.
+OWN = {("mine", name): {"ignored_attributes": ["Drama"]} for name in ("ml-100k", "ml-1m")}
 PER_DATA_SET = [name for name, kind in SECTIONS.items() if kind.per_data_set]
 
 
@@ -54,7 +56,7 @@ def checkable(document: dict, source: str) -> Params:
 
 
 def fill_in_entries(document: dict) -> None:
-    """Give every data set its entry in every section, in place: an empty one where there is none.
+    """Give every data set its entry in every section, in place: where there is none, an empty one or `OWN`.
 
     DVC needs them all to exist. Comments stay where they are, since no entry becomes the last of its section.
     """
@@ -64,17 +66,17 @@ def fill_in_entries(document: dict) -> None:
         if isinstance(entries, dict):
             for dataset in datasets:
                 if dataset not in entries:
-                    _insert_before_last(entries, dataset)
+                    _insert_before_last(entries, dataset, OWN.get((section, dataset), {}))
 
 
-def _insert_before_last(entries: dict, dataset: Any) -> None:
-    """An empty entry before the last; the line break after a section belongs to the last of its entries."""
-    empty = CommentedMap()
-    empty.fa.set_flow_style()
+def _insert_before_last(entries: dict, dataset: Any, values: dict) -> None:
+    """An entry before the last; the line break after a section belongs to the last of its entries."""
+    entry = CommentedMap(values)
+    entry.fa.set_flow_style()
     if isinstance(entries, CommentedMap):
-        entries.insert(max(0, len(entries) - 1), dataset, empty)
+        entries.insert(max(0, len(entries) - 1), dataset, entry)
     else:
-        entries[dataset] = empty
+        entries[dataset] = entry
 
 
 def drop_other_data_sets(document: dict, before: list[str]) -> None:

@@ -7,6 +7,7 @@ from prorl.files import write_json
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.instances import mine
+from prorl.paths.mine_told import told_of_mine
 from prorl.runtime import run_stage
 from prorl.tables import (
     INSTANCES,
@@ -37,6 +38,7 @@ def body(params: Params, dataset: str) -> None:
         schema = INSTANCES if split == "train" else PROMPTED_INSTANCES
         write_table(layout.instances(split), table, schema)
     write_json(layout.metrics("mine"), statistics)
+    told_of_mine(tables, statistics).show()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,15 @@ from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, write_table
 
 
 def body(params: Params, dataset: str) -> None:
-    layout, settings = Layout(dataset), params.section(Prepare, dataset)
-    log = fetched_source(layout.raw).read(layout.raw, settings)
+    layout, source = Layout(dataset), fetched_source(Layout(dataset).raw)
+    settings = source.completed(params.section(Prepare, dataset))
+    log = source.read(layout.raw, settings)
     prepared = prepare(log, settings, derived_seed(params.seed, "prepare", dataset))
     write_table(layout.interactions, prepared.interactions, INTERACTIONS)
     write_table(layout.items, prepared.items, ITEMS)
     write_table(layout.splits, prepared.splits, USER_SPLITS)
     write_json(layout.metrics("prepare"), prepared.statistics)
+    prepared.told.show()
 
 
 if __name__ == "__main__":

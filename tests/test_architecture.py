@@ -13,7 +13,7 @@ FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "reports"),
-    *("check", "names", "worktrees", "presets", "experiments", "outside", "cli"),
+    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "cli"),
 ]
 OPTIONAL = ("similarity", "language_model", "profile")  # stages that the default run does without
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

@@ -9,7 +9,7 @@ import pytest
 
 from prorl import outside
 from prorl.config.embed import Embed, EmbeddingImport
-from prorl.config.fetch import Fetch
+from prorl.config.fetch import Fetch, OwnFiles
 from prorl.config.guide import Guide
 from prorl.config.language_model import LanguageModel
 from prorl.config.prepare import Prepare
@@ -145,7 +145,10 @@ def test_a_file_that_holds_the_checksums_already_is_not_written_again(tmp_path):
 
 
 def test_fetch_reads_the_settings_archive_or_else_that_of_the_environment(tmp_path):
-    settings, own = Fetch(source="ml-100k", archive=None), Fetch(source="ml-100k", archive="own.zip")
+    settings, own = (
+        Fetch(source="ml-100k", archive=None, files=None),
+        Fetch(source="ml-100k", archive="own.zip", files=None),
+    )
     assert [file.name for file in of_fetch("tiny", own, tmp_path)] == ["own.zip"]
     (absent,) = of_fetch("tiny", settings, None)
     assert (absent.name, absent.path, absent.optional) == ("PRORL_ARCHIVES", None, True)
@@ -156,7 +159,7 @@ def test_fetch_reads_the_settings_archive_or_else_that_of_the_environment(tmp_pa
 
 
 def test_an_archive_keeps_its_checksum_where_its_folder_is_gone_or_holds_another(tmp_path, capsys):
-    settings, folder = Fetch(source="ml-100k", archive=None), tmp_path / "archives"
+    settings, folder = Fetch(source="ml-100k", archive=None, files=None), tmp_path / "archives"
     path = tmp_path / "fetch.json"
 
     def recorded():
@@ -266,3 +269,23 @@ def test_a_causal_model_is_an_input_of_the_data_sets_that_are_listed():
     assert of_causal(settings, "b") == []
     [outside] = of_causal(settings, "a")
     assert (outside.name, outside.path, outside.optional) == ("m/x.gguf", Path("m/x.gguf"), True)
+
+
+def test_an_edit_in_place_of_a_file_of_ones_own_is_noticed(tmp_path):
+    """The stage `fetch` depends on this record, so the next `dvc repro` fetches again."""
+    own = {name: tmp_path / f"{name}.csv" for name in ("ratings", "films")}
+    for path in own.values():
+        path.write_text("x")
+    files = OwnFiles(interactions=str(own["ratings"]), items=str(own["films"]))
+    settings = Fetch(source="tabular", archive=None, files=files)
+
+    def recorded():
+        checksums = Checksums(tmp_path / "cache.json")
+        record(tmp_path / "fetch.json", of_fetch("own", settings, None), checksums)
+        checksums.save()
+        return read_json(tmp_path / "fetch.json")
+
+    before = recorded()
+    assert before == recorded() == {str(path): sha256_of(path) for path in own.values()}
+    own["ratings"].write_text("longer")
+    assert recorded() == before | {str(own["ratings"]): sha256_of(own["ratings"])}

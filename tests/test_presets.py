@@ -19,6 +19,7 @@ from prorl.presets import (
     PER_DATA_SET,
     add_data_set,
     checkable,
+    fill_in_entries,
     preset_file,
     round_trip_yaml,
     with_layers,
@@ -330,3 +331,20 @@ def test_a_worktrees_library_comes_before_the_users_modules(tmp_path, monkeypatc
         monkeypatch.setenv("PYTHONPATH", own)
     found = environment(tmp_path / "worktree")["PYTHONPATH"].split(":")
     assert found == [f"{tmp_path}/worktree", *(path.format(here=tmp_path) for path in after)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"), [("ml-1m", ["Drama"]), ("ml-100k", ["Drama"]), ("shop", []), ("steam", [])]
+)
+def test_drama_is_ignored_on_movielens_alone(dataset, expected):
+    document = round_trip_yaml().load(PARAMS)
+    document["datasets"] = ["ml-100k", *([dataset] if dataset != "ml-100k" else [])]
+    fill_in_entries(document)
+    params = checkable(document, "params.yaml")
+    assert params.section(Mine, dataset).ignored_attributes == expected
+
+
+@pytest.mark.parametrize("preset", ["ml-1m", "ml-1m-paper"])
+def test_presets_of_movielens_ignore_drama(preset):
+    layered = with_layers(PARAMS, [preset_file(ROOT, preset)])
+    assert checkable(layered, preset).section(Mine, "ml-1m").ignored_attributes == ["Drama"]

@@ -29,6 +29,20 @@ ROOT_CATEGORY = "Books"  # every book has it, so it says nothing
 def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
     """Read the log. Fields of its items: author, categories, description."""
     path = folder / REVIEWS
+    reviews = _read_reviews(path)
+    unusable: Counter[str] = Counter(books_described_again=0)
+    items = _read_books(folder / BOOKS, unusable)
+    time = reviews["unixReviewTime"].to_numpy()
+    return raw_log(reviews["reviewerID"], reviews["asin"], time, items, dict(unusable), path)
+
+
+def _read_reviews(path: Path) -> pa.Table:
+    """The columns of `REVIEW`.
+
+    The columnar reader refuses half of a surrogate pair anywhere in a line, so a file that it refuses is read
+    line by line, which takes several times as long. Raises `DataError` naming the first line that breaks the
+    format.
+    """
     try:
         reviews = pyarrow.json.read_json(
             path,
@@ -37,25 +51,15 @@ def read_amazon_books(folder: Path, settings: Prepare) -> RawLog:
                 explicit_schema=REVIEW, unexpected_field_behavior="ignore"
             ),
         )
-    except (pa.ArrowInvalid, OSError) as error:
-        _name_malformed_line(path)
-        raise DataError(f"{path}: not readable as JSON lines: {error}") from error
-    if any(reviews[name].null_count for name in REVIEW.names):
-        _name_malformed_line(path)
-    unusable: Counter[str] = Counter(books_described_again=0)
-    items = _read_books(folder / BOOKS, unusable)
-    time = reviews["unixReviewTime"].to_numpy()
-    return raw_log(reviews["reviewerID"], reviews["asin"], time, items, dict(unusable), path)
-
-
-def _name_malformed_line(path: Path) -> None:
-    """Read a file line by line that the columnar reader refused.
-
-    Raises `DataError` naming the first line that breaks the format.
-    """
+        if not any(reviews[name].null_count for name in REVIEW.names):
+            return reviews
+    except (pa.ArrowInvalid, OSError):
+        pass  # for the other reader to name the line, or to read
+    columns: dict[str, list] = {name: [] for name in REVIEW.names}
     for number, review in json_records(path):
-        for field, kind in (("reviewerID", str), ("asin", str), ("unixReviewTime", int)):
-            required(review, field, kind, path, number)
+        for name, kind in (("reviewerID", str), ("asin", str), ("unixReviewTime", int)):
+            columns[name].append(required(review, name, kind, path, number))
+    return pa.table(columns, schema=REVIEW)
 
 
 def _read_books(path: Path, unusable: Counter[str]) -> pd.DataFrame:
@@ -92,6 +96,8 @@ def _author(value: Any) -> str:
 AMAZON_BOOKS = Source(
     files=((REVIEWS,), (BOOKS,)),
     read=read_amazon_books,
+    attributes=("categories",),
+    profile=("{title}", "by {author}.", "{attributes}.", "{description:.500}"),
     remotes=(
         Remote(
             f"https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/categoryFilesSmall/{REVIEWS}",

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from prorl.config.fetch import Fetch
+from prorl.config.fetch import Fetch, OwnFiles
 from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive, take_files
@@ -46,11 +46,11 @@ def fetch(
 ) -> None:
     """Fill `folder` with the raw files of `dataset` and a record of their origin, completely or not at all.
 
-    They come from `settings.archive`, else from the data set's archive in the folder `archives`, else from
-    the source's own place. `downloads` keeps what an interrupted download has brought. `checksums` is a
-    JSON file with the checksums of first downloads whose publisher states none; a later download must have
-    the same. Raises `ConfigError` for an unknown source, `DataError` for a missing file or a checksum that
-    differs.
+    They come from `settings.files` or `settings.archive`, else from the data set's archive in the folder
+    `archives`, else from the source's own place. `downloads` keeps what an interrupted download has brought.
+    `checksums` is a JSON file with the checksums of first downloads whose publisher states none; a later
+    download must have the same. Raises `ConfigError` for an unknown source, `DataError` for a missing file or
+    a checksum that differs.
     """
     name = source_name(dataset, settings.source)
     source = DATASETS[name]
@@ -61,7 +61,9 @@ def fetch(
     )
     with atomic_folder(folder) as temporary:
         record: dict[str, Any] = {"source": name}
-        if archive:
+        if settings.files:
+            record["files_taken"] = _take_own(settings.files, temporary)
+        elif archive:
             take_files(archive, source.files, temporary)
             record["archive"] = {
                 "name": archive.name,
@@ -80,6 +82,17 @@ def fetch(
         record["files"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / RECORD, record)
     shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _take_own(files: OwnFiles, folder: Path) -> dict[str, str]:
+    """Copy the two files under the names that the `tabular` source looks for; their own names."""
+    taken = {}
+    for name, own in (("interactions", Path(files.interactions)), ("items", Path(files.items))):
+        if not own.is_file():
+            raise DataError(f"{own}: no such file; fetch.files.{name} names it")
+        shutil.copyfile(own, folder / f"{name}{own.suffix}")
+        taken[name] = own.name
+    return taken
 
 
 def fetched_source(folder: Path) -> Source:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from prorl.config.prepare import Prepare
-from prorl.datasets.delimited import column, identifiers, read_delimited, whole_numbers
+from prorl.datasets.delimited import TextForm, identifiers, read_delimited, whole_numbers
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
 
 # In the titles' languages.
@@ -22,6 +22,7 @@ ARTICLES = (
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
+PROFILE = ("{title}", "({year}).", "{attributes}")
 YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word there
 
 
@@ -58,35 +59,23 @@ def read_ml_100k(folder: Path, settings: Prepare) -> RawLog:
 
     Fields of its items: year, genres.
     """
-    log, catalogue = folder / "ml-100k.inter", folder / "ml-100k.item"
-    table = read_delimited(log, "\t", None, "utf8", quoted=False)
-    movies = read_delimited(catalogue, "\t", None, "utf8", quoted=False)
+    form = TextForm("\t")
+    log, movies = (read_delimited(folder / f"ml-100k.{ending}", form) for ending in ("inter", "item"))
+    titles, years = (
+        movies.column(name).to_pylist() for name in ("movie_title:token_seq", "release_year:token")
+    )
     items = pd.DataFrame(
         {
-            "raw_id": identifiers(
-                column(movies, "item_id:token", catalogue), "item_id", catalogue, 2
-            ).to_pylist(),
-            "title": [
-                natural_title(title)
-                for title in column(movies, "movie_title:token_seq", catalogue).to_pylist()
-            ],
-            "year": [
-                year if YEAR.fullmatch(year) else ""
-                for year in column(movies, "release_year:token", catalogue).to_pylist()
-            ],
-            "genres": _genres(column(movies, "class:token_seq", catalogue), " "),
+            "raw_id": identifiers(movies, "item_id:token", "item_id").to_pylist(),
+            "title": [natural_title(title) for title in titles],
+            "year": [year if YEAR.fullmatch(year) else "" for year in years],
+            "genres": _genres(movies.column("class:token_seq"), " "),
         }
     )
-    users = identifiers(column(table, "user_id:token", log), "user_id", log, 2)
-    movie_ids = identifiers(column(table, "item_id:token", log), "item_id", log, 2)
-    return raw_log(
-        users,
-        movie_ids,
-        whole_numbers(column(table, "timestamp:float", log), "timestamp", log, 2),
-        items,
-        {},
-        log,
-    )
+    users = identifiers(log, "user_id:token", "user_id")
+    movie_ids = identifiers(log, "item_id:token", "item_id")
+    timestamp = whole_numbers(log, "timestamp:float", "timestamp")
+    return raw_log(users, movie_ids, timestamp, items, {}, log.path)
 
 
 def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
@@ -94,26 +83,29 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
 
     Fields of its items: year, genres.
     """
-    log, catalogue = folder / "ratings.dat", folder / "movies.dat"
-    table = read_delimited(log, "::", ["user", "item", "rating", "timestamp"], "latin1", quoted=False)
-    movies = read_delimited(catalogue, "::", ["item", "title", "genres"], "latin1", quoted=False)
-    titles = [_title_and_year(title) for title in movies["title"].to_pylist()]
+    form = TextForm("::", ["user", "item", "rating", "timestamp"], "latin1")
+    log = read_delimited(folder / "ratings.dat", form)
+    form = TextForm("::", ["item", "title", "genres"], "latin1")
+    movies = read_delimited(folder / "movies.dat", form)
+    titles = [_title_and_year(title) for title in movies.column("title").to_pylist()]
     items = pd.DataFrame(
         {
-            "raw_id": identifiers(movies["item"], "MovieID", catalogue, 1).to_pylist(),
+            "raw_id": identifiers(movies, "item", "MovieID").to_pylist(),
             "title": [natural_title(match["title"]) for match in titles],
             "year": [match["year"] or "" for match in titles],
-            "genres": _genres(movies["genres"], "|"),
+            "genres": _genres(movies.column("genres"), "|"),
         }
     )
-    users = identifiers(table["user"], "UserID", log, 1)
-    movie_ids = identifiers(table["item"], "MovieID", log, 1)
-    return raw_log(users, movie_ids, whole_numbers(table["timestamp"], "Timestamp", log, 1), items, {}, log)
+    users, movie_ids = identifiers(log, "user", "UserID"), identifiers(log, "item", "MovieID")
+    timestamp = whole_numbers(log, "timestamp", "Timestamp")
+    return raw_log(users, movie_ids, timestamp, items, {}, log.path)
 
 
 ML_100K = Source(
     files=(("ml-100k.inter",), ("ml-100k.item",), ("ml-100k.user",)),
     read=read_ml_100k,
+    attributes=("genres",),
+    profile=PROFILE,
     installed=InstalledFiles(
         package="recbole",
         folder="dataset_example/ml-100k",
@@ -128,6 +120,8 @@ ML_100K = Source(
 ML_1M = Source(
     files=(("ratings.dat",), ("movies.dat",), ("users.dat",)),
     read=read_ml_1m,
+    attributes=("genres",),
+    profile=PROFILE,
     remotes=(
         Remote(
             "https://files.grouplens.org/datasets/movielens/ml-1m.zip",

@@ -6,8 +6,8 @@ from string import Formatter
 import pandas as pd
 
 from prorl.config.section import ConfigError
-from prorl.datasets.delimited import column
-from prorl.datasets.tabular import read_table_of
+from prorl.datasets.records import without_lone_surrogates
+from prorl.datasets.tabular import read_table_of, texts_of
 from prorl.errors import DataError
 from prorl.files import read_json
 
@@ -26,6 +26,23 @@ def attribute_lists(items: pd.DataFrame, fields: list[str]) -> list[list[str]]:
         list(dict.fromkeys(value for column in columns for value in column[row] if value))
         for row in range(len(items))
     ]
+
+
+def without_placeholders(items: pd.DataFrame, placeholders: list[str]) -> tuple[pd.DataFrame, int]:
+    """`items` with nothing in place of the values `placeholders`, and how many there were.
+
+    Upper and lower case are one; ids and titles stay as they are.
+    """
+    none = {placeholder.strip().lower() for placeholder in placeholders}
+    columns, count = {}, 0
+    for name in items.columns:
+        values = items[name].tolist()
+        if name not in ("raw_id", "title"):
+            kept = [_without(value, none) for value in values]
+            count += sum(_size(value) for value in values) - sum(_size(value) for value in kept)
+            values = kept
+        columns[name] = values
+    return pd.DataFrame(columns), count
 
 
 def item_texts(items: pd.DataFrame, attributes: list[list[str]], pieces: list[str]) -> list[str]:
@@ -68,20 +85,31 @@ def read_profiles(path: Path, raw_ids: list[str]) -> list[str]:
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise DataError(f"{path}: allowed: one object of raw item id -> text")
     else:
-        table = read_table_of(path)
-        keys, values = (column(table, name, path).to_pylist() for name in ("raw_id", "text"))
-        texts = {str(key): value for key, value in zip(keys, values, strict=True)}
+        read = read_table_of(path)
+        keys, values = (texts_of(read, name).to_pylist() for name in ("raw_id", "text"))
+        texts = dict(zip(keys, values, strict=True))
     missing = [raw_id for raw_id in raw_ids if not texts.get(raw_id)]
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(raw_ids)} items have no text, "
             f"the first is {missing[0]!r}; allowed: one for each"
         )
-    return [texts[raw_id] for raw_id in raw_ids]
+    return without_lone_surrogates([texts[raw_id] for raw_id in raw_ids])
 
 
 def _fields(items: pd.DataFrame) -> list[str]:
     return [name for name in items.columns if name != "raw_id"]
+
+
+def _without(value: str | list[str], none: set[str]) -> str | list[str]:
+    if isinstance(value, list):
+        return [part for part in value if part.strip().lower() not in none]
+    return "" if value.strip().lower() in none else value
+
+
+def _size(value: str | list[str]) -> int:
+    """How many values a field holds."""
+    return len(value) if isinstance(value, list) else value != ""
 
 
 def _text(value: str | list[str]) -> str:

@@ -18,18 +18,25 @@ SCALAR = rf"(?:{STRING}|-?[0-9][0-9.eE+-]*+|True|False|None)"
 PAIR = re.compile(rf"({STRING}): ({SCALAR}|\[(?:{SCALAR}(?:, {SCALAR})*+)?\])(, |\}}$)")
 
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # Python joins the two halves of a pair while it reads
 SCRIPT = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
 def gzip_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1, and lines without their line ends.
+    """Line numbers from 1, and lines without their line ends; without blank lines at the end of the file.
 
     Raises `DataError` naming the last line before the damage, if the file is damaged.
     """
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as stream:
+            blank = []
             for number, line in enumerate(stream, start=1):
+                if not line.strip():
+                    blank.append((number, ""))
+                    continue
+                yield from blank
+                blank = []
                 yield number, line.rstrip("\r\n")
     except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: damaged after line {number}: {error}") from error
@@ -42,7 +49,21 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: line {number}: not JSON: {error}; found {line[:200]!r}") from error
-        yield number, _mapping(record, path, number)
+        yield number, _mapping(record, path, number, line)
+
+
+def without_lone_surrogates(value: Any) -> Any:
+    """`value`, of JSON or a Python literal, with U+FFFD in place of every half of a character in its texts.
+
+    An escape may name the half of a pair that stands for one character, which no file in UTF-8 can hold.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list | tuple):
+        return type(value)(map(without_lone_surrogates, value))
+    if isinstance(value, dict):
+        return {without_lone_surrogates(key): without_lone_surrogates(part) for key, part in value.items()}
+    return value
 
 
 def literal_records(path: Path, names: set[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -57,21 +78,22 @@ def literal_records(path: Path, names: set[str]) -> Iterator[tuple[int, dict[str
             record = (
                 ast.literal_eval(line)
                 if pairs is None
-                else {name: _plain(pairs[name]) for name in names & pairs.keys()}
+                else {name: literal_text(pairs[name]) for name in names & pairs.keys()}
             )
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise DataError(
                 f"{path}: line {number}: not a Python literal: {error}; found {line[:200]!r}"
             ) from error
-        yield number, _mapping(record, path, number)
+        yield number, _mapping(record, path, number, line)
 
 
-def _mapping(record: Any, path: Path, number: int) -> dict[str, Any]:
+def _mapping(record: Any, path: Path, number: int, line: str) -> dict[str, Any]:
+    """The record that stands in `line`, with whole characters alone in its texts."""
     if not isinstance(record, dict):
         raise DataError(
             f"{path}: line {number}: found {type(record).__name__}, allowed: names with values in braces"
         )
-    return record
+    return without_lone_surrogates(record) if "\\u" in line else record
 
 
 def _usual_pairs(line: str) -> dict[str, str] | None:
@@ -80,15 +102,15 @@ def _usual_pairs(line: str) -> dict[str, str] | None:
     position = 1
     while match := PAIR.match(line, position):
         name, value, end = match.groups()
-        pairs[_plain(name)] = value
+        pairs[literal_text(name)] = value
         position = match.end()
         if end == "}" and line[0] == "{":
             return pairs
     return None
 
 
-def _plain(value: str) -> Any:
-    """The value that a literal stands for."""
+def literal_text(value: str) -> Any:
+    """The value that a literal stands for: text, a number or a list."""
     if value[-1] in "'\"" and "\\" not in value:
         return value[2:-1] if value[0] == "u" else value[1:-1]
     return ast.literal_eval(value)

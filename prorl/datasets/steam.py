@@ -86,6 +86,8 @@ def _read_games(path: Path, unusable: Counter[str]) -> pd.DataFrame:
 STEAM = Source(
     files=((REVIEWS,), (GAMES,)),
     read=read_steam,
+    attributes=("genres",),
+    profile=("{title}", "({year}).", "{attributes}"),
     remotes=(
         Remote(f"https://cseweb.ucsd.edu/~wckang/{REVIEWS}", sha256=None),
         Remote(f"https://cseweb.ucsd.edu/~wckang/{GAMES}", sha256=None),

@@ -6,8 +6,10 @@ Shape key: `n` items, `d` components. Row i of every matrix is item i + 1.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -19,21 +21,24 @@ from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.items.matrices import read_matrix
+from prorl.items.words import share_of_single, words
 from prorl.runtime import derived_seed
 from prorl.tables import imported_json, require_items
 
+MOST = 0.5  # of all words: where so many stand in one item alone, lsa is said to find little
 LSA = "lsa"  # every other model is the name or path of a sentence-transformers model
 
 
 def lsa(texts: Sequence[str], dimension: int, seed: int) -> np.ndarray:
     """Vectors of `texts` by latent semantic analysis, float32 [n, d].
 
-    TF-IDF of the words, truncated SVD, L2-normalised rows; a text without a word is the zero vector. One
+    TF-IDF of the `words`, truncated SVD, L2-normalised rows; a text without a word is the zero vector. One
     thread, so that the same texts give the same bits. Raises `DataError` if no text holds a word,
     `ConfigError` if the texts hold too few distinct words for `dimension`. Source: Deerwester et al.,
     Indexing by Latent Semantic Analysis, 1990.
     """
-    vectorizer = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, dtype=np.float64)
+    analyzer: Any = words  # scikit-learn's stubs know names alone
+    vectorizer = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True, dtype=np.float64)
     try:
         weights = vectorizer.fit_transform(texts)
     except ValueError as error:
@@ -96,4 +101,13 @@ def embed(
         return None
     if settings.import_ is not None:
         return imported(settings.import_, raw_ids)
+    if (single := share_of_single(texts)) > MOST:
+        print(
+            f"warning: {100 * single:.0f}% of the words of the item profiles stand in one item alone, so "
+            "lsa finds "
+            "little that items share; prepare.profile can add what they have in common, and a sentence "
+            "encoder "
+            "knows which words are alike",
+            file=sys.stderr,
+        )
     return lsa(texts, settings.dimension, derived_seed(seed, "embed"))

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import is_sentence_transformer_model, load_file_path
 
 from prorl.config.embed import Embed
+from prorl.config.section import ConfigError
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.items.packaged import model_source
 from prorl.runtime import progress
@@ -41,11 +43,7 @@ def encode(
     # A process may wait long for the last shards of the others.
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
     source = model_source(settings.model)
-    model = SentenceTransformer(
-        source,
-        device=str(state.device),
-        model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
-    )
+    model = load_encoder(source, str(state.device), settings)
     model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
     shards = shards_of(texts, settings.batch_size)
     folder = checkpoints / fingerprint(texts, settings, source)
@@ -67,6 +65,32 @@ def encode(
         return None
     rows = np.concatenate([row for shard in shards for row in shard])
     return np.concatenate([read_matrix(file) for file in files])[np.argsort(rows)]
+
+
+def load_encoder(source: str, device: str, settings: Embed) -> SentenceTransformer:
+    """The model in the folder `source`, or of that name on the hub.
+
+    Raises `ConfigError` for a model that is not there, cannot be loaded or does not say how it pools.
+    """
+    got = f"embed.model: got {settings.model!r}"
+    there = "a folder, or a model that is downloaded or can be"
+    try:
+        whole, config = is_sentence_transformer_model(source), load_file_path(source, "config.json")
+        if whole:
+            return SentenceTransformer(
+                source,
+                device=device,
+                model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
+            )
+    except (OSError, ValueError) as error:  # what hub and transformers raise for files and names
+        told = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{got}, allowed: {there}; {told}") from error
+    if config is None:
+        raise ConfigError(f"{got}, which is not there; allowed: {there}")
+    raise ConfigError(
+        f"{got}, which has no modules.json: how the states of its tokens become one vector is not known, "
+        "and their mean would be wrong for many models; allowed: a sentence-transformers model, whole"
+    )
 
 
 def encode_batch(model: SentenceTransformer, texts: list[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Models that come as Python packages, so that no model hub has to be reached."""
+"""Where models are loaded from: a Python package, so that no hub is needed, a folder, or a hub."""
 
 import hashlib
 from dataclasses import dataclass
@@ -37,10 +37,12 @@ PACKAGED = {
 def model_source(name: str) -> str:
     """What sentence-transformers is to load as the model `name`: the folder in a package, or the name itself.
 
-    Raises `ConfigError` where the package is not installed, `DataError` where it holds other weights.
+    Raises `ConfigError` where the package is not installed or a folder is not there, `DataError`
+    where a package holds other weights.
     """
     packaged = PACKAGED.get(name)
     if packaged is None:
+        _refuse_folder(name)
         return name
     return str(packaged_file(packaged, name, "embed.model").parent)
 
@@ -62,3 +64,10 @@ def packaged_file(packaged: PackagedModel, name: str, setting: str) -> Path:
     if found != packaged.sha256:
         raise DataError(f"{weights}: SHA-256 is {found}, allowed: {packaged.sha256}")
     return weights
+
+
+def _refuse_folder(name: str) -> None:
+    """Raise `ConfigError` where `name` can be nothing but a folder, and none is there."""
+    looks_so = Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1  # names: owner/model
+    if looks_so and not Path(name).is_dir():
+        raise ConfigError(f"embed.model: got {name!r}, allowed: a folder that is there")

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from prorl.config.prepare import Prepare
-from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles
+from prorl.datasets.profiles import attribute_lists, item_texts, read_profiles, without_placeholders
 from prorl.datasets.sources import RawLog
 from prorl.errors import DataError
+from prorl.paths.prepare_told import likely_causes, told_of_prepare
 from prorl.paths.released_split import released_split
 from prorl.paths.sequences import (
     Core,
@@ -24,6 +25,7 @@ from prorl.paths.sequences import (
     split_users,
     user_sequences,
 )
+from prorl.paths.telling import Told
 from prorl.tables import LEFT_OUT, SPLITS
 
 pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
@@ -31,39 +33,44 @@ pc: Any = pyarrow.compute  # makes most of its functions on import, where type c
 
 @dataclass(frozen=True)
 class Prepared:
-    """The canonical tables of one data set, and counts of what each filter dropped."""
+    """The canonical tables of one data set, counts of what each filter dropped, and what is told of it."""
 
     interactions: pa.Table
     items: pa.Table
     splits: pa.Table
     statistics: dict[str, Any]
+    told: Told
 
 
 def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     """The canonical tables of `log`.
 
-    Drop interactions with items that the source does not describe, take the k-core, sort by user and time,
-    split the users, at random or as `settings.split_from` says. Users are numbered in order of first
-    appearance in the log, items in the order in which the source lists them. Raises `DataError` if nothing
-    is left or an item is described twice, and as `released_split` does, `ConfigError` for unknown fields.
+    Drop interactions with items that the source does not describe, and repeated ones where `settings.repeats`
+    says so, take the k-core, sort by user and time, split the users, at random or as `settings.split_from`
+    says. settings: with the source's own choices in place of null, see `Source.completed`. Users are numbered
+    in order of first appearance in the log, items in the order in which the source lists them. Raises
+    `DataError` if nothing is left or an item is described twice, and as `released_split` does, `ConfigError`
+    for unknown fields.
     """
     described = pa.array(log.items["raw_id"], pa.string())
     _refuse_twice(described)
     # For each interaction [e] the row of its item in the source's list, -1 without one.
     row = pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]
     kept = np.flatnonzero(row >= 0)
+    kept, repeated = _without_repeats(log, row, kept, settings.repeats)
     core = k_core(log.user[kept], row[kept], settings.min_user_interactions, settings.min_item_interactions)
     kept = kept[core.kept]
-    dropped = _dropped(log, row, core)
+    dropped = _dropped(log, row, repeated, core)
     if not len(kept):
-        raise DataError(_nothing_left(len(log.user), dropped, settings))
+        causes = "; ".join(likely_causes(log, row, dropped, settings))
+        raise DataError(_nothing_left(len(log.user), dropped, settings) + (causes and f"; {causes}"))
 
     (user_codes, user), (rows, item) = _numbered(log.user[kept]), _numbered(row[kept])
     timestamp = log.timestamp[kept]
     order = chronological(user, timestamp)
     user, item, timestamp = user[order], item[order], timestamp[order]
     interactions = pa.table({"user": user, "item": item, "timestamp": timestamp})
-    items = _item_table(log.items.iloc[rows], settings)
+    items, placeholders = _item_table(log.items.iloc[rows], settings)
     raw_users = log.user_ids.take(pa.array(user_codes))
     of_released = {}
     if settings.split_from is None:
@@ -84,6 +91,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
         }
     )
     same_user = user[1:] == user[:-1]
+    pairs = np.sort(_pairs(user, item))
     statistics = {
         "raw": {"interactions": len(log.user), "users": len(log.user_ids), "items": len(log.item_ids)},
         "unusable_records": log.unusable,
@@ -95,14 +103,39 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
             for i, name in enumerate(SPLITS)
         },
         **of_released,
+        "repeated_interactions": int((pairs[1:] == pairs[:-1]).sum()),
         "same_time_as_previous": int((same_user & (timestamp[1:] == timestamp[:-1])).sum()),
         "items_without_attributes": int(
             pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()
         ),
+        "placeholders_left_out": placeholders,
         "items_without_title": int(pc.sum(pc.equal(items["title"], "")).as_py()),
         "attributes": len(pc.unique(pc.list_flatten(items["attributes"]))),
     }
-    return Prepared(interactions, items, splits, statistics)
+    told = told_of_prepare(log, row, rows, user_codes, dropped, items, statistics, settings)
+    return Prepared(interactions, items, splits, statistics, told)
+
+
+def _pairs(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """A number for each pair of user [e] and item [e], [e] int64."""
+    return user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+
+
+def _without_repeats(
+    log: RawLog, row: np.ndarray, kept: np.ndarray, repeats: str
+) -> tuple[np.ndarray, Removed]:
+    """Those of the positions `kept` in the log that stay, in file order, and what was removed.
+
+    Of several interactions of one user with one item the first in time stays, or the last; of those at one
+    time, the first or last in the file.
+    """
+    if repeats == "keep":
+        return kept, Removed()
+    order = kept[chronological(log.user[kept], log.timestamp[kept])]
+    if repeats == "last":
+        order = order[::-1]
+    _, first = np.unique(_pairs(log.user[order], row[order]), return_index=True)
+    return np.sort(order[first]), Removed(interactions=len(kept) - len(first))
 
 
 def _numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +156,7 @@ def _refuse_twice(raw_ids: pa.Array) -> None:
         )
 
 
-def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
+def _dropped(log: RawLog, row: np.ndarray, repeated: Removed, core: Core) -> dict[str, Removed]:
     """What each filter removed, by the filter's name."""
     described = row >= 0
     undescribed = Removed(
@@ -133,6 +166,7 @@ def _dropped(log: RawLog, row: np.ndarray, core: Core) -> dict[str, Removed]:
     )
     return {
         "items_without_description": undescribed,
+        "repeats": repeated,
         "users_below_minimum": core.users,
         "items_below_minimum": core.items,
     }
@@ -142,23 +176,29 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
     min_user, min_item = settings.min_user_interactions, settings.min_item_interactions
     told = {
         "items_without_description": "interactions with items that the source does not describe",
+        "repeats": f"repeats, of which prepare.repeats = {settings.repeats} keeps one",
         "users_below_minimum": f"users with fewer than prepare.min_user_interactions = {min_user}",
         "items_below_minimum": f"items with fewer than prepare.min_item_interactions = {min_item}",
     }
     parts = [
         f"{told[name]}: {part.interactions} interactions, {part.users} users, {part.items} items"
         for name, part in dropped.items()
+        if name != "repeats" or part.interactions
     ]
     return f"nothing is left of {n_interactions} interactions; dropped were {'; '.join(parts)}"
 
 
-def _item_table(items: pd.DataFrame, settings: Prepare) -> pa.Table:
+def _item_table(items: pd.DataFrame, settings: Prepare) -> tuple[pa.Table, int]:
+    """The table of items, and how many placeholders were left out of it."""
+    items, n_placeholders = without_placeholders(items, settings.placeholders)
+    assert settings.attributes is not None  # the source's own choices stand in place of null
+    assert settings.profile is not None
     attributes = attribute_lists(items, settings.attributes)
     if settings.profiles:
         texts = read_profiles(Path(settings.profiles), items["raw_id"].tolist())
     else:
         texts = item_texts(items, attributes, settings.profile)
-    return pa.table(
+    table = pa.table(
         {
             "item": np.arange(1, len(items) + 1, dtype=np.int32),
             "raw_id": pa.array(items["raw_id"], pa.string()),
@@ -167,3 +207,4 @@ def _item_table(items: pd.DataFrame, settings: Prepare) -> pa.Table:
             "text": pa.array(texts, pa.string()),
         }
     )
+    return table, n_placeholders

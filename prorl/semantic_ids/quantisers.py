@@ -16,7 +16,7 @@ from prorl.errors import DataError
 from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae
-from prorl.semantic_ids.unique_ids import imported, require_unique, with_final_code
+from prorl.semantic_ids.unique_ids import imported, listed_codes, require_unique, with_final_code
 
 QUANTISERS: dict[str, Callable[[np.ndarray, Quantize, int], Quantised]] = {
     "rq_kmeans": rq_kmeans,
@@ -48,10 +48,7 @@ def semantic_ids(
             f"that of item {raw_ids[int(bad[0])]!r}"
         )
     if settings.import_ is not None:
-        n_levels = settings.n_codebooks + settings.expand_final
-        datamaps = Path(settings.datamaps) if settings.datamaps is not None else None
-        codes = imported(Path(settings.import_), raw_ids, n_levels, settings.codebook_size, datamaps)
-        return codes, None
+        return imported_codes(Path(settings.import_), raw_ids, settings), None
     require_quantiser(settings.method)
     quantised = QUANTISERS[settings.method](vectors, settings, seed)
     if settings.expand_final:
@@ -60,6 +57,27 @@ def semantic_ids(
         quantised.codes, raw_ids, remedy="set quantize.expand_final, or quantize.balanced, to tell them apart"
     )
     return quantised.codes, quantised
+
+
+def imported_codes(path: Path, raw_ids: Sequence[str], settings: Quantize) -> np.ndarray:
+    """Codes [n, k] made elsewhere, see `imported`; with `expand_final` the file may lack the last code.
+
+    Where every item has `n_codebooks` codes then, the last is added as to those of our own quantisers.
+    """
+    n, size = settings.n_codebooks, settings.codebook_size
+    datamaps = Path(settings.datamaps) if settings.datamaps is not None else None
+    listed = listed_codes(path, datamaps)
+    lacks_final = settings.expand_final and bool(raw_ids)
+    if not lacks_final or not all(_has_codes(listed.get(raw_id), n) for raw_id in raw_ids):
+        return imported(path, raw_ids, n + settings.expand_final, size, datamaps)
+    for raw_id in raw_ids:
+        if not all(0 <= code < size for code in listed[raw_id]):
+            raise DataError(f"{path}: item {raw_id!r}: got codes {listed[raw_id]}, allowed: 0..{size - 1}")
+    return with_final_code(np.array([listed[raw_id] for raw_id in raw_ids]), size)
+
+
+def _has_codes(codes: object, n: int) -> bool:
+    return isinstance(codes, list) and len(codes) == n and all(type(code) is int for code in codes)
 
 
 def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:

@@ -47,6 +47,19 @@ def require_unique(codes: np.ndarray, raw_ids: Sequence[str], remedy: str) -> No
         )
 
 
+def listed_codes(path: Path, datamaps: Path | None = None) -> dict[str, Any]:
+    """What the JSON file of codes made elsewhere has for each raw item id, as `imported` reads it.
+
+    Raises `DataError` for a file that holds no object.
+    """
+    codes_of = imported_json(path, "quantize.import")
+    if not isinstance(codes_of, dict):
+        raise DataError(
+            f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
+        )
+    return codes_of if datamaps is None else _by_raw_id(codes_of, path, datamaps)
+
+
 def imported(
     path: Path, raw_ids: Sequence[str], n_levels: int, codebook_size: int, datamaps: Path | None = None
 ) -> np.ndarray:
@@ -57,13 +70,7 @@ def imported(
     that is no such object, a missing item, a list of another length, a code that is no whole number or lies
     outside 0..`codebook_size` - 1, and two items with the same codes.
     """
-    codes_of = imported_json(path, "quantize.import")
-    if not isinstance(codes_of, dict):
-        raise DataError(
-            f"{path}: got {type(codes_of).__name__}, allowed: an object of raw item id -> list of codes"
-        )
-    if datamaps is not None:
-        codes_of = _by_raw_id(codes_of, path, datamaps)
+    codes_of = listed_codes(path, datamaps)
     require_items(path, raw_ids, codes_of)
     for raw_id in raw_ids:
         codes = codes_of[raw_id]

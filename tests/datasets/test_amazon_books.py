@@ -109,3 +109,22 @@ def test_a_truncated_file(tmp_path):
 def test_a_book_without_asin_is_named(tmp_path):
     with pytest.raises(DataError, match=r"meta_Books.json.gz: line 1: field 'asin' is missing"):
         read_amazon_books(write(tmp_path, books=[{"title": "x"}]), SETTINGS)
+
+
+def test_reviews_without_a_user_or_book_are_counted_and_a_blank_last_line_is_none(tmp_path):
+    reviews = [review(), review(user=""), review(book=""), review("B"), ""]
+    log = read_amazon_books(write(tmp_path, reviews), SETTINGS)
+    assert log.user_ids.to_pylist() == ["A1REUF3A1YCPHM", "B"]
+    assert len(log.user) == 2
+    assert (log.unusable["interactions_without_user"], log.unusable["interactions_without_item"]) == (1, 1)
+
+
+def test_half_a_character_is_replaced_in_titles_and_skipped_in_texts_of_reviews(tmp_path):
+    """`json.dumps` writes it as an escape, as the shop's files do."""
+    books = [{"asin": "0001713353", "title": "A \ud83d title", "description": ["\ude00"]}]
+    reviews = [review(reviewText="nice \ud83d"), review("B\ud83d"), ""]
+    log = read_amazon_books(write(tmp_path, reviews, books), SETTINGS)
+    assert log.items["title"].tolist() == ["A \ufffd title"]
+    assert log.items["description"].tolist() == ["\ufffd"]
+    assert log.user_ids.to_pylist() == ["A1REUF3A1YCPHM", "B\ufffd"]
+    assert log.timestamp.tolist() == [1112140800] * 2

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prorl.config.fetch import Fetch
-from prorl.config.section import ConfigError
+from prorl.config.fetch import Fetch, OwnFiles
+from prorl.config.section import ConfigError, build
 from prorl.datasets import DATASETS, fetching
 from prorl.datasets.fetching import fetch, fetched_source
 from prorl.datasets.sources import InstalledFiles, Remote, Source
@@ -26,7 +26,7 @@ def into(tmp_path):
     def run(dataset, archives=None, source=None, archive=None):
         fetch(
             dataset,
-            Fetch(source=source, archive=archive),
+            Fetch(source=source, archive=archive, files=None),
             tmp_path / "raw",
             archives=archives,
             downloads=tmp_path / "downloads",
@@ -169,3 +169,35 @@ def test_a_checksum_nobody_states_is_recorded_once_and_verified_after(into, tmp_
 def test_raw_files_that_were_not_fetched(tmp_path):
     with pytest.raises(DataError, match="run the fetch stage first"):
         fetched_source(Path(tmp_path))
+
+
+def test_the_two_files_of_a_tabular_source_by_any_name(tmp_path):
+    (tmp_path / "ratings.csv").write_text("a")
+    (tmp_path / "films.of.mine.tsv").write_text("b")
+    files = OwnFiles(interactions=str(tmp_path / "ratings.csv"), items=str(tmp_path / "films.of.mine.tsv"))
+    settings = Fetch(source="tabular", archive=None, files=files)
+    places = {"archives": None, "downloads": tmp_path / "d", "checksums": tmp_path / "c", "every_seconds": 1}
+    fetch("own", settings, tmp_path / "raw", **places)
+    assert (tmp_path / "raw/interactions.csv").read_text() == "a"
+    assert (tmp_path / "raw/items.tsv").read_text() == "b"
+    assert read_json(tmp_path / "raw/fetched.json")["files_taken"] == {
+        "interactions": "ratings.csv",
+        "items": "films.of.mine.tsv",
+    }
+    (tmp_path / "ratings.csv").unlink()
+    with pytest.raises(DataError, match=r"ratings.csv: no such file; fetch.files.interactions names it"):
+        fetch("own", settings, tmp_path / "other", **places)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"archive": "x.zip"}, "files: got a mapping, allowed: null where fetch.archive is set"),
+        ({"source": "steam"}, "files: got a mapping, allowed: null where fetch.source is not tabular"),
+    ],
+)
+def test_files_beside_another_place_are_refused(changes, message):
+    values = {"source": "tabular", "archive": None, "files": {"interactions": "a", "items": "b"}}
+    with pytest.raises(ConfigError, match=message):
+        build(Fetch, values | changes, "fetch", "params.yaml")

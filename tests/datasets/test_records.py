@@ -46,7 +46,7 @@ def test_the_usual_form_takes_only_the_wanted_names(tmp_path):
         "{u'username': __import__('os').system('true')}",
         "{u'a': u'b'",
         "{u'a': u'b'} trailing",
-        "",
+        "\n{}",
         "[1]",
         "{u'a': u'\\N{no such}'}",
         "(" * 500,
@@ -69,7 +69,7 @@ def test_no_text_makes_the_match_slow(tmp_path):
     assert time.perf_counter() - started < 5
 
 
-@pytest.mark.parametrize("line", ['{"a": 1', "[]", "", "NaN}"])
+@pytest.mark.parametrize("line", ['{"a": 1', "[]", "\n{}", "NaN}"])
 def test_a_line_that_is_no_json_object_is_named(tmp_path, line):
     with pytest.raises(DataError, match=r"x.gz: line 2: "):
         list(json_records(packed(tmp_path / "x.gz", '{"a": 1}', line)))
@@ -93,3 +93,16 @@ def test_plain_text():
     assert plain_texts(["a", None, "", " b "]) == ["a", "b"]
     assert plain_texts("a") == ["a"]
     assert plain_texts(None) == []
+
+
+def test_blank_lines_are_none_at_the_end_alone(tmp_path):
+    path = packed(tmp_path / "x.gz", "a", "", "b", "", "  ", "")
+    assert list(gzip_lines(path)) == [(1, "a"), (2, ""), (3, "b")]
+
+
+def test_half_a_character_in_an_escape_is_replaced(tmp_path):
+    lines = [r'{"a": "x\ud83d", "b": ["\udc00\ud83d\ude00", {"c\ud800": 1}]}']
+    expected = {"a": "x\ufffd", "b": ["\ufffd\U0001f600", {"c\ufffd": 1}]}
+    assert list(json_records(packed(tmp_path / "x.gz", *lines))) == [(1, expected)]
+    literal = packed(tmp_path / "y.gz", r"{u'a': u'x\ud83d', 'b': ('\udc00', 2)}")
+    assert list(literal_records(literal, {"a", "b"})) == [(1, {"a": "x\ufffd", "b": ("\ufffd", 2)})]

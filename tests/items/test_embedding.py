@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.items.embedding import embed, imported, lsa
 from prorl.items.matrices import read_matrix, write_matrix
+from prorl.items.words import share_of_single, words
 
 TEXTS = [
     "Toy Story (1995). Animation, Comedy",
@@ -32,6 +34,40 @@ def test_lsa_is_normalised_deterministic_and_puts_like_with_like():
     assert likeness[0, 1] > 0.9 > likeness[0, 3]
     assert likeness[2, 3] > 0.9 > likeness[2, 4]
     np.testing.assert_array_equal(vectors, lsa(TEXTS, 3, seed=1))
+
+
+CHINESE = ["射雕英雄传第一部", "射雕英雄传第二部", "红楼梦上册", "红楼梦下册", "三国演义"]
+
+
+def test_lsa_puts_a_series_together_where_titles_have_no_spaces(capsys):
+    vectors = lsa(CHINESE, 3, seed=1)
+    likeness = vectors @ vectors.T
+    assert min(likeness[0, 1], likeness[2, 3]) > 0.7
+    assert max(abs(likeness[0, 2]), abs(likeness[1, 4])) < 0.3
+
+
+def test_words_of_scripts_with_and_without_spaces():
+    assert words("The 2nd Face/Off, naïve") == ["the", "2nd", "face", "off", "naïve"]
+    assert words("红楼梦 II") == ["ii", "红", "楼", "梦", "红楼", "楼梦"]
+    assert words("ab漢かcd") == ["ab", "cd", "漢", "か", "漢か"]
+    assert words("ไทย") == ["ไ", "ท", "ย", "ไท", "ทย"]
+
+
+def test_words_are_those_of_scikit_learn_where_there_are_spaces():
+    analyzer = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").build_analyzer()
+    assert [words(text) for text in TEXTS] == [analyzer(text) for text in TEXTS]
+
+
+def test_profiles_of_words_that_stand_in_one_item_alone_are_told(tmp_path, capsys):
+    settings = Embed(import_=None, model="lsa", dimension=2, batch_size=1, max_tokens=1, precision="float32")
+    assert share_of_single(["a b", "b c c", ""]) == 3 / 5
+    assert share_of_single([""]) == 0
+    alike = ["sea ship a", "sea ship b", "sea ship a b"]
+    embed(alike, alike, settings, 1, tmp_path, 15)
+    assert capsys.readouterr().err == ""
+    unlike = ["one two a", "three four a", "five six a"]
+    embed(unlike, unlike, settings, 1, tmp_path, 15)
+    assert "warning: 67% of the words of the item profiles stand in one item alone" in capsys.readouterr().err
 
 
 def test_a_text_without_a_word_is_the_zero_vector():

@@ -11,9 +11,11 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from prorl.config.embed import Embed
+from prorl.config.section import ConfigError
 from prorl.items import language_model
 from prorl.items.embedding import embed
-from prorl.items.language_model import encode, shards_of
+from prorl.items.language_model import encode, load_encoder, shards_of
+from prorl.items.packaged import model_source
 from tests.items.tiny_qwen3 import save_tiny_qwen3
 
 TEXTS = [
@@ -150,3 +152,35 @@ def test_batches_are_of_like_length_and_every_text_is_in_one():
     assert sorted(np.concatenate([row for shard in shards for row in shard])) == list(range(300))
     ranges = sorted((len(TEXTS[batch[-1]]), len(TEXTS[batch[0]])) for shard in shards for batch in shard)
     assert all(shorter[1] <= longer[0] for shorter, longer in pairwise(ranges))
+
+
+def test_a_folder_that_does_not_say_how_it_pools_is_refused(qwen3):
+    """Its states would be averaged, which is wrong for a Qwen3: its last state is the vector."""
+    settings = settings_for(qwen3).replace(model=str(qwen3 / "backbone"))
+    with pytest.raises(
+        ConfigError, match=r"^embed.model: got '.*backbone', which has no modules.json: .*whole$"
+    ):
+        load_encoder(model_source(settings.model), "cpu", settings)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "models/of/mine"])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(ConfigError, match=r"^embed.model: got '.*', allowed: a folder that is there$"):
+        model_source(name)
+
+
+@pytest.mark.parametrize("name", ["no-such-owner/no-model", "no model"])
+def test_a_model_that_is_not_downloaded_is_one_line(name, qwen3):
+    settings = settings_for(qwen3).replace(model=name)
+    with pytest.raises(
+        ConfigError, match=rf"^embed.model: got '{name}', .*a model that is downloaded or can be"
+    ):
+        load_encoder(model_source(name), "cpu", settings)
+
+
+def test_a_folder_with_half_a_model_is_one_line(qwen3, tmp_path):
+    (tmp_path / "modules.json").write_text((qwen3 / "model/modules.json").read_text())
+    settings = settings_for(qwen3).replace(model=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^embed.model: got .*, allowed: a folder, or a model") as error:
+        load_encoder(model_source(str(tmp_path)), "cpu", settings)
+    assert "\n" not in str(error.value)

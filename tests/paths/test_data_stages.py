@@ -101,7 +101,8 @@ def test_movielens_100k_from_package_to_instances(tmp_path):
     "PRORL_ARCHIVES" not in os.environ, reason="PRORL_ARCHIVES does not name a folder with MovieLens-1M"
 )
 def test_movielens_1m_has_the_published_sizes(tmp_path):
-    workplace = Workplace(tmp_path, "ml-1m", os.environ["PRORL_ARCHIVES"])
+    drama = {"ignored_attributes": ["Drama"]}
+    workplace = Workplace(tmp_path, "ml-1m", os.environ["PRORL_ARCHIVES"], mine=drama)
     workplace.run("fetch", "prepare", "mine")
     kept = read_json(tmp_path / "reports/ml-1m/prepare.json")["kept"]
     assert kept == {"users": 6022, "items": 3043, "interactions": 995154}

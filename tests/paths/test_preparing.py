@@ -22,6 +22,7 @@ SETTINGS = (
         min_user_interactions=2,
         min_item_interactions=2,
         split=[1.0, 1.0, 1.0],
+        attributes=["genres"],
         profile=["{title}", "({attributes})"],
     )
 )
@@ -92,6 +93,7 @@ def test_statistics_account_for_every_interaction():
     assert statistics["raw"] == {"interactions": 10, "users": 4, "items": 4}
     assert statistics["dropped"] == {
         "items_without_description": {"interactions": 2, "users": 0, "items": 1},
+        "repeats": {"interactions": 0, "users": 0, "items": 0},
         "users_below_minimum": {"interactions": 1, "users": 1, "items": 0},
         "items_below_minimum": {"interactions": 0, "users": 0, "items": 0},
     }
@@ -112,7 +114,9 @@ def test_nothing_left_says_which_filter_took_how_much():
         "nothing is left of 10 interactions; dropped were "
         "interactions with items that the source does not describe: 2 interactions, 0 users, 1 items; "
         "users with fewer than prepare.min_user_interactions = 3: 5 interactions, 3 users, 0 items; "
-        "items with fewer than prepare.min_item_interactions = 4: 3 interactions, 1 users, 3 items"
+        "items with fewer than prepare.min_item_interactions = 4: 3 interactions, 1 users, 3 items; "
+        "50.0% of the interactions are dropped, users below 3, prepare.min_user_interactions: "
+        "half of the users have at most 2 interactions"
     )
 
 

@@ -163,6 +163,23 @@ def test_imported_codes_take_the_place_of_a_quantiser(vectors, tmp_path):
     assert quantised is None
 
 
+def test_imported_codes_without_a_last_get_one(vectors, tmp_path):
+    path = tmp_path / "codes.json"
+    path.write_text(json.dumps({"a": [0, 1, 2], "b": [0, 1, 3], "c": [0, 1, 2], "dropped": [1]}))
+    settings = SETTINGS.replace(import_=str(path), expand_final=True)
+    codes, quantised = semantic_ids(vectors[:3], ["a", "b", "c"], settings, 7)
+    assert codes.tolist() == [[0, 1, 2, 1], [0, 1, 3, 1], [0, 1, 2, 2]]
+    assert quantised is None
+    with pytest.raises(DataError, match="items 'a' and 'c' have the same codes"):
+        semantic_ids(vectors[:3], ["a", "b", "c"], settings.replace(expand_final=False), 7)
+    path.write_text(json.dumps({"a": [0, 1, 2], "b": [0, 1, 9999]}))
+    with pytest.raises(DataError, match=r"item 'b': got codes \[0, 1, 9999\], allowed: 0.."):
+        semantic_ids(vectors[:2], ["a", "b"], settings, 7)
+    path.write_text(json.dumps({"a": [0, 1, 2], "b": [0, 1, 2, 1]}))
+    with pytest.raises(DataError, match=r"item 'a': got .*, allowed: a list of 4 whole numbers"):
+        semantic_ids(vectors[:2], ["a", "b"], settings, 7)
+
+
 def test_provenance_names_models_and_imported_files():
     vectors = EmbeddingImport(vectors="made/elsewhere.npy", items="made/items.json")
     embed = Embed(
