@@ -54,7 +54,7 @@ def body(params: Params, dataset: str) -> None:
         "prepare": of_prepare(params.section(Prepare, dataset)),
         "mine": of_released(params.section(Mine, dataset).import_),
         "language_model": of_causal(params.section(LanguageModel, dataset), dataset),
-        "profile": of_causal(params.section(Profile, dataset), dataset),
+        "profiles": of_causal(params.section(Profile, dataset), dataset),
         "embed": of_embed(params.section(Embed, dataset)),
         "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},

@@ -1,6 +1,7 @@
 """The order of the rooms, and dvc.yaml against the code: the modules and params each stage depends on."""
 
 import ast
+import sys
 
 import pytest
 
@@ -15,7 +16,7 @@ FLOORS = [
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "reports"),
     *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "cli"),
 ]
-OPTIONAL = ("similarity", "language_model", "profile")  # stages that the default run does without
+OPTIONAL = ("similarity", "language_model", "profiles")  # stages that the default run does without
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))
 STAGES = round_trip_yaml().load(DVC_FILE)["stages"]
@@ -28,6 +29,11 @@ def name_of(path):
 def floor(module: str) -> int:
     """The place in `FLOORS` of `prorl.<room>...`."""
     return FLOORS.index(module.split(".")[1])
+
+
+def test_no_script_hides_a_module_of_python():
+    """The folder of a running script comes first where modules are looked for."""
+    assert not {script.stem for script in SCRIPTS} & set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -23,7 +23,7 @@ def trained(name):
 
 OUTS = {
     "inputs": [
-        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profile", "embed", "quantize")),
+        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profiles", "embed", "quantize")),
         LAYOUT.simulator_inputs,
         *map(LAYOUT.inputs, ("pretrain", "finetune")),
         LAYOUT.guide_inputs,
@@ -33,7 +33,7 @@ OUTS = {
     "prepare": [LAYOUT.interactions, LAYOUT.items, LAYOUT.splits, LAYOUT.metrics("prepare")],
     "similarity": [LAYOUT.verdicts("similarity"), LAYOUT.metrics("similarity")],
     "language_model": [LAYOUT.verdicts("language_model"), LAYOUT.metrics("language_model")],
-    "profile": [LAYOUT.texts("profiles"), LAYOUT.metrics("profile")],
+    "profiles": [LAYOUT.texts("profiles"), LAYOUT.metrics("profiles")],
     "mine": [*SPLIT.values(), LAYOUT.metrics("mine")],
     "embed": [LAYOUT.embeddings],
     "reduce": [LAYOUT.reduced],
@@ -61,7 +61,7 @@ DEPS = {
     "similarity": [LAYOUT.interactions, LAYOUT.items, LAYOUT.embeddings],
     "language_model": [LAYOUT.interactions, LAYOUT.items, LAYOUT.inputs("language_model")],
     "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],  # the tables, and verdicts where there are any
-    "profile": [LAYOUT.items, LAYOUT.inputs("profile")],
+    "profiles": [LAYOUT.items, LAYOUT.inputs("profiles")],
     "embed": [LAYOUT.texts("${embed.texts}"), LAYOUT.inputs("embed")],
     "reduce": [LAYOUT.embeddings],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],

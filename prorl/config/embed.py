@@ -23,7 +23,7 @@ class Embed(Section):
         alias="import", description="Vectors made elsewhere: {vectors: .., items: ..}"
     )
     texts: Literal["prepared", "profiles"] = Field(
-        description="Texts that are embedded: those of `prepare`, or those that the stage `profile` has "
+        description="Texts that are embedded: those of `prepare`, or those that the stage `profiles` has "
         "written; the same for all data sets"
     )
     model: str = Field(

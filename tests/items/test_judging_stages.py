@@ -75,11 +75,11 @@ def test_a_language_model_judges_and_writes(tmp_path):
     assert [feasible for *_, feasible in verdicts("language_model")] == [one > middle for one in odds]
     assert read_json(LAYOUT.metrics("language_model"))["feasible"] == pytest.approx(1 / 3)
 
-    run("profile", profile={**own, "new_tokens": 4})
+    run("profiles", profile={**own, "new_tokens": 4})
     written = read_table(LAYOUT.texts("profiles"), ITEMS)
     assert written.drop(["text"]) == read_table(LAYOUT.items, ITEMS).drop(["text"])
     assert written["text"].to_pylist() != TITLES
-    assert read_json(LAYOUT.metrics("profile"))["items"] == 4
+    assert read_json(LAYOUT.metrics("profiles"))["items"] == 4
 
     lsa = {"model": "lsa", "dimension": 1}
     run("embed", embed=lsa)

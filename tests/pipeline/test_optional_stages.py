@@ -27,7 +27,7 @@ def waits_for(root) -> dict[str, set[str]]:
 
 def test_the_default_run_has_none_and_attributes_need_no_vectors(clone):
     before = waits_for(clone.root)
-    assert not before.keys() & {"similarity", "language_model", "profile"}
+    assert not before.keys() & {"similarity", "language_model", "profiles"}
     assert before["mine"] == before["embed"] == {"inputs", "fetch", "prepare"}
 
 
@@ -36,9 +36,9 @@ def test_the_default_run_has_none_and_attributes_need_no_vectors(clone):
     [
         ({"similarity": LISTED, "mine": {"feasibility": "similarity"}}, {"embed", "similarity"}, set()),
         ({"language_model": LISTED, "mine": {"feasibility": "language_model"}}, {"language_model"}, set()),
-        ({"profile": LISTED, "embed": {"texts": "profiles"}}, set(), {"profile"}),
+        ({"profile": LISTED, "embed": {"texts": "profiles"}}, set(), {"profiles"}),
     ],
-    ids=["similarity", "language_model", "profile"],
+    ids=["similarity", "language_model", "profiles"],
 )
 def test_a_listed_stage_comes_before_what_reads_it(clone, settings, mine, embed):
     clone.set(**settings)
@@ -46,4 +46,4 @@ def test_a_listed_stage_comes_before_what_reads_it(clone, settings, mine, embed)
     clone.run("git", "checkout", "--quiet", "--", "params.yaml")
     first = {"inputs", "fetch", "prepare"}
     assert (before["mine"], before["embed"]) == (first | mine, first | embed)
-    assert not before["simulator"] & {"similarity", "language_model", "profile"}
+    assert not before["simulator"] & {"similarity", "language_model", "profiles"}

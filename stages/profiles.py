@@ -1,4 +1,4 @@
-"""Texts of items written by a language model: `python stages/profile.py <dataset>`."""
+"""Texts of items written by a language model: `python stages/profiles.py <dataset>`."""
 
 import pyarrow as pa
 
@@ -19,8 +19,8 @@ def body(params: Params, dataset: str) -> None:
     column = items.schema.get_field_index("text")
     written = items.set_column(column, "text", pa.array(texts, pa.string()))
     write_table(layout.texts("profiles"), written, ITEMS)
-    write_json(layout.metrics("profile"), counts)
+    write_json(layout.metrics("profiles"), counts)
 
 
 if __name__ == "__main__":
-    run_stage("profile", body)
+    run_stage("profiles", body)
