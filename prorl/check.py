@@ -22,7 +22,7 @@ from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
@@ -226,11 +226,11 @@ def _transitions_are_judged(
             yield f"{kind.section}.datasets: got {kind.datasets}, allowed: {allowed}"
 
 
-def _texts_are_written(dataset: str, embed: Embed, profile: Profile) -> Iterator[str]:
+def _texts_are_written(dataset: str, embed: Embed, profiles: Profiles) -> Iterator[str]:
     """The stage whose texts are embedded is there for the data set."""
-    if embed.texts == "profiles" and dataset not in profile.datasets:
+    if embed.texts == "profiles" and dataset not in profiles.datasets:
         allowed = f"with {dataset}, as embed.texts is profiles"
-        yield f"profile.datasets: got {profile.datasets}, allowed: {allowed}"
+        yield f"profiles.datasets: got {profiles.datasets}, allowed: {allowed}"
 
 
 def _columns_named(dataset: str, fetch: Fetch, prepare: Prepare) -> Iterator[str]:
@@ -341,11 +341,11 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
 
 
-OPTIONAL: tuple[type[CausalSection | Similarity], ...] = (Similarity, LanguageModel, Profile)
+OPTIONAL: tuple[type[CausalSection | Similarity], ...] = (Similarity, LanguageModel, Profiles)
 # What does not agree in a data set's settings, and the sections that it is said of.
 AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _transitions_are_judged: (Mine, Similarity, LanguageModel),
-    _texts_are_written: (Embed, Profile),
+    _texts_are_written: (Embed, Profiles),
     _columns_named: (Fetch, Prepare),
     _split_is_that_of_the_import: (Prepare, Mine),
     _no_path_is_cut: (Mine, Decoding),

@@ -15,7 +15,7 @@ from prorl.config.language_model import LanguageModel
 from prorl.config.mine import Mine
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.config.quantize import Quantize
 from prorl.config.simulator import Simulator
 from prorl.files import atomic_file
@@ -54,7 +54,7 @@ def body(params: Params, dataset: str) -> None:
         "prepare": of_prepare(params.section(Prepare, dataset)),
         "mine": of_released(params.section(Mine, dataset).import_),
         "language_model": of_causal(params.section(LanguageModel, dataset), dataset),
-        "profiles": of_causal(params.section(Profile, dataset), dataset),
+        "profiles": of_causal(params.section(Profiles, dataset), dataset),
         "embed": of_embed(params.section(Embed, dataset)),
         "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},

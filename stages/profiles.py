@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from prorl.config.logging import Logging
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.files import write_json
 from prorl.items.asking import profiles
 from prorl.layout import Layout
@@ -13,7 +13,7 @@ from prorl.tables import ITEMS, read_table, write_table
 
 
 def body(params: Params, dataset: str) -> None:
-    layout, settings = Layout(dataset), params.section(Profile, dataset)
+    layout, settings = Layout(dataset), params.section(Profiles, dataset)
     items = read_table(layout.items, ITEMS)
     texts, counts = profiles(items, settings, layout.said, params.section(Logging).every_seconds)
     column = items.schema.get_field_index("text")

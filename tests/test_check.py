@@ -321,15 +321,15 @@ def test_the_class_of_an_own_simulator_is_looked_for_before_anything_runs():
         ),
         (
             {"embed": {"texts": "profiles"}},
-            "profile.datasets: got [], allowed: with ml-100k, as embed.texts is profiles",
+            "profiles.datasets: got [], allowed: with ml-100k, as embed.texts is profiles",
         ),
         (
-            {"profile": {"datasets": ["ml-1m"]}},
-            "profile.datasets: got 'ml-1m', allowed: one of `datasets`, ['ml-100k']",
+            {"profiles": {"datasets": ["ml-1m"]}},
+            "profiles.datasets: got 'ml-1m', allowed: one of `datasets`, ['ml-100k']",
         ),
         (
-            {"profile": {"ml-100k": {"datasets": ["ml-100k"]}}},
-            "profile.ml-100k.datasets: allowed only as profile.datasets, for all data sets",
+            {"profiles": {"ml-100k": {"datasets": ["ml-100k"]}}},
+            "profiles.ml-100k.datasets: allowed only as profiles.datasets, for all data sets",
         ),
         (
             {"embed": {"ml-100k": {"texts": "prepared"}}},
@@ -343,7 +343,7 @@ def test_optional_stages_are_there_where_they_are_needed(changes, message):
 
 def test_an_optional_stage_that_is_listed_is_right():
     listed = {"datasets": ["ml-100k"]}
-    changes = {"similarity": listed, "profile": listed, "embed": {"texts": "profiles"}}
+    changes = {"similarity": listed, "profiles": listed, "embed": {"texts": "profiles"}}
     assert findings(params_with({**changes, "mine": {"feasibility": "similarity"}})) == []
 
 

@@ -14,7 +14,7 @@ from prorl.config.mine import Mine
 from prorl.config.policy import Policy
 from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.report import Report
@@ -28,7 +28,7 @@ SECTIONS: dict[str, type[Section]] = {
     kind.section: kind
     for kind in (
         *(Decoding, Logging, Fetch, Prepare, Similarity, LanguageModel, Mine),
-        *(Profile, Embed, Reduce, Quantize),
+        *(Profiles, Embed, Reduce, Quantize),
         *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails),
         *(Selection, Evaluate, Gate, Report),
     )

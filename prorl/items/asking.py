@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from prorl.config.language_model import LanguageModel
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.config.section import ConfigError
 from prorl.items.causal import Causal, asked
 
@@ -80,13 +80,13 @@ def follow_odds(
 
 
 def profiles(
-    items: pa.Table, settings: Profile, cache: Path, every_seconds: float
+    items: pa.Table, settings: Profiles, cache: Path, every_seconds: float
 ) -> tuple[list[str], dict[str, Any]]:
     """The text that the model writes for each item, and counts; the item's own where it writes nothing.
 
     Raises as `follow_odds` does.
     """
-    require_fields(settings.prompt, dict.fromkeys(FIELDS, ()), "profile.prompt")
+    require_fields(settings.prompt, dict.fromkeys(FIELDS, ()), "profiles.prompt")
     prompts = [settings.prompt.format(**own) for own in item_fields(items)]
     raw_ids, own_texts = items["raw_id"].to_pylist(), items["text"].to_pylist()
     causal = Causal(settings)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prorl.config.language_model import LanguageModel
-from prorl.config.profile import Profile
+from prorl.config.profiles import Profiles
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.items import causal
@@ -69,7 +69,7 @@ def settings(folder):
 @pytest.fixture
 def writing(folder):
     changes = {"model": str(folder), "batch_size": 3, "max_tokens": 100, "new_tokens": 6, "chat": False}
-    return PARAMS.section(Profile).replace(**changes, prompt="Of {title} ({attributes}), {text:.3}: ")
+    return PARAMS.section(Profiles).replace(**changes, prompt="Of {title} ({attributes}), {text:.3}: ")
 
 
 def alone(folder, prompt: str, answer: str) -> float:
@@ -198,7 +198,9 @@ def test_what_cannot_be_asked_is_one_line(settings, tmp_path, monkeypatch, chang
 
 
 def test_a_prompt_of_a_profile_has_fields_of_one_item(writing, tmp_path):
-    with pytest.raises(ConfigError, match=r"profile.prompt: got field {item.title}, allowed: {title}, {attr"):
+    with pytest.raises(
+        ConfigError, match=r"profiles.prompt: got field {item.title}, allowed: {title}, {attr"
+    ):
         profiles(ITEMS, writing.replace(prompt="{item.title}"), tmp_path / "c", 60)
 
 

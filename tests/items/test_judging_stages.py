@@ -75,7 +75,7 @@ def test_a_language_model_judges_and_writes(tmp_path):
     assert [feasible for *_, feasible in verdicts("language_model")] == [one > middle for one in odds]
     assert read_json(LAYOUT.metrics("language_model"))["feasible"] == pytest.approx(1 / 3)
 
-    run("profiles", profile={**own, "new_tokens": 4})
+    run("profiles", profiles={**own, "new_tokens": 4})
     written = read_table(LAYOUT.texts("profiles"), ITEMS)
     assert written.drop(["text"]) == read_table(LAYOUT.items, ITEMS).drop(["text"])
     assert written["text"].to_pylist() != TITLES

@@ -36,7 +36,7 @@ def test_the_default_run_has_none_and_attributes_need_no_vectors(clone):
     [
         ({"similarity": LISTED, "mine": {"feasibility": "similarity"}}, {"embed", "similarity"}, set()),
         ({"language_model": LISTED, "mine": {"feasibility": "language_model"}}, {"language_model"}, set()),
-        ({"profile": LISTED, "embed": {"texts": "profiles"}}, set(), {"profiles"}),
+        ({"profiles": LISTED, "embed": {"texts": "profiles"}}, set(), {"profiles"}),
     ],
     ids=["similarity", "language_model", "profiles"],
 )

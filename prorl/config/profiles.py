@@ -1,4 +1,4 @@
-"""Section `profile`: texts of items written by a language model."""
+"""Section `profiles`: texts of items written by a language model."""
 
 from typing import ClassVar
 
@@ -7,10 +7,10 @@ from pydantic import Field
 from prorl.config.causal import CausalSection
 
 
-class Profile(CausalSection):
+class Profiles(CausalSection):
     """Texts of items written by a language model, for `embed.texts: profiles`."""
 
-    section: ClassVar[str] = "profile"
+    section: ClassVar[str] = "profiles"
 
     prompt: str = Field(
         description="What is asked of each item, by its {title}, {attributes} and {text}, the profile of "
