@@ -32,9 +32,9 @@ Table = dict[str, dict]
 @dataclass(frozen=True)
 class Evaluation:
     """`results`: {guide: {simulator: {metric: {mean, low, high}, "rollout@K": {metric: ..}}}}, and beside
-    `rollout@K` any `beam@K`, `max@K` (of the released beam search) and `target@Q`, the greedy paths towards
-    targets at the Q-th percentile. A guide that says what its paths cost also has {"states": mean per prompt}
-    beside its simulators.
+    `rollout@K` any `beam@K`, `max@K` (of the released beam search), `rejection`, the greedy paths shown to
+    users who refuse items, and `target@Q`, the greedy paths towards targets at the Q-th percentile. A guide
+    that says what its paths cost also has {"states": mean per prompt} beside its simulators.
 
     `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
     guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
@@ -73,7 +73,7 @@ def evaluate(
     every simulator, and for one that shows a `blocked` item.
     """
     _same_items(guides, judge.simulators)
-    ways = Ways(settings.rollouts, settings.beams, settings.live_beams, harder)
+    ways = Ways(settings.rollouts, settings.beams, settings.live_beams, harder, settings.rejection)
     bootstrap = _bootstrap(judge, settings)
     results: Table = {}
     lengths: Table = {}
@@ -157,9 +157,8 @@ def judged_guide(
     paths = kept.store.arrays(f"{name}-paths", key, write)
     found = {}
     for simulator, own in of_each.items():
-        under = digest(
-            key, kept.simulators[simulator], judge.attribute_words, ways.rollouts, judge.diversity_pairs
-        )
+        asked = [ways.rollouts, ways.rejection, judge.diversity_pairs]
+        under = digest(key, kept.simulators[simulator], judge.attribute_words, asked)
         found[simulator] = kept.store.arrays(
             f"{name}-{simulator}", under, lambda own=own: judged(paths, own, ways)
         )

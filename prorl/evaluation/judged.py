@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from prorl.config.evaluate import Rejection
 from prorl.evaluation.judge import Judge, greedy_paths
 from prorl.evaluation.lengths import by_length
+from prorl.evaluation.rejection import rejection_metrics
 from prorl.guide import BeamGuide, CostedGuide, Guide, LiveBeamGuide, SamplingGuide
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed, progress
@@ -19,6 +21,7 @@ from prorl.runtime import derived_seed, progress
 Arrays = dict[str, np.ndarray]
 TIMED = 64  # prompts whose greedy paths are timed, in one batch
 MILLISECONDS = "milliseconds per prompt"  # of greedy paths by guide, in runtime.json
+REJECTION = "rejection"  # greedy paths shown to users who refuse items
 BY_LENGTH = "by_length"  # the metrics of a path's first items
 
 
@@ -27,13 +30,14 @@ class Ways:
     """What is judged of a guide beside its greedy paths towards the prompts' own targets.
 
     `rollouts`, `beams` and `live_beams`: of how many paths the best counts; `harder`: further targets [p] by
-    label.
+    label; `rejection`: how users refuse items, where greedy paths are judged with that too.
     """
 
     rollouts: list[int] = field(default_factory=list)
     beams: list[int] = field(default_factory=list)
     live_beams: list[int] = field(default_factory=list)
     harder: dict[str, torch.Tensor] = field(default_factory=dict)
+    rejection: Rejection | None = None
 
 
 def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: float) -> Arrays:
@@ -93,6 +97,17 @@ def judged(paths: Arrays, judge: Judge, ways: Ways) -> Arrays:
     for label, target in ways.harder.items():
         towards = replace(judge, prompts=replace(judge.prompts, target=target))
         add(label, towards.metrics(items[label])[name])
+    if ways.rejection is not None:
+        refusing = rejection_metrics(
+            judge.simulators,
+            judge.prompts,
+            items["greedy"],
+            judge.attribute_words,
+            ways.rejection,
+            seed=derived_seed(judge.seed, "rejection"),
+            batch_size=judge.batch_size,
+        )
+        add(REJECTION, refusing[name])
     add(BY_LENGTH, by_length(judge, items["greedy"]))
     return found
 

@@ -42,10 +42,10 @@ def rejection_metrics(
     """{simulator: {metric: [p]}} of one path `items` [p, t] per prompt, each in expectation over what its
     user accepts, float64:
 
-    - `rejection_ioi`: log P(target) after the accepted items less that before them; 0 for an empty path
-    - `rejection_ctr`: accepted items / items of the path; those that a user who left never saw count as not
+    - `ioi`: log P(target) after the accepted items less that before them; 0 for an empty path
+    - `ctr`: accepted items / items of the path; those that a user who left never saw count as not
       accepted; 0 for an empty path
-    - `rejection_stay`, where users may leave: items that were shown
+    - `stay`, where users may leave: items that were shown
 
     attribute_words [n+1, w] are the items' attributes as bits. Non-items (-1) are not shown. Draws are keyed
     by `seed` and the prompt's number, so that paths of different guides meet the same users. Simulators read
@@ -173,9 +173,9 @@ def _of_batch(
             rejecting = rejecting.weighed(1 - share)[share < 1]
         visits = _Visits.joined([unchanged, taking, rejecting])
     gain.index_add_(0, visits.prompt, visits.weight * visits.gain)
-    metrics = {"rejection_ioi": gain, "rejection_ctr": accepted / (items > 0).sum(1).clamp(min=1)}
+    metrics = {"ioi": gain, "ctr": accepted / (items > 0).sum(1).clamp(min=1)}
     if settings.leave is not None:
-        metrics["rejection_stay"] = shown
+        metrics["stay"] = shown
     return {name: values.cpu().numpy() for name, values in metrics.items()}
 
 

@@ -87,12 +87,34 @@ def other_ways(inputs: ReportInputs) -> list[Table]:
 
     Of K paths the best counts, for each metric by itself.
     """
-    return [
+    counted = [
         _numbered_table(inputs, way, simulator)
         for way in WAYS
         for simulator in judges(inputs)
         if _has(inputs, way, simulator)
     ]
+    return [*counted, *_refusals(inputs)]
+
+
+REFUSED = {"ioi": "IoI", "ctr": "CTR", "stay": "items shown"}  # of paths shown to users who refuse items
+
+
+def _refusals(inputs: ReportInputs) -> list[Table]:
+    """For each simulator: every guide's greedy paths where an item enters the history only if accepted; none
+    where they were not judged so.
+    """
+    tables = []
+    for simulator in judges(inputs):
+        rows = {guide: judged[simulator].get("rejection") for guide, judged in inputs.evaluation.items()}
+        found = {guide: own for guide, own in rows.items() if own}
+        metrics = [metric for metric in REFUSED if any(metric in own for own in found.values())]
+        if found:
+            caption = f"Greedy paths shown to users who refuse items, as {simulator} accepts them"
+            table = Table(caption, ["", *(REFUSED[metric] for metric in metrics)])
+            for guide, own in found.items():
+                table.rows.append([guide, *(with_interval(own[metric], 3) for metric in metrics)])
+            tables.append(table)
+    return tables
 
 
 def _has(inputs: ReportInputs, way: str, simulator: str) -> bool:

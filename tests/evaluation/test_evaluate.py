@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from prorl.config.evaluate import Evaluate
+from prorl.config.evaluate import Evaluate, Rejection
 from prorl.errors import DataError
 from prorl.evaluation.evaluate import evaluate
 from prorl.evaluation.judge import Judge
+from prorl.evaluation.rejection import rejection_metrics
 from prorl.metrics import path_metrics
 from prorl.metrics.intervals import UserBootstrap
 from prorl.paths.mining import attribute_words
@@ -33,6 +34,7 @@ SETTINGS = Evaluate(
     beams=[2, 4],
     live_beams=[2],
     target_percentiles=[50],
+    rejection=None,
     bootstrap_resamples=200,
     diversity_pairs=60,
     batch_size=5,
@@ -213,6 +215,28 @@ def test_greedy_paths_towards_other_targets_are_judged_by_those(judge):
         assert metrics["target@50"]["ioi"] != metrics["ioi"]
         rows = evaluation.per_prompt[evaluation.per_prompt.simulator == name]
         assert rows["target@50/ioi"].mean() == pytest.approx(other[name]["ioi"])
+
+
+def test_greedy_paths_are_also_shown_to_users_who_refuse_items(judge, paths):
+    refusing = Rejection(draws=None, boredom=None, leave=None)
+    guides = {"greedy": Greedy(paths[2])}
+    found = evaluate(guides, judge, {}, SETTINGS.replace(rejection=refusing), 60)
+    expected = rejection_metrics(
+        judge.simulators,
+        judge.prompts,
+        paths[2][judge.prompts.number, 0],
+        judge.attribute_words,
+        refusing,
+        seed=0,
+        batch_size=5,
+    )
+    for simulator, own in expected.items():
+        judged = found.results["greedy"][simulator]
+        assert {metric: value["mean"] for metric, value in judged["rejection"].items()} == pytest.approx(
+            {metric: values.mean() for metric, values in own.items()}
+        )
+        assert judged["rejection"]["ioi"]["mean"] != judged["ioi"]["mean"]
+    assert "rejection" not in evaluate(guides, judge, {}, SETTINGS, 60).results["greedy"]["SASRec"]
 
 
 def test_judging_does_not_depend_on_the_batch_size(judge, paths):

@@ -85,16 +85,16 @@ def test_the_expectation_is_the_mean_over_all_patterns_of_acceptance(name):
     paths[1] = 0
     found = judged(simulator, paths, prompts=prompts_of(history, target), batch_size=3)
     expected = [patterns(simulator, *parts) for parts in zip(history, target, paths, strict=True)]
-    assert found["rejection_ioi"] == pytest.approx([ioi for ioi, _ in expected], abs=1e-9)
-    assert found["rejection_ctr"] == pytest.approx([ctr for _, ctr in expected], abs=1e-9)
-    assert found.keys() == {"rejection_ioi", "rejection_ctr"}
-    assert found["rejection_ioi"][1] == found["rejection_ctr"][1] == 0, "an empty path"
+    assert found["ioi"] == pytest.approx([ioi for ioi, _ in expected], abs=1e-9)
+    assert found["ctr"] == pytest.approx([ctr for _, ctr in expected], abs=1e-9)
+    assert found.keys() == {"ioi", "ctr"}
+    assert found["ioi"][1] == found["ctr"][1] == 0, "an empty path"
 
 
 def test_two_items_by_hand():
     """Of 3 (.5) and 4 (.25): both 1/8, 3 alone 3/8, 4 alone 1/8, so 7/8 + 9/8 + 4/8 and 3/8 of them."""
     found = judged(Table({3: 0.5, 4: 0.25}), [[3, 4, 0]])
-    assert found == {"rejection_ioi": [2.5], "rejection_ctr": [0.375]}
+    assert found == {"ioi": [2.5], "ctr": [0.375]}
 
 
 class Accepting:
@@ -118,9 +118,9 @@ def test_where_everything_is_accepted_it_is_the_usual_judgement(draws):
     usual = judged_metrics(
         ["ioi", "ctr"], {"users": simulator}, prompts, paths[:, None], NONE, n_pairs=1, seed=0, batch_size=64
     )["users"]
-    assert found["rejection_ioi"] == pytest.approx(usual["ioi"][:, 0].tolist(), abs=1e-12)
-    assert found["rejection_ctr"] == pytest.approx(usual["ctr"][:, 0].tolist(), abs=1e-12)
-    assert max(found["rejection_ctr"]) == 1
+    assert found["ioi"] == pytest.approx(usual["ioi"][:, 0].tolist(), abs=1e-12)
+    assert found["ctr"] == pytest.approx(usual["ctr"][:, 0].tolist(), abs=1e-12)
+    assert max(found["ctr"]) == 1
 
 
 def test_draws_by_hand(monkeypatch):
@@ -130,7 +130,7 @@ def test_draws_by_hand(monkeypatch):
         rejection, "keyed_uniforms", lambda *_: torch.cat([uniforms, torch.ones_like(uniforms)], dim=2)
     )
     found = judged(Table({3: 0.5, 4: 0.25, 5: 0.75}), [[3, 4, 5]], EXACT.replace(draws=2))
-    assert found == {"rejection_ioi": [(8 + 4) / 2], "rejection_ctr": [0.5]}
+    assert found == {"ioi": [(8 + 4) / 2], "ctr": [0.5]}
 
 
 def test_many_draws_come_near_the_expectation_and_depend_on_no_batch():
@@ -146,13 +146,13 @@ def test_many_draws_come_near_the_expectation_and_depend_on_no_batch():
         judged(simulator, paths, settings.replace(draws=2000), words, prompts=prompts, batch_size=batch_size)
         for batch_size in (7, 4096)
     ]
-    assert exact.keys() == {"rejection_ioi", "rejection_ctr", "rejection_stay"}
+    assert exact.keys() == {"ioi", "ctr", "stay"}
     for metric, values in exact.items():
         assert drawn[0][metric] == pytest.approx(drawn[1][metric], abs=1e-12)
         assert drawn[0][metric] == pytest.approx(values, abs=0.06)
         assert drawn[0][metric] != pytest.approx(values, abs=1e-9)
     other = judged(simulator, paths, settings.replace(draws=2000), words, seed=6, prompts=prompts)
-    assert other["rejection_ioi"] != drawn[0]["rejection_ioi"]
+    assert other["ioi"] != drawn[0]["ioi"]
 
 
 def test_boredom_by_hand():
@@ -163,13 +163,13 @@ def test_boredom_by_hand():
     words[[1, 2, 3, 4, 6]], words[5] = 1, 2
     settings = EXACT.replace(boredom=BORED)
     users = Table({1: 1.0, 2: 1.0, 3: 0.5, 4: 0.5, 5: 0.5, 6: 1.0})
-    assert judged(users, [[1, 2, 3, 0]], settings, words)["rejection_ioi"] == [3 + 0.25 * 3]
-    assert judged(users, [[1, 2, 5, 0]], settings, words)["rejection_ioi"] == [3 + 0.5 * 5]
+    assert judged(users, [[1, 2, 3, 0]], settings, words)["ioi"] == [3 + 0.25 * 3]
+    assert judged(users, [[1, 2, 5, 0]], settings, words)["ioi"] == [3 + 0.5 * 5]
     # 6 comes when boredom is over, unless 3 or 4 bored anew.
     after = 0.25 * (3 + 0.25 * 4 + 0.5 * 6) + 0.75 * (0.25 * 4 + 6 - 0.25 * 0.5 * 6)
-    found = judged(users, [[1, 2, 3, 4, 6]], settings, words)["rejection_ioi"]
+    found = judged(users, [[1, 2, 3, 4, 6]], settings, words)["ioi"]
     assert found == [pytest.approx(3 + after)]
-    assert judged(users, [[1, 2, 3, 0]], EXACT, words)["rejection_ioi"] == [3 + 0.5 * 3]
+    assert judged(users, [[1, 2, 3, 0]], EXACT, words)["ioi"] == [3 + 0.5 * 3]
 
 
 def test_leaving_by_hand():
@@ -177,15 +177,15 @@ def test_leaving_by_hand():
     users = Table({3: 0.25, 4: 0.5, 5: 1.0})
     settings = EXACT.replace(leave=Leave(rejections=2, probability=1.0))
     found = judged(users, [[3, 4, 5]], settings)
-    assert found["rejection_stay"] == [3 - 0.375]
-    assert found["rejection_ctr"] == [(0.25 + 0.5 + 0.625) / 3]
-    assert found["rejection_ioi"] == [0.25 * 3 + 0.5 * 4 + 0.625 * 5]
+    assert found["stay"] == [3 - 0.375]
+    assert found["ctr"] == [(0.25 + 0.5 + 0.625) / 3]
+    assert found["ioi"] == [0.25 * 3 + 0.5 * 4 + 0.625 * 5]
     half = judged(users, [[3, 4, 5]], EXACT.replace(leave=Leave(rejections=2, probability=0.5)))
-    assert half["rejection_stay"] == [3 - 0.375 / 2]
+    assert half["stay"] == [3 - 0.375 / 2]
     once = judged(users, [[3, 4, 5]], EXACT.replace(leave=Leave(rejections=1, probability=1.0)))
-    assert once["rejection_stay"] == [1 + 0.25 + 0.125]
+    assert once["stay"] == [1 + 0.25 + 0.125]
     between = judged(users, [[4, 5, 4, 5]], settings)
-    assert between["rejection_stay"] == [4], "an item that is accepted between two rejections keeps the user"
+    assert between["stay"] == [4], "an item that is accepted between two rejections keeps the user"
 
 
 def test_the_same_ways_are_asked_for_once():

@@ -1,6 +1,7 @@
 """Metrics as rows of text."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_results_have_a_table_per_simulator_policies_as_columns_and_paired_diffe
     ]
     assert rows["Distinct paths / prompts"] == ["0.750", "0.750", "-"]
     assert not any("@" in name for name in rows)
+
+
+def test_users_who_refuse_items_have_a_table_for_each_judge_that_has_them(inputs):
+    first, *_ = tables.judges(inputs)
+    evaluation = {guide: dict(judged) for guide, judged in inputs.evaluation.items()}
+    guide = next(iter(evaluation))
+    refused = {metric: {"mean": 0.5, "low": 0.25, "high": 0.75} for metric in ("ioi", "ctr")}
+    evaluation[guide][first] = evaluation[guide][first] | {"rejection": refused}
+    *_, table = tables.other_ways(replace(inputs, evaluation=evaluation))
+    assert table.caption == f"Greedy paths shown to users who refuse items, as {first} accepts them"
+    assert table.columns == ["", "IoI", "CTR"]
+    assert table.rows == [[guide, *["0.500 [0.250, 0.750]"] * 2]]
 
 
 def test_other_ways_to_decode_grow_with_k(inputs):
