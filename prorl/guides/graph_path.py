@@ -81,7 +81,7 @@ class GraphPathGuide:
         """The items of a path, too few where nothing is left."""
         rules = self.decoding
         closed = np.zeros(self.n_items + 1, dtype=bool)
-        closed[0] = True
+        closed[[0, *rules.blocked]] = True
         if "history" in rules.forbid:
             closed[history] = True
         shows_target = "target" not in rules.forbid

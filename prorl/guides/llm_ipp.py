@@ -28,9 +28,10 @@ from prorl.config.decoding import Decoding
 from prorl.config.proactive import LLMSettings
 from prorl.guide import GuideContext
 from prorl.guides import causal_model
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.guides.popular import by_popularity
 from prorl.guides.titles import Titles
-from prorl.guides.writing import closed_at_start, packed
+from prorl.guides.writing import packed
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator
@@ -154,7 +155,7 @@ class LLMGuide:
         written = listed(answer)
         matched = [titles.item(title) for title in written or []]
         items = [item for item in matched if item is not None]
-        closed = closed_at_start(prompt, self.n_items, self.decoding.forbid)[0]
+        closed = forbidden_at_start(prompt.history, prompt.target, self.n_items, self.decoding)[0]
         kept = []
         for item in items:
             if not closed[item]:

@@ -11,7 +11,8 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.guide import GuideData
-from prorl.guides.writing import batches, closed_at_start, packed
+from prorl.guides.forbidden import forbidden_at_start
+from prorl.guides.writing import batches, packed
 from prorl.prompts import Prompts
 
 
@@ -40,6 +41,6 @@ class PopularGuide:
         paths = []
         for part in batches(prompts, self.n_items):
             items = ranked.expand(len(part), -1)
-            closed = closed_at_start(part, self.n_items, self.decoding.forbid)
+            closed = forbidden_at_start(part.history, part.target, self.n_items, self.decoding)
             paths.append(packed(part, items, ~closed.gather(1, items), self.decoding))
         return torch.cat(paths)

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 
 from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
 from prorl.simulators.protocol import BranchingSimulator, Memory
@@ -145,26 +146,13 @@ class SearchGuide:
         states, memory = self.simulator.model.extend(history)
         log_prob = self.simulator.target_log_prob(states[:, -1], target)
         akin = self._directions[target] @ self._directions.T
-        return states[:, -1], memory, log_prob, self._forbidden_at_start(history, target), akin
+        forbidden = forbidden_at_start(history, target, self.n_items, self.decoding)
+        return states[:, -1], memory, log_prob, forbidden, akin
 
     @cached_property
     def _directions(self) -> torch.Tensor:
         """Item vectors [n+1, d] of length 1."""
         return F.normalize(self.simulator.vectors, dim=-1)
-
-    def _forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Which items [b, n+1] no path may hold; padding is one."""
-        forbidden = torch.zeros(
-            len(history), self.simulator.n_items + 1, dtype=torch.bool, device=history.device
-        )
-        forbidden[:, 0] = True
-        if "history" in self.decoding.forbid:
-            forbidden.scatter_(1, history, True)
-        if "target" in self.decoding.forbid:
-            forbidden.scatter_(1, target[:, None], True)
-        if self.decoding.blocked:
-            forbidden[:, list(self.decoding.blocked)] = True
-        return forbidden
 
     def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:
         """Which items [b, n+1] have an attribute in common with `item` [b]."""

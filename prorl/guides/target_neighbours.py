@@ -10,7 +10,8 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.guides.distances import Distances
-from prorl.guides.writing import batches, closed_at_start, packed
+from prorl.guides.forbidden import forbidden_at_start
+from prorl.guides.writing import batches, packed
 from prorl.prompts import Prompts
 
 
@@ -28,7 +29,7 @@ class TargetNeighboursGuide:
         return torch.cat([self._batch(part) for part in batches(prompts, self.n_items)])
 
     def _batch(self, prompts: Prompts) -> torch.Tensor:
-        closed = closed_at_start(prompts, self.n_items, self.decoding.forbid)
+        closed = forbidden_at_start(prompts.history, prompts.target, self.n_items, self.decoding)
         distance = self.distances.to(prompts.target).double().masked_fill(closed, torch.inf)
         distance.scatter_(1, prompts.target[:, None], -1.0)  # before an item that is just like it
         distance.masked_fill_(closed, torch.inf)

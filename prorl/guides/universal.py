@@ -25,9 +25,10 @@ from prorl.config.floors import UniversalSettings
 from prorl.config.pretrain import SearchWeights
 from prorl.files import read_json, write_json
 from prorl.guide import GuideContext
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.guides.popular import by_popularity
 from prorl.guides.search import SearchGuide
-from prorl.guides.writing import batches, closed_at_start, packed
+from prorl.guides.writing import batches, packed
 from prorl.prompts import Prompts, mined, random_prompts
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator, branching
@@ -49,7 +50,7 @@ class UniversalGuide:
         return torch.cat([self._batch(part) for part in batches(prompts, self.n_items)])
 
     def _batch(self, prompts: Prompts) -> torch.Tensor:
-        closed = closed_at_start(prompts, self.n_items, self.decoding.forbid)
+        closed = forbidden_at_start(prompts.history, prompts.target, self.n_items, self.decoding)
         items = torch.tensor([*self.path, *self.spare], device=closed.device).expand(len(prompts), -1)
         kept = ~closed.gather(1, items)
         own = torch.arange(items.shape[1], device=closed.device) < len(self.path)
@@ -139,7 +140,7 @@ def mean_gains(
     total = torch.zeros(len(paths), dtype=torch.float64, device=paths.device)
     for first in range(0, len(prompts), prompts_at_once):
         part = prompts[first : first + prompts_at_once]
-        closed = closed_at_start(part, simulator.n_items, decoding.forbid)
+        closed = forbidden_at_start(part.history, part.target, simulator.n_items, decoding)
         every = paths.expand(len(part), -1, -1)
         shut = closed.gather(1, every.flatten(1)).view_as(every)
         order = shut.to(torch.int8).argsort(dim=-1, stable=True)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from prorl.config.decoding import Decoding
 from prorl.guide import GuideContext, GuideData
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.guides.search import seen_before
 from prorl.prompts import Prompts
 from prorl.simulators.protocol import BranchingSimulator, Memory, branching
@@ -73,14 +74,7 @@ class World:
     def start(self, prompts: Prompts) -> "Walk":
         """The walk of empty paths."""
         history, target = prompts.history, prompts.target
-        forbidden = torch.zeros(
-            len(target), self.simulator.n_items + 1, dtype=torch.bool, device=target.device
-        )
-        forbidden[:, 0] = True
-        if "history" in self.decoding.forbid:
-            forbidden.scatter_(1, history, True)
-        if "target" in self.decoding.forbid:
-            forbidden.scatter_(1, target[:, None], True)
+        forbidden = forbidden_at_start(history, target, self.simulator.n_items, self.decoding)
         states, memory = self.simulator.model.extend(history)
         rows = torch.arange(len(target), device=target.device)
         path = target.new_zeros(len(target), 0)

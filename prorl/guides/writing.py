@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.prompts import Prompts
 from prorl.simulators.protocol import (
     BranchingModel,
@@ -34,17 +35,6 @@ def batches(prompts: Prompts, n_items: int) -> Iterator[Prompts]:
     size = max(1, min(PROMPTS_AT_ONCE, SCORES_AT_ONCE // (n_items + 1)))
     for first in range(0, len(prompts), size):
         yield prompts[first : first + size]
-
-
-def closed_at_start(prompts: Prompts, n_items: int, forbid: Collection[str]) -> torch.Tensor:
-    """Which items [b, n+1] no path may hold from the start; padding is one."""
-    closed = torch.zeros(len(prompts), n_items + 1, dtype=torch.bool, device=prompts.target.device)
-    closed[:, 0] = True
-    if "history" in forbid:
-        closed.scatter_(1, prompts.history, True)
-    if "target" in forbid:
-        closed.scatter_(1, prompts.target[:, None], True)
-    return closed
 
 
 @dataclass
@@ -76,7 +66,7 @@ def step_by_step(
     forbid = {*decoding.forbid, *also}
     b, device = len(prompts), prompts.target.device
     path = torch.zeros(b, decoding.max_length, dtype=torch.int64, device=device)
-    closed = closed_at_start(prompts, n_items, forbid)
+    closed = forbidden_at_start(prompts.history, prompts.target, n_items, decoding, also)
     running = torch.ones(b, dtype=torch.bool, device=device)
     for t in range(decoding.max_length):
         stuck = closed.all(1) & running

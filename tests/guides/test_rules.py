@@ -13,8 +13,9 @@ from prorl.config.guide import Guide
 from prorl.config.section import build
 from prorl.errors import DataError
 from prorl.guide import GuideContext
+from prorl.guides.forbidden import forbidden_at_start
 from prorl.guides.registry import GUIDES
-from prorl.guides.writing import closed_at_start, packed, step_by_step
+from prorl.guides.writing import packed, step_by_step
 from tests.guides.scripted import scripted_model  # noqa: F401
 from tests.tiny_models import PARAMS, guide_data_of, prompts_of, random_simulator, session_at, some_prompts
 
@@ -148,8 +149,22 @@ def test_a_path_does_not_depend_on_the_call_or_the_prompts_beside_it(
     assert torch.equal(guide.paths(prompts[5:6]), together[5:6])
 
 
-def test_every_kind_with_settings_of_its_own_is_tested_here():
-    assert set(KINDS) == set(GUIDES) - {"search", "beam", "policy"}
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "random"])
+def test_a_guide_shows_no_blocked_item(kind, tmp_path, scripted_model):  # noqa: F811
+    prompts = some_prompts(24, N_ITEMS)
+    shown = double(built(kind, KINDS[kind][0], context_in(tmp_path / "free", OURS))).paths(prompts)
+    items, times = shown[shown != 0].unique(return_counts=True)
+    blocked = items[times.argsort(descending=True)][:3].tolist()
+    paths = double(built(kind, KINDS[kind][0], context_in(tmp_path / "own", OURS.blocking(blocked)))).paths(
+        prompts
+    )
+    assert not torch.isin(paths, torch.tensor(blocked)).any()
+    assert ((paths != 0).sum(1) >= SHORTEST).all()
+
+
+def test_every_kind_with_settings_of_its_own_is_tested_here_or_walks():
+    walking = {"linucb", "off_policy_reinforce", "dqn", "two_critics", "utility_tuning", "impatient"}
+    assert set(KINDS) == set(GUIDES) - {"search", "beam", "policy"} - walking
 
 
 def test_too_few_open_items_are_one_line_that_names_the_prompt():
@@ -158,7 +173,7 @@ def test_too_few_open_items_are_one_line_that_names_the_prompt():
     message = r"^prompt 41: the rules leave items for a path of 2, allowed: at least decoding\.min_length, 3$"
     with pytest.raises(DataError, match=message):
         step_by_step(prompts, rules, 5, lambda unfinished: torch.zeros(unfinished.closed.shape))
-    closed = closed_at_start(prompts, 5, rules.forbid)
+    closed = forbidden_at_start(prompts.history, prompts.target, 5, rules)
     assert closed.tolist() == [[True, True, True, True, False, False]]
     items = torch.tensor([[1, 4, 3, 5]])
     with pytest.raises(DataError, match=message):

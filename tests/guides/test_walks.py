@@ -1,6 +1,7 @@
 """Paths under way on a simulator: what is known at each step, by which rules, and what it costs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,15 @@ def test_paths_keep_the_rules_and_do_not_depend_on_the_batch(tmp_path):
     ):
         assert len(set(path)) == len(path) == context.decoding.max_length
         assert not set(path) & {0, target, *history}
+
+
+def test_no_walk_shows_a_blocked_item(tmp_path):
+    context = context_of(tmp_path)
+    shown = write_paths(world_of(context), PROMPTS, shows(3))
+    blocked = shown[0, :2].tolist()
+    without = world_of(replace(context, decoding=context.decoding.blocking(blocked)))
+    assert torch.isin(shown, torch.tensor(blocked)).any()
+    assert not torch.isin(write_paths(without, PROMPTS, shows(3)), torch.tensor(blocked)).any()
 
 
 @pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
