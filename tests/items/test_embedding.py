@@ -59,7 +59,15 @@ def test_words_are_those_of_scikit_learn_where_there_are_spaces():
 
 
 def test_profiles_of_words_that_stand_in_one_item_alone_are_told(tmp_path, capsys):
-    settings = Embed(import_=None, model="lsa", dimension=2, batch_size=1, max_tokens=1, precision="float32")
+    settings = Embed(
+        import_=None,
+        texts="prepared",
+        model="lsa",
+        dimension=2,
+        batch_size=1,
+        max_tokens=1,
+        precision="float32",
+    )
     assert share_of_single(["a b", "b c c", ""]) == 3 / 5
     assert share_of_single([""]) == 0
     alike = ["sea ship a", "sea ship b", "sea ship a b"]
