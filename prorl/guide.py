@@ -103,11 +103,11 @@ class GuideData:
 class GuideContext:
     """What guides are built from beside their settings.
 
-    `simulators` lie on `device`; `decoding`: the rules of paths, the items that the guardrails block
-    (`Decoding.blocked`) among them; attribute_words [n+1, w]: each item's attributes as bits; `precision`: in
-    which policies write; `seed`: of whatever is drawn; `source`: the file of the settings, and `key`: that of
-    the guide's own, for errors; `folder`: of all guides, and in the context of one guide its own, which holds
-    what it was fitted to.
+    `simulators` lie on `device`; a guide of the library has those alone that its settings name; `decoding`:
+    the rules of paths, the items that the guardrails block (`Decoding.blocked`) among them; attribute_words
+    [n+1, w]: each item's attributes as bits; `precision`: in which policies write; `seed`: of whatever is
+    drawn; `source`: the file of the settings, and `key`: that of the guide's own, for errors; `folder`: of
+    all guides, and in the context of one guide its own, which holds what it was fitted to.
     """
 
     simulators: Mapping[str, Simulator]

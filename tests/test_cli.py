@@ -44,7 +44,7 @@ def test_settings_without_mistakes_are_said_to_have_none(settings, capsys):
 
 def test_all_mistakes_are_printed_a_line_each(settings, capsys):
     text = settings.read_text(encoding="utf-8")
-    changes = {"steps: 120 ": "steps: many ", "simulators: [SASRec,": "simulators: [BERT4Rec, SASRec,"}
+    changes = {"steps: 120 ": "steps: many ", "simulators: [SASRec,": "simulators: [Caser, SASRec,"}
     for old, new in changes.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -52,7 +52,7 @@ def test_all_mistakes_are_printed_a_line_each(settings, capsys):
     assert main(["check"]) == 1
     assert capsys.readouterr().out == (
         "params.yaml: finetune.steps: got 'many' (str), allowed: a whole number\n"
-        "params.yaml: simulators[0]: got 'BERT4Rec' (str), allowed: SASRec, GRU4Rec\n"
+        "params.yaml: simulators[0]: got 'Caser' (str), allowed: SASRec, GRU4Rec, BERT4Rec, LightSANs\n"
     )
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from prorl.config.evaluate import Evaluate
 from prorl.config.finetune import Finetune
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
@@ -118,7 +119,10 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     row, preset = read_params(tmp_path / "row"), read_params(tmp_path / "preset")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
-        assert row.section(kind, dataset) == preset.section(kind, dataset), kind.section
+        expected = preset.section(kind, dataset)
+        if isinstance(expected, Evaluate):  # the preset also shows the best of the released beam search
+            expected = expected.replace(live_beams=[])
+        assert row.section(kind, dataset) == expected, kind.section
     assert experiment.overrides[last] == []
 
 

@@ -8,7 +8,7 @@ class OneItem:
     """Shows the same item `n` times, then stops."""
 
     def __init__(self, settings, context):
-        self.n_items = next(iter(context.simulators.values())).n_items
+        self.n_items = len(context.data.titles)
         self.n, self.item, self.max_length = settings.n, settings.item, context.decoding.max_length
 
     def paths(self, prompts):

@@ -74,7 +74,7 @@ def test_a_new_guide_runs_the_stages_of_guides_evaluation_and_the_report_alone(c
 
 def test_another_setting_of_a_guide_runs_that_guide_evaluation_and_the_report(clone):
     clone.set(guide={"search": {"n_candidates": 6}})
-    assert clone.repro() == [ALWAYS, f"guide@{DATASET}-search", *stages("evaluate", "report")[1:]]
+    assert clone.repro() == [ALWAYS, f"guide@{DATASET}-search", *stages("evaluate", "gate", "report")[1:]]
     settings = clone.read(f"models/guides/{DATASET}/search/guide.json")["settings"]
     assert settings["n_candidates"] == 6
 
