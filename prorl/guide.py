@@ -130,9 +130,9 @@ class GuideEntry:
     """A kind of guide: the model of its settings, what builds it from them, and what fits it before.
 
     A setting called `simulator` or `picked_by` must name one of `simulators`, or be null where it may; it is
-    checked before anything is built. `fit`
-    trains on `GuideContext.data` within a session, writes what `build` needs into the empty folder of the
-    context, and gives figures of the training, {name: value}; None where there is nothing to train.
+    checked before anything is built. `fit` trains on `GuideContext.data` within a session, writes what
+    `build` needs into the empty folder of the context, and gives figures of the training, {name: value}; None
+    where there is nothing to train.
     """
 
     settings: type[Settings]

@@ -94,9 +94,16 @@ def of_causal(settings: CausalSection, dataset: str) -> list[Outside]:
 
 
 def of_guides(section: Guide, names: list[str]) -> list[Outside]:
-    """What the settings of the guides `names` name: folders and files by `path`, and `module:attribute`."""
+    """What the settings of the guides `names` name: folders and files by `path`, a folder or file that may be
+    the `model`, and `module:attribute`.
+    """
     settings = [section.named[name] for name in names if name in section.named]
-    return [*of_files(*(own.get("path") for own in settings)), *of_objects(*settings)]
+    models = [str(own["model"]) for own in settings if "model" in own]
+    return [
+        *of_files(*(own.get("path") for own in settings)),
+        *(Outside(model, Path(model), optional=True) for model in models),
+        *of_objects(*settings),
+    ]
 
 
 def of_objects(*values: Any) -> list[Outside]:

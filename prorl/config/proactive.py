@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from prorl.config.causal import CAUSAL_MODEL
 from prorl.config.floors import Distance
 from prorl.config.section import Refused, Settings
 
@@ -86,10 +87,7 @@ class IRNSettings(Settings):
 class LLMSettings(Settings):
     """A language model that is asked for a path (LLM-IPP)."""
 
-    model: str = Field(
-        description="A causal language model of Transformers by its name or folder; or `package:file` for a "
-        "GGUF file in an installed Python package"
-    )
+    model: str = Field(description=CAUSAL_MODEL)
     style: Literal["plain", "chain_of_thought", "tree_of_thought"] = Field(
         description="How the model is told to think"
     )

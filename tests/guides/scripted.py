@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from prorl.guides import causal_model
+from prorl.guides import llm_ipp
+from prorl.items import causal_models
 
 
 class ScriptedChat:
@@ -30,4 +31,5 @@ class ScriptedChat:
 @pytest.fixture
 def scripted_model(monkeypatch):
     """Any model that is loaded answers from a script of its own."""
-    monkeypatch.setattr(causal_model, "load_causal_model", lambda name, device, key: ScriptedChat())
+    monkeypatch.setattr(causal_models, "load_causal_model", lambda *arguments: (None, None, None))
+    monkeypatch.setattr(llm_ipp, "CausalModel", lambda model, tokenizer: ScriptedChat())

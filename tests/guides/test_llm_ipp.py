@@ -11,10 +11,11 @@ from prorl.config.decoding import Decoding
 from prorl.config.guide import Guide
 from prorl.config.proactive import LLMSettings
 from prorl.config.section import ConfigError, build
-from prorl.guides.causal_model import CausalModel, gguf_file, load_causal_model
+from prorl.guides.causal_model import CausalModel
 from prorl.guides.llm_ipp import LIST, Counts, LLMGuide, listed
 from prorl.guides.registry import mistakes
 from prorl.guides.titles import Titles, normalised
+from prorl.items.causal_models import load_causal_model
 from prorl.runtime import derived_seed
 from tests.guides.scripted import ScriptedChat
 from tests.guides.test_floors import ByHand
@@ -175,28 +176,6 @@ def test_an_unknown_simulator_names_the_setting():
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("no_such_package:model.gguf", "no_such_package is not installed; allowed: after `pip install"),
-        ("prorl:model.gguf", "prorl/model.gguf: no such file; allowed: a causal language model"),
-        ("{}/model.gguf", "model.gguf: no such file; allowed: a causal language model"),
-        ("{}", "allowed: a causal language model: "),
-    ],
-)
-def test_a_model_that_is_not_there_is_one_line(tmp_path, name, message):
-    (tmp_path / "config.json").write_text('{"model_type": "no such model"}')
-    with pytest.raises(ConfigError, match=r"^params\.yaml: guide\.llm\.model: [^\n]*$") as raised:
-        load_causal_model(name.format(tmp_path), torch.device("cpu"), "params.yaml: guide.llm.model")
-    assert message in str(raised.value)
-
-
-def test_a_gguf_file_is_found_in_a_package_or_by_its_path(tmp_path):
-    (tmp_path / "model.gguf").touch()
-    assert gguf_file(f"{tmp_path}/model.gguf", "key") == tmp_path / "model.gguf"
-    assert gguf_file("some/name", "key") is None
-
-
 def tiny_language_model(folder):
     """A causal language model of a few words in `folder`, with random weights."""
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -216,8 +195,9 @@ def tiny_language_model(folder):
 
 def test_a_real_model_from_a_folder_answers_the_same_again(tmp_path):
     tiny_language_model(tmp_path)
-    model = load_causal_model(str(tmp_path), torch.device("cpu"), "key")
-    assert isinstance(model, CausalModel)
+    network, tokenizer, source = load_causal_model(str(tmp_path), "key", "float32", torch.device("cpu"))
+    model = CausalModel(network, tokenizer)
+    assert source == tmp_path
     turns = [{"role": "user", "content": "w1 w2 w3"}]
     state = torch.random.get_rng_state()
     greedy, drawn, other = (model.reply(turns, 12, seed) for seed in (None, 1, 2))

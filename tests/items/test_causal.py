@@ -13,7 +13,7 @@ from prorl.config.language_model import LanguageModel
 from prorl.config.profiles import Profiles
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.items import causal
+from prorl.items import causal_models
 from prorl.items.asking import follow_odds, profiles
 from prorl.items.causal import Causal, asked
 from prorl.params import read_params
@@ -205,7 +205,7 @@ def test_a_prompt_of_a_profile_has_fields_of_one_item(writing, tmp_path):
 
 
 def test_a_gguf_file_needs_its_package(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(causal, "find_spec", lambda name: None)
+    monkeypatch.setattr(causal_models, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"x\.gguf is a GGUF file; allowed: after `pip install gguf`"):
         Causal(settings.replace(model=str(tmp_path / "x.gguf")))
 
