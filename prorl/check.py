@@ -13,7 +13,6 @@ from prorl.config.decoding import Decoding
 from prorl.config.embed import Embed
 from prorl.config.fetch import Fetch
 from prorl.config.finetune import Finetune
-from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
 from prorl.config.heads import Heads
@@ -182,8 +181,6 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
     for kind in (Pretrain, Finetune):
         if kind in sections:
             yield from _simulator_known(params, kind, dataset)
-    if Gate in sections and (judge := params.section(Gate, dataset).judge) not in params.simulators:
-        yield f"gate.judge: got {judge!r} for {dataset}, allowed: one of `simulators`, {params.simulators}"
     if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
         yield f"selection.simulator: got {main!r}, allowed: one of `simulators`, {params.simulators}"
     for kind in OPTIONAL:

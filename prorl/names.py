@@ -22,7 +22,6 @@ REGISTRIES: Registries = {
     "finetune.estimator": ESTIMATORS,
     "finetune.weights": REWARDS,
     "finetune.select_on": METRICS,
-    "gate.on": METRICS,
     "selection.on": METRICS,
 }
 

@@ -6,6 +6,7 @@ from prorl.config.evaluate import Evaluate
 from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
+from prorl.config.selection import Selection
 from prorl.errors import DataError
 from prorl.evaluation.gates import columns_read, failed, gated
 from prorl.evaluation.results import read_results
@@ -19,12 +20,13 @@ from prorl.tables import ITEMS, read_frame
 
 def body(params: Params, dataset: str) -> None:
     """Judge the policy, and write every gate before failing for any."""
-    settings, layout = params.section(Gate, dataset), Layout(dataset)
+    settings, selection = params.section(Gate, dataset), params.section(Selection)
+    layout = Layout(dataset)
     guides = params.section(Guide).named
     found = gated(
         read_results(
             layout.per_prompt,
-            *columns_read(settings),
+            *columns_read(settings, selection),
             params.section(Evaluate, dataset).bootstrap_resamples,
             derived_seed(params.seed, "bootstrap"),
         ),
@@ -32,6 +34,7 @@ def body(params: Params, dataset: str) -> None:
         {name: [guides[name]["simulator"]] for name in params.guides if "simulator" in guides[name]},
         blocked_items(read_frame(layout.items, ITEMS), params.section(Guardrails, dataset), params.source),
         settings,
+        selection,
     )
     path = layout.metrics("gate")
     write_json(path, found)

@@ -86,8 +86,8 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: at least validate.history_length + validate.length - 1, 21",
         ),
         (
-            {"gate": {"judge": "BERT5Rec"}},
-            "gate.judge: got 'BERT5Rec' for ml-100k, allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
+            {"selection": {"simulator": "BERT5Rec"}},
+            "selection.simulator: got 'BERT5Rec', allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
         ),
         (
             laid_over(RELEASED, {"guardrails": {"blocked_items": ["50"]}}),

@@ -10,19 +10,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Gate(Section):
-    """What a policy must be before it is released. Where a value has an interval, its worse end must be
-    allowed.
+    """What a policy must be before it is released, by the judge and the score of `selection`. Where a value
+    has an interval, its worse end must be allowed.
     """
 
     section: ClassVar[str] = "gate"
 
     strict: bool = Field(description="Whether the stage fails where the policy does not pass every gate")
-    judge: str = Field(
-        description="The simulator whose judgement counts; best one that the policy was not trained against"
-    )
-    on: dict[str, float] = Field(
-        min_length=1, description="Weights of the greedy metrics whose sum, the score, compares guides"
-    )
     distinct: Share = Field(description="Distinct paths per prompt, at least")
     best_of: int = Field(
         ge=1, description="Sampled paths of which the best IoI counts; one of `evaluate.rollouts`"

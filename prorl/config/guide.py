@@ -32,7 +32,17 @@ class Guide(Section):
         return self.model_extra or {}
 
 
-class SearchSettings(Settings):
+class RulesSettings(Settings):
+    """Rules of its own that a guide may have; they may be left out."""
+
+    min_length: int | None = Field(
+        default=None,
+        ge=0,
+        description="Items of its shortest path; null: `decoding.min_length`, as for all",
+    )
+
+
+class SearchSettings(RulesSettings):
     """Search on a simulator."""
 
     simulator: str = Field(description="The simulator that is searched on")
@@ -48,7 +58,7 @@ class BeamSettings(SearchSettings):
     width: int = Field(ge=1, description="Paths under way for each prompt")
 
 
-class PolicySettings(Settings):
+class PolicySettings(RulesSettings):
     """A policy of one's own; `own_rules` may be left out."""
 
     path: str = Field(description="Its folder, as the pretrain and finetune stages write theirs")

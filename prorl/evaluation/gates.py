@@ -12,6 +12,7 @@ import numpy as np
 
 from prorl.config.gate import Gate
 from prorl.config.heads import POLICIES
+from prorl.config.selection import Selection
 from prorl.evaluation.agreement import FEWEST, agreement
 from prorl.evaluation.results import Results
 from prorl.metrics.intervals import UserBootstrap, interval
@@ -23,11 +24,11 @@ RANKED = ("ioi", "ctr")  # what judges' agreement is also told of, beside the sc
 NEEDED = ("ioi", "ctr", "distinct", "repeats", "coherence")
 
 
-def columns_read(settings: Gate) -> tuple[list[str], list[str]]:
+def columns_read(settings: Gate, selection: Selection) -> tuple[list[str], list[str]]:
     """What gates look at of every prompt's results: metrics of the greedy path, and what need not be there,
     the best IoI of sampled paths.
     """
-    return list(dict.fromkeys([*NEEDED, *settings.on])), [_best_of(settings)]
+    return list(dict.fromkeys([*NEEDED, *selection.on])), [_best_of(settings)]
 
 
 def _best_of(settings: Gate) -> str:
@@ -40,17 +41,21 @@ def score(values: Mapping[str, Any], on: Mapping[str, float]) -> Any:
 
 
 def best_rival(
-    validation: Mapping[str, Mapping[str, Any]], steered_by: Mapping[str, Collection[str]], settings: Gate
+    validation: Mapping[str, Mapping[str, Any]],
+    steered_by: Mapping[str, Collection[str]],
+    selection: Selection,
 ) -> str | None:
-    """The guide with the best score on validation prompts by the judge, among those that are no policy of the
-    pipeline and do not steer by the judge; None where there is none.
+    """The guide with the best score on validation prompts by the main judge, among those that are no policy
+    of the pipeline and do not steer by that judge; None where there is none.
 
     validation: {guide: {simulator: {metric: {"mean", ..}}}}.
     """
     scores = {
-        guide: score({metric: judged[settings.judge][metric]["mean"] for metric in settings.on}, settings.on)
+        guide: score(
+            {metric: judged[selection.simulator][metric]["mean"] for metric in selection.on}, selection.on
+        )
         for guide, judged in validation.items()
-        if guide not in POLICIES and settings.judge not in steered_by.get(guide, ())
+        if guide not in POLICIES and selection.simulator not in steered_by.get(guide, ())
     }
     return max(scores, key=lambda guide: scores[guide]) if scores else None
 
@@ -61,18 +66,19 @@ def gated(
     steered_by: Mapping[str, Collection[str]],
     blocked: np.ndarray,
     settings: Gate,
+    selection: Selection,
 ) -> dict[str, Any]:
     """Every gate of the policy with its value, what is allowed and its verdict, and the judges' agreement.
 
     steered_by: {guide: the simulators it steers by}; one that is not in it steers by none. blocked: the items
     that no path may hold.
     """
-    bootstrap, judge = results.bootstrap, settings.judge
+    bootstrap, judge = results.bootstrap, selection.simulator
     own, start = (results.of_guide(guide, judge) for guide in (POLICY, START))
     judges = {
         name: agreement(
             {
-                simulator: {guide: _values(name, judged, settings) for guide, judged in guides.items()}
+                simulator: {guide: _values(name, judged, selection) for guide, judged in guides.items()}
                 for simulator, guides in results.metrics.items()
             },
             steered_by,
@@ -87,8 +93,10 @@ def gated(
             ("at least", settings.distinct),
         ),
         "not_narrower": _not_narrower(own, start, settings, bootstrap),
-        "above_start": _above("its start", own, start, settings.above_start, settings, bootstrap),
-        "above_rival": _above_rival(results, best_rival(validation, steered_by, settings), own, settings),
+        "above_start": _above("its start", own, start, settings.above_start, selection, bootstrap),
+        "above_rival": _above_rival(
+            results, best_rival(validation, steered_by, selection), own, settings.above_rival, selection
+        ),
         "ctr_kept": verdict(
             "share of the start's CTR that is lost",
             interval(
@@ -114,7 +122,7 @@ def gated(
         "policy": POLICY,
         "start": START,
         "judge": judge,
-        "score": settings.on,
+        "score": selection.on,
         "passed": all(gate["verdict"] == "pass" for gate in gates.values()),
         "gates": gates,
         "agreement": judges,
@@ -162,8 +170,8 @@ def alone(value: float) -> dict[str, float | None]:
     return {"mean": value, "low": None, "high": None}
 
 
-def _values(name: str, judged: Mapping[str, np.ndarray], settings: Gate) -> np.ndarray:
-    return score(judged, settings.on) if name == "score" else judged[name]
+def _values(name: str, judged: Mapping[str, np.ndarray], selection: Selection) -> np.ndarray:
+    return score(judged, selection.on) if name == "score" else judged[name]
 
 
 def _not_narrower(
@@ -186,29 +194,31 @@ def _above(
     own: Mapping[str, np.ndarray],
     other: Mapping[str, np.ndarray],
     threshold: float,
-    settings: Gate,
+    selection: Selection,
     bootstrap: UserBootstrap,
 ) -> dict[str, Any]:
-    differences = {metric: own[metric] - other[metric] for metric in settings.on}
+    differences = {metric: own[metric] - other[metric] for metric in selection.on}
     return verdict(
         f"score less that of {whom}",
-        bootstrap.mean(score(differences, settings.on)),
+        bootstrap.mean(score(differences, selection.on)),
         ("above", threshold),
         parts={metric: bootstrap.mean(values) for metric, values in differences.items()},
     )
 
 
 def _above_rival(
-    results: Results, rival: str | None, own: Mapping[str, np.ndarray], settings: Gate
+    results: Results,
+    rival: str | None,
+    own: Mapping[str, np.ndarray],
+    threshold: float,
+    selection: Selection,
 ) -> dict[str, Any]:
     if rival is None:
-        why = f"no guide but those that steer by {settings.judge} was judged on validation prompts"
-        return missing(
-            "score less that of the best rival on validation", ("above", settings.above_rival), why
-        )
-    other = results.of_guide(rival, settings.judge)
+        why = f"no guide but those that steer by {selection.simulator} was judged on validation prompts"
+        return missing("score less that of the best rival on validation", ("above", threshold), why)
+    other = results.of_guide(rival, selection.simulator)
     whom = f"{rival}, the best rival on validation"
-    return _above(whom, own, other, settings.above_rival, settings, results.bootstrap) | {"rival": rival}
+    return _above(whom, own, other, threshold, selection, results.bootstrap) | {"rival": rival}
 
 
 def _judges_agree(pairs: Mapping[str, Mapping[str, Any]], settings: Gate) -> dict[str, Any]:

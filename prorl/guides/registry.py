@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from prorl.config.decoding import Decoding
 from prorl.config.floors import (
     Distance,
     PopularSettings,
@@ -17,7 +18,7 @@ from prorl.config.floors import (
     TargetNeighboursSettings,
     UniversalSettings,
 )
-from prorl.config.guide import BeamSettings, PolicySettings, SearchSettings
+from prorl.config.guide import BeamSettings, PolicySettings, RulesSettings, SearchSettings
 from prorl.config.guide import Guide as Section
 from prorl.config.proactive import GraphPathSettings, IPGSettings, IRNSettings, LLMSettings, NextItemSettings
 from prorl.config.rivals import (
@@ -41,6 +42,18 @@ if TYPE_CHECKING:
     from prorl.training import Session
 
 
+def _ruled(settings: RulesSettings, decoding: Decoding, context: GuideContext) -> Decoding:
+    """The rules `decoding`, with those that the guide has of its own."""
+    if settings.min_length is None:
+        return decoding
+    key = f"{context.source}: {context.key}.min_length"
+    if not decoding.constrained or settings.min_length > decoding.max_length:
+        allowed = f"at most {decoding.max_length}, the longest path" if decoding.constrained else "null"
+        where = "" if decoding.constrained else " where decoding.constrained is false"
+        raise ConfigError(f"{key}: got {settings.min_length}, allowed{where}: {allowed}")
+    return decoding.replace(min_length=settings.min_length)
+
+
 def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]:
     """What every search is made of."""
     from prorl.simulators.protocol import branching
@@ -48,7 +61,7 @@ def _searched(settings: SearchSettings, context: GuideContext) -> dict[str, Any]
     name = settings.simulator
     return {
         "simulator": branching(context.simulators[name], name, f"{context.source}: {context.key}.simulator"),
-        "decoding": context.decoding,
+        "decoding": _ruled(settings, context.decoding, context),
         "n_candidates": settings.n_candidates,
         "weights": settings.weights,
         "attribute_words": context.attribute_words,
@@ -81,6 +94,7 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
             guide = guide.told(settings.acceptance)
         except ConfigError as error:
             raise ConfigError(f"{context.source}: {context.key}.{error}") from error
+    guide = guide.under(_ruled(settings, guide.catalogue.decoding, context))
     found, needed = guide.catalogue.decoding.max_length, context.decoding.max_length
     if found != needed:  # all guides' paths are judged side by side
         allowed = f"{needed}, that of {context.source}, where a guide has own_rules"

@@ -50,8 +50,11 @@ class PolicyGuide:
 
     def blocking(self, items: Iterable[int]) -> Self:
         """The same policy, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
-        rules = self.catalogue.decoding.blocking(items)
-        return replace(self, catalogue=replace(self.catalogue, decoding=rules))
+        return self.under(self.catalogue.decoding.blocking(items))
+
+    def under(self, decoding: Decoding) -> Self:
+        """The same policy, writing under the rules `decoding`."""
+        return replace(self, catalogue=replace(self.catalogue, decoding=decoding))
 
     @property
     def n_items(self) -> int:

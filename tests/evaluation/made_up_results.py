@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 
 from prorl.config.gate import Gate
+from prorl.config.selection import Selection
 from tests.tiny_models import PARAMS
 
 JUDGE, HOME = "GRU4Rec", "SASRec"
 N_PROMPTS = 24
 SETTINGS = PARAMS.section(Gate).replace(
     strict=False,
-    judge=JUDGE,
-    on={"ioi": 1.0, "ctr": 10.0},
     distinct=0.9,
     best_of=10,
     best_of_lost=0.1,
@@ -22,6 +21,7 @@ SETTINGS = PARAMS.section(Gate).replace(
     repeats=0.0,
     coherence=0.8,
 )
+SELECTION = PARAMS.section(Selection).replace(simulator=JUDGE, on={"ioi": 1.0, "ctr": 10.0})
 # guide -> its metrics by the main judge; the other judge ranks all alike
 MEANS = {
     "pretrained": {"ioi": 2.0, "ctr": 0.90},

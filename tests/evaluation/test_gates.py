@@ -21,6 +21,7 @@ from stages.gate import body
 from tests.evaluation.made_up_results import (
     JUDGE,
     N_PROMPTS,
+    SELECTION,
     SETTINGS,
     STEERED_BY,
     rows_of,
@@ -37,7 +38,7 @@ GATES = [
 
 def gates_of(changes=None, *, validation=None, steered_by=STEERED_BY, blocked=NONE, settings=SETTINGS):
     results = Results.of(rows_of(changes), 200, seed=1)
-    return gated(results, validation or validation_of(), steered_by, blocked, settings)
+    return gated(results, validation or validation_of(), steered_by, blocked, settings, SELECTION)
 
 
 def only_failing(found):
@@ -102,7 +103,7 @@ def test_differences_are_paired_by_prompt():
 
 def test_intervals_are_those_of_the_evaluation():
     rows = rows_of({("prorl", "distinct"): lambda n: -(n % 3) / 10})
-    found = gated(Results.of(rows, 200, seed=1), validation_of(), STEERED_BY, NONE, SETTINGS)
+    found = gated(Results.of(rows, 200, seed=1), validation_of(), STEERED_BY, NONE, SETTINGS, SELECTION)
     own = rows[(rows.policy == "prorl") & (rows.simulator == JUDGE)]
     bootstrap = UserBootstrap.of_users(own.user.to_numpy(), 200, 1)
     assert found["gates"]["personal"]["value"] == bootstrap.mean(own.distinct.to_numpy())
@@ -128,13 +129,13 @@ def test_bounds(bound, worse, passed):
 
 
 def test_the_rival_is_chosen_on_validation_and_does_not_steer_by_the_judge():
-    assert best_rival(validation_of(), STEERED_BY, SETTINGS) == "search"
-    assert best_rival(validation_of({"popular": {"ioi": 4.0}}), STEERED_BY, SETTINGS) == "popular"
-    assert best_rival(validation_of(), {}, SETTINGS) == "steered"
+    assert best_rival(validation_of(), STEERED_BY, SELECTION) == "search"
+    assert best_rival(validation_of({"popular": {"ioi": 4.0}}), STEERED_BY, SELECTION) == "popular"
+    assert best_rival(validation_of(), {}, SELECTION) == "steered"
     # Of greater weight is the acceptance: 10 * .12 is more than what it lacks of interest.
-    assert best_rival(validation_of({"search": {"ctr": 0.60}}), STEERED_BY, SETTINGS) == "popular"
+    assert best_rival(validation_of({"search": {"ctr": 0.60}}), STEERED_BY, SELECTION) == "popular"
     policies = {name: own for name, own in validation_of().items() if name in ("pretrained", "prorl")}
-    assert best_rival(policies, {}, SETTINGS) is None
+    assert best_rival(policies, {}, SELECTION) is None
 
 
 def test_the_rival_on_validation_counts_even_where_another_is_better_on_test():
@@ -165,7 +166,7 @@ def test_judges_who_rank_otherwise_fail_and_too_few_guides_are_missing():
     rows = rows_of()
     home = rows.simulator != JUDGE
     rows.loc[home, ["ioi", "ctr"]] *= -1.0  # the other judge ranks all the other way round
-    found = gated(Results.of(rows, 200, 1), validation_of(), {"steered": [JUDGE]}, NONE, SETTINGS)
+    found = gated(Results.of(rows, 200, 1), validation_of(), {"steered": [JUDGE]}, NONE, SETTINGS, SELECTION)
     assert only_failing(found) == "judges_agree"
     assert found["gates"]["judges_agree"]["judges"] == "SASRec ~ GRU4Rec"
     assert found["gates"]["judges_agree"]["value"]["mean"] == -1.0
@@ -177,7 +178,7 @@ def test_judges_who_rank_otherwise_fail_and_too_few_guides_are_missing():
 
     alone = rows_of()
     alone = pd.DataFrame(alone[alone.simulator == JUDGE])
-    found = gated(Results.of(alone, 200, 1), validation_of(), STEERED_BY, NONE, SETTINGS)
+    found = gated(Results.of(alone, 200, 1), validation_of(), STEERED_BY, NONE, SETTINGS, SELECTION)
     assert failed(found) == ["judges_agree: missing: there is one judge alone"]
 
 
@@ -205,7 +206,7 @@ def test_the_order_of_rows_does_not_matter():
     rows = rows.sort_values(["policy", "simulator"], kind="stable")
     assert shuffled.prompt.tolist() != rows.prompt.tolist()
     first, second = (
-        gated(Results.of(own, 200, 1), validation_of(), STEERED_BY, NONE, SETTINGS)
+        gated(Results.of(own, 200, 1), validation_of(), STEERED_BY, NONE, SETTINGS, SELECTION)
         for own in (rows, shuffled)
     )
     assert first == second
@@ -243,7 +244,7 @@ def written(tmp_path, monkeypatch):
             name: {"kind": "search"} | ({"simulator": by[0]} if by else {}) for name, by in STEERED_BY.items()
         }
         raw = laid_over(raw, {"guides": list(STEERED_BY), "guide": guides, "gate": own | settings})
-        raw["gate"]["on"] = own["on"]
+        raw["selection"] |= {"simulator": JUDGE, "on": SELECTION.on}
         round_trip_yaml().dump(raw, tmp_path / "params.yaml")
         layout = Layout("ml-100k")
         layout.per_prompt.parent.mkdir(parents=True, exist_ok=True)

@@ -103,6 +103,22 @@ def test_a_policy_of_ones_own_may_write_by_the_rules_it_was_saved_with(context, 
         build_guides(["mine"], guides, context)
 
 
+def test_a_policy_and_a_search_may_have_a_shortest_path_of_their_own(context, own_policy):
+    guides = build_guides(
+        ["mine", "search"],
+        section(
+            mine={"kind": "policy", "path": str(own_policy), "min_length": T},
+            search=SEARCH | {"min_length": T},
+        ),
+        context,
+    )
+    for guide in guides.values():
+        assert (guide.paths(some_prompts(6, N_ITEMS)) != 0).sum(1).tolist() == [T] * 6
+    too_long = section(search=SEARCH | {"min_length": T + 1})
+    with pytest.raises(ConfigError, match=rf"guide\.search\.min_length: got {T + 1}, allowed: at most {T}"):
+        build_guides(["search"], too_long, context)
+
+
 @pytest.mark.parametrize("registered", [True, False])
 def test_guides_of_every_kind_are_evaluated_together(context, own_policy, registered, monkeypatch):
     mine = {"kind": "policy", "path": str(own_policy)}
