@@ -117,7 +117,8 @@ def test_the_benchmark_has_more_guides_and_judges_and_leaves_all_else_as_it_is()
         assert set(default[key]) <= set(params[key])
     assert len(params["guides"]) > len(default["guides"])
     assert default["guide"].keys() < params["guide"].keys()
-    own = ("guides", "simulators", "guide")
+    assert params["evaluate"] == default["evaluate"] | {"rejection": params["evaluate"]["rejection"]}
+    own = ("guides", "simulators", "guide", "evaluate")
     assert {name: value for name, value in params.items() if name not in own} == {
         name: value for name, value in default.items() if name not in own
     }

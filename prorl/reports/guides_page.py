@@ -6,7 +6,7 @@ from prorl.config.decoding import Decoding
 from prorl.reports.findings import findings
 from prorl.reports.inputs import ReportInputs
 from prorl.reports.ranking import OWN, Benchmark, against_own, by_other_judges, lengths, ranking, tried
-from prorl.reports.tables import Table, judges
+from prorl.reports.tables import Table, judges, refusals
 
 
 def page(inputs: ReportInputs, benchmark: Benchmark) -> str:
@@ -16,6 +16,7 @@ def page(inputs: ReportInputs, benchmark: Benchmark) -> str:
         *by_other_judges(inputs, benchmark),
         *against_own(inputs, benchmark),
         *lengths(inputs, benchmark),
+        *refusals(inputs),
     ]
     lines = [f"# Guides on {inputs.dataset}", "", *about(inputs, benchmark), "", "## Findings", ""]
     lines += [f"- {sentence}" for sentence in findings(inputs, benchmark)]
@@ -36,8 +37,8 @@ def about(inputs: ReportInputs, benchmark: Benchmark) -> list[str]:
     )
     return [
         f"Greedy paths for {prompts:,} test prompts with random targets, judged by "
-        f"{', '.join(judges(inputs))}. {rules(benchmark.decoding)} Means with 95% bootstrap intervals over "
-        f"users; {OWN} is compared with every other guide prompt by prompt. {chosen}",
+        f"{', '.join(judges(inputs))}. {rules(benchmark.decoding)}{_longer(inputs)} Means with "
+        f"95% bootstrap intervals over users; {OWN} is compared with every other guide prompt by prompt. {chosen}",
     ]
 
 
@@ -45,6 +46,13 @@ def rules(decoding: Decoding) -> str:
     """What no path may hold, and how long it is."""
     forbidden = f"No path holds {' or '.join(decoding.forbid)}" if decoding.forbid else "Nothing is forbidden"
     return f"Rules of all guides: {forbidden}; {decoding.min_length} to {decoding.max_length} items."
+
+
+def _longer(inputs: ReportInputs) -> str:
+    """Which guides have a shortest path of their own."""
+    own = {name: guide["settings"].get("min_length") for name, guide in inputs.guides.items()}
+    told = [f"{name}'s have at least {length}" for name, length in own.items() if length is not None]
+    return f" {', '.join(told)}." if told else ""
 
 
 def document(inputs: ReportInputs) -> dict[str, Any]:

@@ -93,13 +93,13 @@ def other_ways(inputs: ReportInputs) -> list[Table]:
         for simulator in judges(inputs)
         if _has(inputs, way, simulator)
     ]
-    return [*counted, *_refusals(inputs)]
+    return [*counted, *refusals(inputs)]
 
 
 REFUSED = {"ioi": "IoI", "ctr": "CTR", "stay": "items shown"}  # of paths shown to users who refuse items
 
 
-def _refusals(inputs: ReportInputs) -> list[Table]:
+def refusals(inputs: ReportInputs) -> list[Table]:
     """For each simulator: every guide's greedy paths where an item enters the history only if accepted; none
     where they were not judged so.
     """

@@ -169,6 +169,20 @@ def test_the_page_is_markdown_with_findings_and_tables_as_wide_as_their_heads(fo
     assert ">search<" in tried_plot(found, BENCHMARK)
 
 
+def test_the_page_tells_of_shortest_paths_of_their_own_and_of_users_who_refuse(found, copied):
+    assert "at least" not in page(found, BENCHMARK)
+    write_guide(copied, "search", settings={"simulator": "SASRec", "min_length": 10})
+    refused = {metric: {"mean": 0.5, "low": 0.25, "high": 0.75} for metric in ("ioi", "ctr")}
+    evaluation = {guide: dict(judged) for guide, judged in found.evaluation.items()}
+    evaluation["prorl"]["SASRec"] = evaluation["prorl"]["SASRec"] | {"rejection": refused}
+    own = replace(found, guides=read_all(copied, guides=["search"]).guides, evaluation=evaluation)
+    text = page(own, BENCHMARK)
+    assert "to 10 items. search's have at least 10. Means" in text
+    caption = "## Greedy paths shown to users who refuse items, as SASRec accepts them"
+    assert f"{caption}\n\n|  | IoI | CTR |" in text
+    assert document(own) == document(found)
+
+
 def test_the_document_has_every_guide_judge_and_greedy_metric(found):
     own = document(found)
     assert set(own) == {"pretrained", "prorl", "search"}
