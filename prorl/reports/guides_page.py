@@ -38,7 +38,8 @@ def about(inputs: ReportInputs, benchmark: Benchmark) -> list[str]:
     return [
         f"Greedy paths for {prompts:,} test prompts with random targets, judged by "
         f"{', '.join(judges(inputs))}. {rules(benchmark.decoding)}{_longer(inputs)} Means with "
-        f"95% bootstrap intervals over users; {OWN} is compared with every other guide prompt by prompt. {chosen}",
+        f"95% bootstrap intervals over users; {OWN} is compared with every other guide "
+        f"prompt by prompt. {chosen}",
     ]
 
 
