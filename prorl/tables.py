@@ -33,6 +33,7 @@ ITEMS = pa.schema(
         ("text", pa.string()),
     ]
 )
+RELEASED_ITEMS = pa.schema([field for field in ITEMS if field.name != "text"])
 INTERACTIONS = pa.schema([("user", pa.int32()), ("item", pa.int32()), ("timestamp", pa.int64())])
 USER_SPLITS = pa.schema([("user", pa.int32()), ("raw_id", pa.string()), ("split", pa.string())])
 INSTANCES = pa.schema(

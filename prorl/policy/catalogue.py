@@ -4,7 +4,7 @@ Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `k
 encoder tokens, `f` forbidden items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,6 +54,9 @@ class Asked:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def __getitem__(self, rows: torch.Tensor) -> "Asked":
+        return Asked(self.tokens[rows], self.forbidden[rows], self.shortest[rows], self.longest[rows])
 
     @classmethod
     def joined(cls, parts: "Sequence[Asked]") -> "Asked":
@@ -118,6 +121,10 @@ class Catalogue:
             )
             raise ConfigError(f"acceptance: got {acceptance}, allowed: {allowed}")
         return replace(self, acceptance=acceptance)
+
+    def blocking(self, items: Iterable[int]) -> "Catalogue":
+        """The same, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
+        return replace(self, decoding=self.decoding.blocking(items))
 
     def acceptance_at(self, step: int) -> float | None:
         """What a policy in training is told at `step`, counted from 1: at every other step `acceptance`, and
