@@ -50,7 +50,7 @@ class PolicyGuide:
 
     def blocking(self, items: Iterable[int]) -> Self:
         """The same policy, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
-        return self.under(self.catalogue.decoding.blocking(items))
+        return replace(self, catalogue=self.catalogue.blocking(items))
 
     def under(self, decoding: Decoding) -> Self:
         """The same policy, writing under the rules `decoding`."""
