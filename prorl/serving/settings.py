@@ -70,7 +70,6 @@ class Serve(Settings):
     max_history: int = Field(default=500, ge=1, description="The longest history of a request, in items")
     max_avoid: int = Field(default=100, ge=0, description="The most things that a request may avoid")
     max_paths: int = Field(default=8, ge=1, le=100, description="The most paths of one request")
-    max_length: int = Field(default=20, ge=1, le=30, description="The longest path that may be asked for")
     remembered: int = Field(
         default=10_000,
         ge=1,
