@@ -23,6 +23,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pyarrow as pa
 import torch
 
@@ -68,11 +69,14 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Served:
-    """Seconds that each answer took, seconds in all, and how many requests a batch had on average."""
+    """Seconds that each answer took, seconds in all, how many requests a batch had on average, and seconds
+    of the service's processor time per request, which other work on the machine hardly lengthens.
+    """
 
     latencies: list[float]
     seconds: float
     batch: float
+    processor: float
 
     def row(self, load: Load) -> str:
         """Its line of the table."""
@@ -82,6 +86,7 @@ class Served:
             str(load.users),
             "one by one" if load.batch == 1 else f"{self.batch:.1f}",
             f"{len(self.latencies) / self.seconds:,.1f}",
+            f"{1000 * self.processor:,.1f} ms",
             *(f"{1000 * hundredths[place - 1]:,.0f} ms" for place in (50, 95, 99)),
             f"{len(self.latencies):,}",
         ]
@@ -92,9 +97,9 @@ def main() -> None:
     """One line for each load."""
     options = prepare(TITLE, command_line(TITLE).parse_args())
     lines = [
-        "| guide | users at once | requests per batch | requests per second | median | 95% within "
-        "| 99% within | requests |",
-        "|---|---|---|---|---|---|---|---|",
+        "| guide | users at once | requests per batch | requests per second | processor time each "
+        "| median | 95% within | 99% within | requests |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
     with bundle(options) as folder:
@@ -127,13 +132,14 @@ def served(folder: Path, load: Load, options: Options) -> Served:
     assert process.stdout is not None, "a pipe"
     try:
         address = process.stdout.readline().split()[-1]
-        return asyncio.run(users(address, folder, load, QUICK_SECONDS if options.quick else SECONDS))
+        seconds = QUICK_SECONDS if options.quick else SECONDS
+        return asyncio.run(users(address, psutil.Process(process.pid), folder, load, seconds))
     finally:
         process.terminate()
         process.wait()
 
 
-async def users(address: str, folder: Path, load: Load, seconds: float) -> Served:
+async def users(address: str, service: psutil.Process, folder: Path, load: Load, seconds: float) -> Served:
     """Send the requests of all users, after one that finds everything loaded."""
     raw_ids = [item.raw_id for item in read_items(folder / ITEMS_FILE)]
     latencies: list[float] = []
@@ -141,7 +147,7 @@ async def users(address: str, folder: Path, load: Load, seconds: float) -> Serve
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         await ask(client, prompt(random.Random(-1), raw_ids, load.guide))
         before = await counted(client)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), processor_time(service)
 
         async def user(number: int) -> None:
             drawn = random.Random(number)
@@ -149,12 +155,17 @@ async def users(address: str, folder: Path, load: Load, seconds: float) -> Serve
                 latencies.append(await ask(client, prompt(drawn, raw_ids, load.guide)))
 
         await asyncio.gather(*(user(number) for number in range(load.users)))
-        taken = time.perf_counter() - started
+        taken, used = time.perf_counter() - started, processor_time(service) - used
         after = await counted(client)
     n_batches = after["prorl_batch_size_count"] - before["prorl_batch_size_count"]
-    return Served(
-        latencies, taken, (after["prorl_batch_size_sum"] - before["prorl_batch_size_sum"]) / n_batches
-    )
+    size = (after["prorl_batch_size_sum"] - before["prorl_batch_size_sum"]) / n_batches
+    return Served(latencies, taken, size, used / len(latencies))
+
+
+def processor_time(service: psutil.Process) -> float:
+    """Seconds that the service has computed."""
+    times = service.cpu_times()
+    return times.user + times.system
 
 
 def prompt(drawn: random.Random, raw_ids: list[str], guide: str) -> dict:
