@@ -279,8 +279,8 @@ def test_titles_are_text_whatever_they_hold(page):
 def test_no_script_within_the_page_runs(browser, address):
     with opened(browser, address, errors=["Content Security Policy", "Content-Security-Policy"]) as page:
         page.evaluate(
-            "() => { const s = document.createElement('script'); s.textContent = 'document.title = \"owned\"';"
-            " document.body.append(s); }"
+            "() => { const s = document.createElement('script');"
+            " s.textContent = 'document.title = \"owned\"'; document.body.append(s); }"
         )
         assert page.title() == "ProRL: a path to a target"
 
@@ -368,8 +368,8 @@ def test_a_token_is_asked_for_once_and_without_a_simulator_the_page_says_so(brow
         expect(page.get_by_role("dialog")).to_be_hidden()
         ask(page)
         expect(page.locator("#chart-body")).to_have_text(
-            "Interest and rank are not known: this policy was released without a simulator, which judging and "
-            "searching need."
+            "Interest and rank are not known: this policy was released without a simulator, which judging "
+            "and searching need."
         )
         expect(page.locator("#beside option")).to_have_text(["nothing", "another acceptance"])
 
