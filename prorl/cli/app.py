@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from prorl.cli import check, command, datasets, experiments, init
+from prorl.cli import check, command, compare, datasets, experiments, init
 
 NAME = "prorl"
 COMPLETING = f"_{NAME.upper()}_COMPLETE"  # set by the shell where it asks for completions
@@ -24,6 +24,7 @@ app = typer.Typer(name=NAME, help=command.unwrapped(DESCRIPTION), no_args_is_hel
 command.add(app, "check", check.SUMMARY, check.DESCRIPTION, *check.EXAMPLES)(check.check)
 command.add(app, "init", init.SUMMARY, init.DESCRIPTION, *init.EXAMPLES)(init.init)
 app.add_typer(datasets.app, name="datasets")
+command.add(app, "compare", compare.SUMMARY, compare.DESCRIPTION, *compare.EXAMPLES)(compare.compare)
 app.add_typer(experiments.app, name="experiments")
 
 
