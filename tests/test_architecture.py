@@ -16,7 +16,7 @@ FLOORS = [
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "bundle"),
     "reports",
-    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "cli"),
+    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "serving", "cli"),
 ]
 OPTIONAL = ("similarity", "language_model", "profiles")  # stages that the default run does without
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

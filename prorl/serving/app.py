@@ -172,8 +172,8 @@ def _add_calls(app: FastAPI, service: Service) -> None:
             longest=served.rules.max_length,
             history=served.history_length,
             explore=service.settings.explore,
-            search=service.no_simulator,
-            judge=service.no_simulator,
+            search=service.maker.no_search,
+            judge=service.maker.no_judging,
         )
 
 
