@@ -1,0 +1,66 @@
+"""Histories of a checkout's users: a released policy has none."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prorl.config.section import ConfigError
+from prorl.errors import DataError
+from prorl.layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from prorl.bundle.items import Item
+    from prorl.bundle.policy import ReleasedPolicy
+
+
+def require_users(user: str) -> None:
+    """Raise `ConfigError` where there are no prepared data in which `user` could be found."""
+    if not Path("data/prepared").is_dir():
+        raise ConfigError(
+            f"--user: got {user!r}, but data/prepared/ is not here: allowed: in a checkout whose data are "
+            "prepared; elsewhere give --history"
+        )
+
+
+def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
+    """The last items of the user with the raw id `user`, oldest first, as many as count for `policy`.
+
+    Raises `DataError` for a user that the data do not have, and where the data's items are not the policy's.
+    """
+    layout = Layout(policy.dataset)
+    from pyarrow.compute import call_function
+
+    for path in (layout.splits, layout.interactions, layout.items):
+        if not path.exists():
+            raise DataError(f"--user: {path}: missing; it belongs to {policy.dataset}, the policy's data set")
+    users = _columns(layout.splits, "user", "raw_id")
+    raw_ids = users["raw_id"].to_pylist()
+    if user not in raw_ids:
+        some = ", ".join(map(repr, raw_ids[:3]))
+        raise DataError(
+            f"--user: got {user!r}, allowed: one of the {len(raw_ids)} users of {layout.splits}, such as "
+            f"{some}"
+        )
+    log = _columns(layout.interactions, "user", "item")
+    own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])
+    numbers = log["item"].filter(own).to_pylist()[-policy.history_length :]
+    items = _columns(layout.items, "item", "raw_id")
+    raw_id_of = dict(zip(items["item"].to_pylist(), items["raw_id"].to_pylist(), strict=True))
+    history = []
+    for number in numbers:
+        item = policy.items[number] if number <= len(policy.items) else None
+        if item is None or item.raw_id != raw_id_of[number]:
+            raise DataError(
+                f"{layout.items}: item {number}: got raw id {raw_id_of[number]!r}, allowed: "
+                f"{item.raw_id if item else 'none'!r}, as in the policy: it was made from other data"
+            )
+        history.append(item)
+    return history
+
+
+def _columns(path: Path, *names: str) -> "pa.Table":
+    """Columns of the table at `path`, without what reads folders of tables, whose import takes a second."""
+    from pyarrow.parquet import ParquetFile
+
+    return ParquetFile(path).read(columns=list(names))
