@@ -52,7 +52,10 @@ OUTS = {
         *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
     ],
     "gate": [LAYOUT.metrics("gate")],
-    "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
+    "report": [
+        *(LAYOUT.page, LAYOUT.guides_page),
+        *map(LAYOUT.metrics, ("guides", "plots/frontier", "plots/calibration", "summary")),
+    ],
 }
 DEPS = {
     "inputs": [],
@@ -89,6 +92,7 @@ DEPS = {
     ],
     "gate": [LAYOUT.items, LAYOUT.per_prompt, LAYOUT.metrics("validation")],
     "report": [
+        LAYOUT.semantic_ids / IDS_FILE,
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
         *(
             LAYOUT.metrics(f"simulator/{SIMULATOR}").parent,

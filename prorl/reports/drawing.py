@@ -22,7 +22,9 @@ CONFIG: dict[str, Any] = {
     "background": None,
     "view": {"stroke": None},
     "axis": {
-        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), "currentColor"),
+        **dict.fromkeys(
+            ("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), "currentColor"
+        ),
         "gridOpacity": 0.13,
         "domainOpacity": 0.5,
         "tickOpacity": 0.5,

@@ -29,7 +29,16 @@ STAGES: tuple[tuple[str, bool, str | None], ...] = (
     ("report", False, None),
 )
 PACKAGES = (
-    *("torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy", "pandas", "pyarrow"),
+    *(
+        "torch",
+        "transformers",
+        "sentence-transformers",
+        "scikit-learn",
+        "scipy",
+        "numpy",
+        "pandas",
+        "pyarrow",
+    ),
     *("safetensors", "dvc", "vl-convert-python"),
 )
 
