@@ -26,6 +26,7 @@ STAGES: tuple[tuple[str, bool, str | None], ...] = (
     ("guide", False, "guides"),
     ("evaluate", False, None),
     ("gate", False, None),
+    ("release", False, None),
     ("report", False, None),
 )
 PACKAGES = (
