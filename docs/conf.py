@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`. Nothing is fetched, and nothing heavier than PyTorch imported."""
+"""How Sphinx builds the documentation: `make docs`. Nothing is fetched, and little imported."""
 
 import json
 import re

@@ -62,7 +62,9 @@ def same(stated: str, computed: float) -> None:
 
 def places(rows) -> list[tuple[int, int]]:
     """Path and position of each row, as indices, for rows in order."""
-    return [(PATHS.index(row[0]), sum(other[0] == row[0] for other in rows[:i])) for i, row in enumerate(rows)]
+    return [
+        (PATHS.index(row[0]), sum(other[0] == row[0] for other in rows[:i])) for i, row in enumerate(rows)
+    ]
 
 
 def test_measures(rated):
