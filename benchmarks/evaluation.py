@@ -133,7 +133,9 @@ def setting(options: Options) -> Setting:
     decoding = Decoding(
         constrained=True, forbid=["repeats", "history", "target"], min_length=1, max_length=10
     )
-    catalogue = Catalogue(vocabulary, Trie.from_codes(codes, codebook_size), decoding, "separate")
+    catalogue = Catalogue(
+        vocabulary, Trie.from_codes(torch.from_numpy(codes), codebook_size), decoding, "separate"
+    )
     torch.manual_seed(SEED)
     sizes = T5Sizes(
         vocabulary.size_with_target_tokens,

@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from prorl.config.decoding import Decoding
 from prorl.config.simulator import SASRecSizes
 from prorl.devices import accelerator
+from prorl.instances import read_instances
 from prorl.layout import Layout
 from prorl.params import read_params
 from prorl.paths.mining import attribute_words
@@ -26,7 +27,7 @@ from prorl.simulators.protocol import Scores
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator, load_simulator
 from prorl.t5.model import T5, T5Sizes
-from prorl.tables import ITEMS, read_instances, read_table
+from prorl.tables import ITEMS, read_table
 
 DATASET = "ml-100k"
 TINY_SASREC = SASRecSizes(
@@ -169,7 +170,9 @@ def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Model
     torch.manual_seed(seed)
     codes = np.stack(np.unravel_index(generator.choice(8**3, n_items, replace=False), (8, 8, 8)), axis=1)
     vocabulary = Vocabulary(3, 8)
-    catalogue = Catalogue(vocabulary, Trie.from_codes(codes, 8), read_params().section(Decoding), "separate")
+    catalogue = Catalogue(
+        vocabulary, Trie.from_codes(torch.from_numpy(codes), 8), read_params().section(Decoding), "separate"
+    )
     policy = T5(
         T5Sizes(
             vocabulary.size_with_target_tokens,

@@ -11,9 +11,9 @@ from collections import Counter
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from prorl.metrics.path_metrics import NON_ITEM
 from prorl.policy.catalogue import Catalogue
 from prorl.t5.model import T5
+from prorl.tables import NON_ITEM
 
 IMPOSSIBLE = -1e9  # logit of what is not allowed
 

@@ -180,7 +180,7 @@ def catalogue_of(size: Size, options: Options) -> tuple[Catalogue, str]:
     numbers = np.random.default_rng(SEED).choice(codebook_size**3, size.n_items, replace=False)
     codes = np.stack([*np.unravel_index(numbers, (codebook_size,) * 3), np.ones_like(numbers)], axis=1)
     started = time.perf_counter()
-    trie = Trie.from_codes(codes, codebook_size)
+    trie = Trie.from_codes(torch.from_numpy(codes), codebook_size)
     took = time.perf_counter() - started
     n_bytes = sum(table.nbytes for table in vars(trie).values())
     rules = Decoding(

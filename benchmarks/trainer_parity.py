@@ -25,6 +25,7 @@ from benchmarks.simulator_training import SEED, Until, sequences_of
 from prorl.config.decoding import Decoding
 from prorl.config.simulator import Simulator
 from prorl.evaluation.judge import greedy_paths
+from prorl.instances import read_instances
 from prorl.layout import Layout
 from prorl.metrics.judging import judged_metrics
 from prorl.params import read_params
@@ -36,7 +37,7 @@ from prorl.simulators.ranking import ranking_metrics
 from prorl.simulators.recbole_training import fit_by_recbole
 from prorl.simulators.training import last_item_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame, read_table
 from prorl.training import Session
 
 TITLE = "Simulators by our trainer and by RecBole's own"

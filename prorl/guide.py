@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from prorl.config.decoding import Decoding
     from prorl.config.section import Precision
+    from prorl.instances import Instances
     from prorl.paths.sequences import Sequences
     from prorl.prompts import Prompts
     from prorl.simulators.protocol import Simulator
-    from prorl.tables import Instances
     from prorl.training import Session
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from prorl.instances import Instances
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
-from prorl.tables import Instances
 
 
 @dataclass(frozen=True)

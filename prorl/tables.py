@@ -1,21 +1,25 @@
 """The canonical tables that stages read and write: their schemas, and parquet on disk.
 
-Shape key: `n` items, `i` instances, `h` items of history, `r` items of the longest run, `k` tokens per item.
-Item and user indices count from 1; item 0 is padding everywhere.
+Item and user indices count from 1; item 0 is padding everywhere. Tables are read without pandas and NumPy,
+which those who take a frame bring along.
 """
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prorl.errors import DataError
 from prorl.files import atomic_file, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NON_ITEM = -1  # in a path: tokens that are no item
 
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = "left_out"  # in place of a split: of users that stages make nothing of
@@ -29,6 +33,7 @@ ITEMS = pa.schema(
         ("text", pa.string()),
     ]
 )
+RELEASED_ITEMS = pa.schema([field for field in ITEMS if field.name != "text"])
 INTERACTIONS = pa.schema([("user", pa.int32()), ("item", pa.int32()), ("timestamp", pa.int64())])
 USER_SPLITS = pa.schema([("user", pa.int32()), ("raw_id", pa.string()), ("split", pa.string())])
 INSTANCES = pa.schema(
@@ -63,7 +68,7 @@ def require_items(path: Path, raw_ids: Sequence[str], present: Container[str]) -
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -> None:
     """Write `table` with exactly the columns of `schema`, completely or not at all."""
-    if isinstance(table, pd.DataFrame):
+    if not isinstance(table, pa.Table):
         table = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     with atomic_file(path) as temporary:
         pq.write_table(table.select(schema.names).cast(schema), temporary)
@@ -92,50 +97,3 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
     """`read_table` as a pandas frame."""
     return read_table(path, schema).to_pandas()
-
-
-@dataclass(frozen=True)
-class Instances:
-    """Mined instances of one split.
-
-    user [i], history [i, h], run [i, r] padded with 0 on the right, length [i] in items of the run,
-    random_target [i], None in the training split.
-    """
-
-    user: np.ndarray
-    history: np.ndarray
-    run: np.ndarray
-    length: np.ndarray
-    random_target: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    @property
-    def target(self) -> np.ndarray:
-        """The mined targets [i]: the last item of each run."""
-        return self.run[np.arange(len(self)), self.length - 1]
-
-
-def read_instances(path: Path) -> Instances:
-    """Instances as arrays. Raises `DataError` if histories differ in length."""
-    names = pq.read_schema(path).names
-    table = read_table(path, PROMPTED_INSTANCES if "random_target" in names else INSTANCES)
-    n = table.num_rows
-    history = table["history"].combine_chunks()
-    widths = np.unique(np.diff(history.offsets.to_numpy()))
-    if len(widths) > 1:
-        raise DataError(
-            f"{path}: histories of {widths[0]} and {widths[-1]} items; all must have the same length"
-        )
-    runs = table["run"].combine_chunks()
-    length = np.diff(runs.offsets.to_numpy()).astype(np.int64)
-    run = np.zeros((n, length.max(initial=0)), dtype=np.int32)
-    run[np.arange(run.shape[1]) < length[:, None]] = runs.flatten().to_numpy()
-    return Instances(
-        user=table["user"].to_numpy(),
-        history=history.flatten().to_numpy().reshape(n, widths[0] if n else 0),
-        run=run,
-        length=length,
-        random_target=table["random_target"].to_numpy() if "random_target" in names else None,
-    )

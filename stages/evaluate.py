@@ -24,6 +24,7 @@ from prorl.files import atomic_file, read_json, write_json
 from prorl.guide import GuideContext
 from prorl.guides.data import guide_data
 from prorl.guides.registry import written_guides
+from prorl.instances import read_instances
 from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
 from prorl.params import Params
@@ -35,7 +36,7 @@ from prorl.runtime import run_stage
 from prorl.simulators.protocol import ranking
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, read_table
 
 
 def body(params: Params, dataset: str) -> None:

@@ -9,6 +9,7 @@ from prorl.config.policy import Policy
 from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
+from prorl.instances import read_instances
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
@@ -22,7 +23,7 @@ from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, read_table
 from prorl.training import Session
 
 

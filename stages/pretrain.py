@@ -12,6 +12,7 @@ from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.search import SearchGuide
+from prorl.instances import read_instances
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
@@ -26,7 +27,7 @@ from prorl.runtime import run_stage
 from prorl.simulators.protocol import BranchingSimulator, branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, read_table
 from prorl.training import Session
 
 

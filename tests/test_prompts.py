@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from prorl.instances import Instances
 from prorl.prompts import Prompts, concatenated, mined, random_prompts
-from prorl.tables import Instances
 from tests.tiny_models import random_instances
 
 

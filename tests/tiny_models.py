@@ -16,6 +16,7 @@ from prorl.config.finetune import A2C, KL, Expected, Finetune
 from prorl.config.pretrain import Pretrain
 from prorl.config.simulator import BERT4RecSizes, GRU4RecSizes, LightSANsSizes, SASRecSizes, Simulator
 from prorl.guide import GuideData
+from prorl.instances import Instances
 from prorl.params import read_params
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
@@ -25,7 +26,6 @@ from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.registry import library_model
 from prorl.simulators.scoring import simulator_of
 from prorl.t5.model import T5, T5Sizes
-from prorl.tables import Instances
 from prorl.training import Session
 from tools.stage_dependencies import ROOT
 
@@ -140,7 +140,7 @@ def random_catalogue(
     """A catalogue whose trie is about half full; nothing but `forbid` is forbidden."""
     return Catalogue(
         Vocabulary(n_levels, codebook_size),
-        Trie.from_codes(random_codes(n_items, n_levels, codebook_size), codebook_size),
+        Trie.from_codes(torch.from_numpy(random_codes(n_items, n_levels, codebook_size)), codebook_size),
         Decoding(constrained=constrained, forbid=forbid or [], min_length=min_length, max_length=max_length),
         target_tokens,
     )

@@ -23,7 +23,7 @@ class Decoding(Section):
     forbid: list[Literal["repeats", "history", "target"]] = Field(
         description="What no path may hold; [] is the published protocol"
     )
-    min_length: int = Field(ge=0, le=10, description="Items of the shortest path; 0 allows the empty path")
+    min_length: int = Field(ge=0, le=30, description="Items of the shortest path; 0 allows the empty path")
     max_length: int = Field(ge=1, le=30, description="Items of the longest path")
     # Of the section `guardrails`, not of this one: nothing is trained, or saved, with it.
     _blocked: tuple[int, ...] = PrivateAttr(())

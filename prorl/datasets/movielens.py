@@ -13,37 +13,10 @@ import pyarrow as pa
 from prorl.config.prepare import Prepare
 from prorl.datasets.delimited import TextForm, identifiers, read_delimited, whole_numbers
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
+from prorl.titles import natural_title, title_and_year
 
-# In the titles' languages.
-ARTICLES = (
-    "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una "
-    "Il Lo Gli I Det Den De Het O Os As Um Uma"
-)
-# An article after the last comma of a title, or of a translated title in brackets.
-INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
-TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
 PROFILE = ("{title}", "({year}).", "{attributes}")
 YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word there
-
-
-def natural_title(title: str) -> str:
-    """The title with its article in front: "Convent, The" -> "The Convent".
-
-    The same for a title in brackets behind it.
-    """
-    return INVERTED.sub(_uninverted, title)
-
-
-def _uninverted(match: re.Match) -> str:
-    name, article = match["name"], match["article"]
-    space = name[: len(name) - len(name.lstrip())]
-    return f"{space}{article}{'' if article.endswith(chr(39)) else ' '}{name.lstrip()}"
-
-
-def _title_and_year(text: str) -> re.Match[str]:
-    match = TITLE_AND_YEAR.fullmatch(text)
-    assert match is not None  # the pattern matches any text
-    return match
 
 
 def _genres(values: pa.ChunkedArray, separator: str) -> list[list[str]]:
@@ -87,7 +60,7 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
     log = read_delimited(folder / "ratings.dat", form)
     form = TextForm("::", ["item", "title", "genres"], "latin1")
     movies = read_delimited(folder / "movies.dat", form)
-    titles = [_title_and_year(title) for title in movies.column("title").to_pylist()]
+    titles = [title_and_year(title) for title in movies.column("title").to_pylist()]
     items = pd.DataFrame(
         {
             "raw_id": identifiers(movies, "item", "MovieID").to_pylist(),

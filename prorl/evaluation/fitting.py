@@ -21,9 +21,9 @@ from prorl.files import atomic_folder, read_json, write_json
 from prorl.guide import GuideContext
 from prorl.guides.modules import code_of
 from prorl.guides.registry import Named
+from prorl.instances import Instances
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
-from prorl.tables import Instances
 from prorl.training import TENSORBOARD, Session
 
 FILES, FIGURES = (

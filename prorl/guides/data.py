@@ -3,9 +3,10 @@
 import numpy as np
 
 from prorl.guide import GuideData
+from prorl.instances import read_instances
 from prorl.layout import Layout
 from prorl.paths.sequences import Sequences, user_sequences
-from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame, read_instances, read_table
+from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame, read_table
 
 
 def guide_data(layout: Layout) -> GuideData:

@@ -8,8 +8,7 @@ where tokens that are no item were emitted, and 0 behind the end.
 import numpy as np
 
 from prorl.errors import DataError
-
-NON_ITEM = -1
+from prorl.tables import NON_ITEM
 
 
 def increment_of_interest(log_prob: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from prorl.errors import DataError
+from prorl.instances import Instances
 from prorl.paths.sequences import Sequences
-from prorl.tables import Instances
 
 
 def random_slices(instances: Instances, sequences: Sequences, seed: int) -> Instances:

@@ -31,14 +31,10 @@ def beams(
     are kept.
     """
     b, n_levels, device, rules = len(history), catalogue.n_levels, history.device, catalogue.decoding
-    decoder = IncrementalDecoder(
-        (folds or Folds(policy)).folded(),
-        catalogue.prompt_tokens(history, target),
-        n_beams,
-        catalogue.n_tokens,
-    )
+    asked = catalogue.asked(history, target)
+    decoder = IncrementalDecoder((folds or Folds(policy)).folded(), asked.tokens, n_beams, catalogue.n_tokens)
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
-    states = Unfinished.at_start(catalogue, history, target, n_beams)
+    states = Unfinished.at_start(asked, n_beams)
     ended = torch.zeros(b * n_beams, dtype=torch.bool, device=device)
     items = torch.zeros(b * n_beams, rules.max_length, dtype=torch.int64, device=device)
     tokens = torch.full((b * n_beams, catalogue.n_tokens), NO_TOKEN, device=device)

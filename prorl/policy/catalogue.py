@@ -1,13 +1,15 @@
 """The catalogue: items as token ids, the rules a path must keep, and decoded paths.
 
 Shape key: `b` prompts, `m` paths per prompt, `h` history, `t` path position, `k` token within an item, `s`
-encoder tokens.
+encoder tokens, `f` forbidden items.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 
 from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError
@@ -35,6 +37,39 @@ class Paths:
 
     def __getitem__(self, rows: torch.Tensor) -> "Paths":
         return Paths(self.items[rows], self.length[rows], self.tokens[rows], self.log_prob[rows])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the paths of each prompt.
+
+    tokens [b, s]: the encoder's input; forbidden [b, f]: items that no path may hold, each at most once per
+    row, else 0; shortest and longest [b]: the fewest and the most items of a path.
+    """
+
+    tokens: torch.Tensor
+    forbidden: torch.Tensor
+    shortest: torch.Tensor
+    longest: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: torch.Tensor) -> "Asked":
+        return Asked(self.tokens[rows], self.forbidden[rows], self.shortest[rows], self.longest[rows])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Asked]") -> "Asked":
+        """All prompts of `parts`, one after another."""
+        most = max(part.forbidden.shape[1] for part in parts)
+        return cls(
+            tokens=torch.cat([part.tokens for part in parts]),
+            forbidden=torch.cat(
+                [F.pad(part.forbidden, (0, most - part.forbidden.shape[1])) for part in parts]
+            ),
+            shortest=torch.cat([part.shortest for part in parts]),
+            longest=torch.cat([part.longest for part in parts]),
+        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +122,10 @@ class Catalogue:
             raise ConfigError(f"acceptance: got {acceptance}, allowed: {allowed}")
         return replace(self, acceptance=acceptance)
 
+    def blocking(self, items: Iterable[int]) -> "Catalogue":
+        """The same, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
+        return replace(self, decoding=self.decoding.blocking(items))
+
     def acceptance_at(self, step: int) -> float | None:
         """What a policy in training is told at `step`, counted from 1: at every other step `acceptance`, and
         the others of `acceptances` in turn between them.
@@ -109,6 +148,18 @@ class Catalogue:
             last = self._n_ids_of_items + self.acceptances.index(self.acceptance)
         end = torch.full_like(target_tokens[:, :1], last)
         return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
+
+    def asked(self, history: torch.Tensor, target: torch.Tensor) -> Asked:
+        """What the rules ask of paths for `history` [b, h] and `target` [b].
+
+        Raises `DataError` as `forbidden_at_start` does.
+        """
+        return Asked(
+            tokens=self.prompt_tokens(history, target),
+            forbidden=self.forbidden_at_start(history, target),
+            shortest=torch.full_like(target, self.decoding.min_length),
+            longest=torch.full_like(target, self.decoding.max_length),
+        )
 
     def forbidden_at_start(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Items [b, f] that no path of a prompt may hold, each at most once per row, else 0.
@@ -148,17 +199,21 @@ class Catalogue:
         return torch.cat([ids, ids.new_tensor([self.vocabulary.eos])]) if level == 0 else ids
 
     def allowed(
-        self, node: torch.Tensor, level: int, forbidden: torch.Tensor, position: torch.Tensor
+        self,
+        node: torch.Tensor,
+        level: int,
+        forbidden: torch.Tensor,
+        position: torch.Tensor,
+        shortest: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Which choices [r, c], as `choice_ids`, a path has at `node` [r] of `level` and path position [r],
-        given `forbidden` [r, f].
+        given `forbidden` [r, f] and the fewest items `shortest` [r]; None: those of the rules.
         """
         codes = self.trie.allowed_codes(node, level, forbidden)
-        return (
-            torch.cat([codes, (position >= self.decoding.min_length)[:, None]], dim=1)
-            if level == 0
-            else codes
-        )
+        if level > 0:
+            return codes
+        may_stop = position >= (self.decoding.min_length if shortest is None else shortest)
+        return torch.cat([codes, may_stop[:, None]], dim=1)
 
     def next_node(self, node: torch.Tensor, level: int, token: torch.Tensor) -> torch.Tensor:
         """The trie's nodes behind `node` [..] and the ids `token` [..] at `level`; `DEAD` behind an id that

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from prorl.config.decoding import Decoding
@@ -19,11 +19,10 @@ from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, write_json
 from prorl.layout import IDS_FILE
 from prorl.policy.catalogue import Catalogue
+from prorl.semantic_ids.reading import read_semantic_ids
 from prorl.semantic_ids.trie import Trie
-from prorl.semantic_ids.unique_ids import read_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.t5.model import RELATIVE_BUCKETS, RELATIVE_MAX_DISTANCE, T5, T5Sizes
-from prorl.tables import SEMANTIC_IDS, read_table
 
 FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
     "feed_forward_proj": "relu",
@@ -47,14 +46,13 @@ def load_catalogue(
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
     codes.
     """
-    codes = read_semantic_ids(semantic_ids)
-    tokens = np.stack(read_table(semantic_ids, SEMANTIC_IDS)["tokens"].to_numpy())
+    codes, tokens = read_semantic_ids(semantic_ids)
     if codes.shape[1] < 2:
         raise DataError(f"{semantic_ids}: items have {codes.shape[1]} code; at least 2 are needed")
     # A level's token ids start one codebook behind those of the level before.
     vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
     try:
-        if not np.array_equal(vocabulary.tokens(codes), tokens):
+        if not torch.equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
         trie = Trie.from_codes(codes, vocabulary.codebook_size)
         return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
-from prorl.policy.catalogue import NO_TOKEN, Catalogue, Paths
+from prorl.policy.catalogue import NO_TOKEN, Asked, Catalogue, Paths
 from prorl.policy.single import greedy_path, is_single
 from prorl.policy.unfinished import Unfinished
 from prorl.t5.folded import FoldedT5
@@ -48,8 +48,7 @@ def rollouts(
 
     log_prob is that of the policy at `temperature`. `folds` are the policy's own, where they are kept.
     """
-    folded = (folds or Folds(policy)).folded()
-    return _decode(folded, catalogue, history, target, uniforms.shape[1], uniforms, temperature)
+    return sampled(folds or Folds(policy), catalogue, catalogue.asked(history, target), uniforms, temperature)
 
 
 @torch.no_grad()
@@ -64,34 +63,52 @@ def greedy(
 
     On a CPU a prompt by itself is decoded in the precision of the weights, whatever the autocast.
     """
-    folds = folds or Folds(policy)
-    if is_single(catalogue, history):
-        return greedy_path(folds.single(catalogue.n_tokens), catalogue, history, target)
-    return _decode(folds.folded(), catalogue, history, target, 1, None, 1.0)
+    return likeliest(folds or Folds(policy), catalogue, catalogue.asked(history, target))
+
+
+@torch.no_grad()
+def sampled(
+    folds: Folds, catalogue: Catalogue, asked: Asked, uniforms: torch.Tensor, temperature: float = 1.0
+) -> Paths:
+    """`rollouts` of what is `asked` [b], which may differ from prompt to prompt."""
+    return _decode(folds.folded(), catalogue, asked, uniforms.shape[1], uniforms, temperature)
+
+
+@torch.no_grad()
+def likeliest(folds: Folds, catalogue: Catalogue, asked: Asked) -> Paths:
+    """`greedy` of what is `asked` [b], which may differ from prompt to prompt."""
+    if is_single(catalogue, asked):
+        return greedy_path(folds.single(catalogue.n_tokens), catalogue, asked)
+    return _decode(folds.folded(), catalogue, asked, 1, None, 1.0)
 
 
 def _decode(
     folded: FoldedT5,
     catalogue: Catalogue,
-    history: torch.Tensor,
-    target: torch.Tensor,
+    asked: Asked,
     m: int,
     uniforms: torch.Tensor | None,
     temperature: float,
 ) -> Paths:
-    policy, b, n_levels = folded.policy, len(history), catalogue.n_levels
-    device, rules = history.device, catalogue.decoding
+    policy, b, n_levels = folded.policy, len(asked), catalogue.n_levels
+    device, rules = asked.tokens.device, catalogue.decoding
+    earliest_stop, longest = int(asked.shortest.min()), set(asked.longest.tolist())
     paths = Paths(
         items=torch.zeros(b, m, rules.max_length, dtype=torch.int64, device=device),
         length=torch.zeros(b, m, dtype=torch.int64, device=device),
         tokens=torch.full((b, m, catalogue.n_tokens), NO_TOKEN, device=device),
         log_prob=torch.zeros(b, m, rules.max_length + 1, dtype=policy.shared.weight.dtype, device=device),
     )
-    decoder = IncrementalDecoder(folded, catalogue.prompt_tokens(history, target), m, catalogue.n_tokens)
-    running = Unfinished.at_start(catalogue, history, target, m)
+    decoder = IncrementalDecoder(folded, asked.tokens, m, catalogue.n_tokens)
+    running = Unfinished.at_start(asked, m)
     sampler = _Sampler(policy, catalogue, uniforms, temperature)
-    for position in range(catalogue.n_tokens):
+    for position in range(max(longest) * n_levels):
         t, level = divmod(position, n_levels)
+        if level == 0 and t in longest:  # some are as long as they may be
+            shorter = asked.longest[running.prompt] > t
+            if not shorter.any():
+                break
+            running = running[decoder.keep(shorter)]
         token = running.only_token(catalogue, level)
         log_prob = paths.log_prob.new_zeros(len(token))
         undecided = (token == 0).nonzero()[:, 0]
@@ -105,7 +122,7 @@ def _decode(
             )
         paths.tokens[running.prompt, running.rollout, position] = token
         paths.log_prob[running.prompt, running.rollout, t] += log_prob
-        if not rules.constrained or (level == 0 and t >= rules.min_length):
+        if not rules.constrained or (level == 0 and t >= earliest_stop):
             goes_on = token != catalogue.vocabulary.eos
             if not goes_on.any():
                 break

@@ -50,8 +50,7 @@ class PolicyGuide:
 
     def blocking(self, items: Iterable[int]) -> Self:
         """The same policy, none of whose paths holds one of `items`; raises as `Decoding.blocking` does."""
-        rules = self.catalogue.decoding.blocking(items)
-        return replace(self, catalogue=replace(self.catalogue, decoding=rules))
+        return replace(self, catalogue=self.catalogue.blocking(items))
 
     @property
     def n_items(self) -> int:

@@ -64,11 +64,10 @@ def live_beams(
     """
     b, k, n_levels, device = len(history), n_beams, catalogue.n_levels, history.device
     length, n_tokens = catalogue.decoding.max_length, catalogue.n_tokens
-    decoder = IncrementalDecoder(
-        (folds or Folds(policy)).folded(), catalogue.prompt_tokens(history, target), k, n_tokens
-    )
+    asked = catalogue.asked(history, target)
+    decoder = IncrementalDecoder((folds or Folds(policy)).folded(), asked.tokens, k, n_tokens)
     level_ids = [catalogue.choice_ids(level, device) for level in range(n_levels)]
-    states = Unfinished.at_start(catalogue, history, target, k)
+    states = Unfinished.at_start(asked, k)
     dtype = policy.shared.weight.dtype
     finished = _Beams(
         torch.full((b, k), -torch.inf, dtype=dtype, device=device),

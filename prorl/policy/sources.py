@@ -12,11 +12,11 @@ from accelerate.utils import reduce
 
 from prorl.config.pretrain import Pretrain
 from prorl.devices import process
+from prorl.instances import Instances
 from prorl.paths.sequences import Sequences
 from prorl.paths.slices import random_slices
 from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
 from prorl.runtime import derived_seed, progress
-from prorl.tables import Instances
 
 BATCHES_AT_ONCE = 16  # that are searched for together: a search is faster on many prompts
 SEARCHED_AT_ONCE = 512  # prompts between two signs of progress

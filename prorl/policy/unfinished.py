@@ -7,38 +7,38 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from prorl.metrics.path_metrics import NON_ITEM
-from prorl.policy.catalogue import Catalogue
+from prorl.policy.catalogue import Asked, Catalogue
 from prorl.semantic_ids.trie import ROOT
+from prorl.tables import NON_ITEM
 
 
 @dataclass(frozen=True)
 class Unfinished:
     """The paths of a batch still being decoded.
 
-    All [r, ..]: the numbers of `prompt` and `rollout`, the items `forbidden` [r, f], the `node` in the trie
-    within an item, the `item` completed last and the tokens `unread` [r, u], which the decoder has not been
-    given yet.
+    All [r, ..]: the numbers of `prompt` and `rollout`, the fewest items that a path may have, `shortest`,
+    the items `forbidden` [r, f], the `node` in the trie within an item, the `item` completed last and the
+    tokens `unread` [r, u], which the decoder has not been given yet.
     """
 
     prompt: torch.Tensor
     rollout: torch.Tensor
+    shortest: torch.Tensor
     forbidden: torch.Tensor
     node: torch.Tensor
     item: torch.Tensor
     unread: torch.Tensor
 
     @classmethod
-    def at_start(
-        cls, catalogue: Catalogue, history: torch.Tensor, target: torch.Tensor, m: int
-    ) -> "Unfinished":
-        """`m` paths for each history [b, h] and target [b], prompt by prompt."""
-        b, device = len(history), history.device
+    def at_start(cls, asked: Asked, m: int) -> "Unfinished":
+        """`m` paths for each prompt, prompt by prompt."""
+        b, device = len(asked), asked.tokens.device
         nothing = torch.zeros(b * m, dtype=torch.int64, device=device)
         return cls(
             prompt=torch.arange(b, device=device).repeat_interleave(m),
             rollout=torch.arange(m, device=device).repeat(b),
-            forbidden=catalogue.forbidden_at_start(history, target).repeat_interleave(m, dim=0),
+            shortest=asked.shortest.repeat_interleave(m),
+            forbidden=asked.forbidden.repeat_interleave(m, dim=0),
             node=torch.full((b * m,), ROOT, dtype=torch.int32, device=device),
             item=nothing,
             unread=nothing[:, None],
@@ -49,7 +49,8 @@ class Unfinished:
 
     def allowed(self, catalogue: Catalogue, t: int, level: int) -> torch.Tensor:
         """Which choices [r, c] of `level` the paths have at position `t`."""
-        return catalogue.allowed(self.node, level, self.forbidden, torch.full_like(self.prompt, t))
+        position = torch.full_like(self.prompt, t)
+        return catalogue.allowed(self.node, level, self.forbidden, position, self.shortest)
 
     def only_token(self, catalogue: Catalogue, level: int) -> torch.Tensor:
         """The token [r] with which paths go on at `level` where the trie has no other, else 0.

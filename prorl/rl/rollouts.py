@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from prorl.instances import Instances
 from prorl.paths.mining import random_targets
 from prorl.paths.sequences import Sequences
 from prorl.policy.catalogue import Catalogue, Paths
@@ -12,7 +13,6 @@ from prorl.policy.decoding import keyed_uniforms, rollouts
 from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
-from prorl.tables import Instances
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Shape key: `n` items, `k` level, `c` code within a level, `r` rows, `f` forbidde
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 DEAD, ROOT = 0, 1
@@ -45,48 +44,43 @@ class Trie:
         return len(self.item_codes) - 1
 
     @classmethod
-    def from_codes(cls, codes: np.ndarray, codebook_size: int) -> "Trie":
+    def from_codes(cls, codes: torch.Tensor, codebook_size: int) -> "Trie":
         """The trie of `codes` [n, k], row i being item i + 1.
 
         Raises `ValueError` if two items share all codes.
         """
-        codes = np.asarray(codes, dtype=np.int64)
+        codes = codes.long()
         n, n_levels = codes.shape
-        parents = np.full((n + 1, n_levels), -1, dtype=np.int32)
-        node = np.full(n, ROOT, dtype=np.int64)
+        parents = torch.full((n + 1, n_levels), -1, dtype=torch.int32)
+        node = torch.full((n,), ROOT)
         edges, n_nodes = [], 2
         for level in range(n_levels):
             parents[1:, level] = node
-            edge, position = np.unique(node * codebook_size + codes[:, level], return_inverse=True)
+            edge, position = torch.unique(node * codebook_size + codes[:, level], return_inverse=True)
             edges.append(edge)
             node = n_nodes + position
             n_nodes += len(edge)
         if n_nodes - len(edges[-1]) + n > n_nodes:
-            order = np.argsort(node, kind="stable")
-            first = order[np.flatnonzero(np.diff(node[order]) == 0)[0]]
-            twin = order[np.flatnonzero(np.diff(node[order]) == 0)[0] + 1]
+            order = node.argsort(stable=True)
+            repeated = int((node[order].diff() == 0).nonzero()[0])
+            first, twin = order[repeated : repeated + 2].tolist()
             raise ValueError(
                 f"items {first + 1} and {twin + 1} share the codes {codes[first].tolist()}; "
                 "every item needs its own"
             )
-        next_node = np.zeros((n_nodes - n, codebook_size), dtype=np.int32)  # 1 KiB for each node of 256 codes
-        edge = np.concatenate(edges)
-        next_node.reshape(-1)[edge] = np.arange(2, n_nodes)
-        n_edges = np.bincount(edge // codebook_size, minlength=len(next_node))
-        only_code = np.full(len(next_node), -1, dtype=np.int64)
-        only_code[edge // codebook_size] = edge % codebook_size
-        only_code[n_edges > 1] = -1
-        below = np.bincount(parents[1:].ravel(), minlength=n_nodes).astype(np.int32)
+        next_node = torch.zeros(n_nodes - n, codebook_size, dtype=torch.int32)  # 1 KiB per node of 256 codes
+        edge = torch.cat(edges)
+        next_node.view(-1)[edge] = torch.arange(2, n_nodes, dtype=torch.int32)
+        inner = edge // codebook_size
+        only_code = torch.full((len(next_node),), -1)
+        only_code[inner] = edge % codebook_size
+        only_code[torch.bincount(inner, minlength=len(next_node)) > 1] = -1
+        below = torch.bincount(parents[1:].flatten(), minlength=n_nodes).int()
         below[node] = 1
-        leaf_item = np.zeros(n_nodes, dtype=np.int64)
-        leaf_item[node] = np.arange(1, n + 1)
-        item_codes = np.concatenate([np.zeros((1, n_levels), dtype=np.int64), codes])
-        return cls(
-            *(
-                torch.from_numpy(table)
-                for table in (next_node, only_code, below, leaf_item, item_codes, parents)
-            )
-        )
+        leaf_item = torch.zeros(n_nodes, dtype=torch.int64)
+        leaf_item[node] = torch.arange(1, n + 1)
+        item_codes = torch.cat([codes.new_zeros(1, n_levels), codes])
+        return cls(next_node, only_code, below, leaf_item, item_codes, parents)
 
     def to(self, device: torch.device) -> "Trie":
         """The same tables on `device`."""

@@ -1,4 +1,4 @@
-"""Semantic IDs, one unique tuple of codes per item: made unique, checked, written and read.
+"""Semantic IDs, one unique tuple of codes per item: made unique, checked and written.
 
 Shape key: `n` items, `l` levels of a quantiser, `k` codes of an item (`l`, and one more with a final code).
 Row i of every array is item i + 1.
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from prorl.errors import DataError
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.tables import SEMANTIC_IDS, imported_json, read_table, require_items, write_table
+from prorl.tables import SEMANTIC_IDS, imported_json, require_items, write_table
 
 
 def with_final_code(codes: np.ndarray, codebook_size: int) -> np.ndarray:
@@ -106,21 +107,6 @@ def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) ->
     rows = {
         "item": np.arange(1, len(codes) + 1),
         "codes": codes.tolist(),
-        "tokens": vocabulary.tokens(codes).tolist(),
+        "tokens": vocabulary.tokens(torch.from_numpy(codes)).tolist(),
     }
     write_table(path, pa.table(rows), SEMANTIC_IDS)
-
-
-def read_semantic_ids(path: Path) -> np.ndarray:
-    """Codes [n, k]; row i belongs to item i + 1.
-
-    Raises `DataError` if the items are not 1..n in order, or differ in their number of codes.
-    """
-    table = read_table(path, SEMANTIC_IDS)
-    if not np.array_equal(table["item"], np.arange(1, table.num_rows + 1)):
-        raise DataError(f"{path}: items must be 1..{table.num_rows}, in order")
-    codes = table["codes"].combine_chunks()
-    widths = np.unique(np.diff(codes.offsets))
-    if len(widths) != 1:
-        raise DataError(f"{path}: items with {widths.tolist()} codes; all must have as many")
-    return codes.flatten().to_numpy().reshape(table.num_rows, widths[0])

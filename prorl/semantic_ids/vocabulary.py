@@ -8,7 +8,7 @@ t of the *target* in the encoder's input becomes `eos + t`.
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,24 @@ class Vocabulary:
         """Ids where the target's codes have ids of their own."""
         return self.size + self.n_codes
 
-    def tokens(self, codes: np.ndarray) -> np.ndarray:
-        """Token ids [.., k] of codes [.., k].
+    def tokens(self, codes: torch.Tensor) -> torch.Tensor:
+        """Token ids [.., k] of codes [.., k], int64.
 
         Raises `ValueError` for a code outside its level or a wrong number of levels.
         """
-        codes = np.asarray(codes)
         if codes.shape[-1] != self.n_levels:
             raise ValueError(f"codes have {codes.shape[-1]} levels, the vocabulary {self.n_levels}")
-        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
-            raise ValueError(f"codes {codes.min()}..{codes.max()}; allowed: 0..{self.codebook_size - 1}")
-        return (1 + self.codebook_size * np.arange(self.n_levels) + codes).astype(np.int32)
+        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codebook_size):
+            found = f"codes {int(codes.min())}..{int(codes.max())}"
+            raise ValueError(f"{found}; allowed: 0..{self.codebook_size - 1}")
+        return 1 + self.codebook_size * torch.arange(self.n_levels) + codes
 
-    def codes(self, tokens: np.ndarray) -> np.ndarray:
-        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`.
+    def codes(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Codes [.., k] of token ids [.., k], int64; the inverse of `tokens`.
 
         Raises `ValueError` for a token outside its level.
         """
-        codes = np.asarray(tokens) - 1 - self.codebook_size * np.arange(self.n_levels)
-        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
+        codes = tokens - 1 - self.codebook_size * torch.arange(self.n_levels)
+        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codebook_size):
             raise ValueError("a token lies outside the ids of its level")
-        return codes.astype(np.int32)
+        return codes

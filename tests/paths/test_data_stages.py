@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 
 from prorl.config.sections import SECTIONS
 from prorl.files import read_json, sha256_of
-from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame, read_instances
+from prorl.instances import read_instances
+from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame
 
 ROOT = Path(__file__).parents[2]
 

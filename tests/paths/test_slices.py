@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from prorl.errors import DataError
+from prorl.instances import Instances
 from prorl.paths.sequences import Sequences
 from prorl.paths.slices import random_slices
-from prorl.tables import Instances
 
 # Items say where they stand: user 1 has 101..109, user 2 has 201..206.
 SEQUENCES = Sequences(np.array([*range(101, 110), *range(201, 207)], dtype=np.int32), np.array([0, 9, 15]))

@@ -1,6 +1,5 @@
 """Prompts and paths as tokens, and what a path may hold."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,7 +11,9 @@ from prorl.semantic_ids.trie import Trie
 from prorl.semantic_ids.vocabulary import Vocabulary
 from tests.tiny_models import random_catalogue, written
 
-CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]])  # items 1..6, two levels of three codes
+CODES = torch.tensor(
+    [[0, 0], [0, 1], [1, 0], [1, 2], [2, 2], [2, 0]]
+)  # items 1..6, two levels of three codes
 
 
 def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):

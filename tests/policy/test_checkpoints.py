@@ -25,7 +25,7 @@ def write_ids(path, catalogue, **columns):
     table = {
         "item": np.arange(1, len(codes) + 1),
         "codes": codes,
-        "tokens": catalogue.vocabulary.tokens(codes),
+        "tokens": catalogue.vocabulary.tokens(catalogue.trie.item_codes[1:]).numpy(),
     } | columns
     write_table(path, pd.DataFrame({name: list(values) for name, values in table.items()}), SEMANTIC_IDS)
 

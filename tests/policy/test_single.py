@@ -82,7 +82,7 @@ def test_the_decoder_reads_each_token_once_and_only_where_there_is_a_choice(monk
     monkeypatch.setattr(SingleDecoder, "step", remember)
     history, target = random_prompts(1, N_ITEMS)
     layers = Folds(policy).single(catalogue.n_tokens)
-    path = greedy_path(layers, catalogue, history, target)
+    path = greedy_path(layers, catalogue, catalogue.asked(history, target))
     tokens = path.tokens[0, 0].tolist()
     every = [token for part in read for token in part]
     assert every == [catalogue.vocabulary.pad, *tokens][: len(every)]

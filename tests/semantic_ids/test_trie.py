@@ -29,7 +29,7 @@ def node_of(trie: Trie, prefix: tuple[int, ...]) -> int:
 @pytest.mark.parametrize("seed", range(5))
 def test_allowed_codes_equal_a_search_over_all_items(seed):
     codes = random_codes(N_ITEMS, N_LEVELS, SIZE, seed)
-    trie = Trie.from_codes(codes, SIZE)
+    trie = Trie.from_codes(torch.from_numpy(codes), SIZE)
     rng = np.random.default_rng(seed)
     dead_ends = 0
     for level in range(N_LEVELS):
@@ -54,7 +54,7 @@ def test_allowed_codes_equal_a_search_over_all_items(seed):
 
 
 def test_asking_changes_no_table():
-    trie = Trie.from_codes(random_codes(N_ITEMS, N_LEVELS, SIZE), SIZE)
+    trie = Trie.from_codes(torch.from_numpy(random_codes(N_ITEMS, N_LEVELS, SIZE)), SIZE)
     below = trie.n_items_below.clone()
     for _ in range(2):
         trie.allowed_codes(torch.tensor([ROOT]), 0, torch.arange(1, N_ITEMS + 1)[None])
@@ -63,7 +63,7 @@ def test_asking_changes_no_table():
 
 def test_every_item_is_the_leaf_of_its_codes_and_nothing_else_is():
     codes = random_codes(N_ITEMS, N_LEVELS, SIZE)
-    trie = Trie.from_codes(codes, SIZE)
+    trie = Trie.from_codes(torch.from_numpy(codes), SIZE)
     assert (trie.n_items, trie.n_levels, trie.codebook_size) == (N_ITEMS, N_LEVELS, SIZE)
     for item, row in enumerate(codes.tolist(), 1):
         assert trie.leaf_item[node_of(trie, row)] == item
@@ -78,7 +78,7 @@ def test_every_item_is_the_leaf_of_its_codes_and_nothing_else_is():
 
 
 def test_a_node_with_one_child_names_its_code():
-    trie = Trie.from_codes(np.array([[0, 0], [0, 1], [2, 1]]), 3)
+    trie = Trie.from_codes(torch.tensor([[0, 0], [0, 1], [2, 1]]), 3)
     assert trie.only_code[ROOT] == -1
     assert trie.only_code[trie.next_node[ROOT, 0]] == -1
     assert trie.only_code[trie.next_node[ROOT, 2]] == 1
@@ -91,7 +91,7 @@ def test_two_items_with_the_same_codes_are_an_error_that_names_them():
     with pytest.raises(
         ValueError, match=rf"items 7 and 21 share the codes \[{', '.join(map(str, codes[6]))}\]"
     ):
-        Trie.from_codes(codes, SIZE)
+        Trie.from_codes(torch.from_numpy(codes), SIZE)
 
 
 def test_named_once():

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from prorl.errors import DataError
+from prorl.semantic_ids.reading import read_semantic_ids
 from prorl.semantic_ids.unique_ids import (
     imported,
-    read_semantic_ids,
     require_unique,
     with_final_code,
     write_semantic_ids,
@@ -77,7 +77,9 @@ def test_published_semantic_ids_are_read(archives, name, n_items, n_triples):
 def test_the_table_comes_back_and_holds_tokens(tmp_path):
     codes = np.array([[0, 1, 1], [3, 2, 1]])
     write_semantic_ids(tmp_path / "ids.parquet", codes, Vocabulary(3, 4))
-    np.testing.assert_array_equal(read_semantic_ids(tmp_path / "ids.parquet"), codes)
+    read, tokens = read_semantic_ids(tmp_path / "ids.parquet")
+    assert read.tolist() == codes.tolist()
+    assert tokens.tolist() == [[1, 6, 10], [4, 7, 10]]
     assert read_table(tmp_path / "ids.parquet", SEMANTIC_IDS).to_pylist()[1] == {
         "item": 2,
         "codes": [3, 2, 1],
@@ -97,4 +99,11 @@ def test_a_broken_table_is_refused(tmp_path, items, codes, message):
         tmp_path / "ids.parquet", pa.table({"item": items, "codes": codes, "tokens": codes}), SEMANTIC_IDS
     )
     with pytest.raises(DataError, match=message):
+        read_semantic_ids(tmp_path / "ids.parquet")
+
+
+def test_an_item_with_fewer_tokens_than_codes_is_refused(tmp_path):
+    table = pa.table({"item": [1, 2], "codes": [[0, 1], [0, 2]], "tokens": [[1, 4], [1]]})
+    write_table(tmp_path / "ids.parquet", table, SEMANTIC_IDS)
+    with pytest.raises(DataError, match="item 2: got 1 tokens, allowed: 2"):
         read_semantic_ids(tmp_path / "ids.parquet")

@@ -1,7 +1,7 @@
 """Token ids of the released code, round trips, and what lies outside."""
 
-import numpy as np
 import pytest
+import torch
 
 from prorl.semantic_ids.vocabulary import Vocabulary
 
@@ -10,26 +10,25 @@ def test_four_levels_of_256_codes_have_the_released_ids():
     vocabulary = Vocabulary(4, 256)
     assert (vocabulary.pad, vocabulary.n_codes, vocabulary.eos, vocabulary.size) == (0, 1024, 1026, 1027)
     assert vocabulary.size_with_target_tokens == 1027 + 1024
-    np.testing.assert_array_equal(
-        vocabulary.tokens([[82, 195, 247, 1], [0, 0, 0, 255]]), [[83, 452, 760, 770], [1, 257, 513, 1024]]
-    )
+    codes = torch.tensor([[82, 195, 247, 1], [0, 0, 0, 255]])
+    assert vocabulary.tokens(codes).tolist() == [[83, 452, 760, 770], [1, 257, 513, 1024]]
 
 
 @pytest.mark.parametrize(("n_levels", "codebook_size"), [(1, 2), (3, 5), (4, 256)])
 def test_codes_to_tokens_and_back(n_levels, codebook_size):
     vocabulary = Vocabulary(n_levels, codebook_size)
-    codes = np.random.default_rng(0).integers(codebook_size, size=(7, 2, n_levels))
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(codebook_size, (7, 2, n_levels), generator=generator)
     tokens = vocabulary.tokens(codes)
-    assert tokens.dtype == np.int32
     assert tokens.min() >= 1
     assert tokens.max() <= vocabulary.n_codes
-    np.testing.assert_array_equal(vocabulary.codes(tokens), codes)
+    assert torch.equal(vocabulary.codes(tokens), codes)
 
 
 def test_levels_share_no_token():
     vocabulary = Vocabulary(3, 4)
-    every_code = np.repeat(np.arange(4)[:, None], 3, axis=1)
-    assert sorted(vocabulary.tokens(every_code).ravel()) == list(range(1, 13))
+    every_code = torch.arange(4)[:, None].expand(4, 3)
+    assert sorted(vocabulary.tokens(every_code).flatten().tolist()) == list(range(1, 13))
 
 
 @pytest.mark.parametrize(
@@ -38,10 +37,10 @@ def test_levels_share_no_token():
 )
 def test_codes_outside_the_vocabulary_are_refused(codes, message):
     with pytest.raises(ValueError, match=message):
-        Vocabulary(3, 4).tokens(codes)
+        Vocabulary(3, 4).tokens(torch.tensor(codes))
 
 
 @pytest.mark.parametrize("tokens", [[1, 5, 13], [0, 5, 9], [5, 5, 9]])
 def test_tokens_outside_their_level_are_refused(tokens):
     with pytest.raises(ValueError, match="outside the ids of its level"):
-        Vocabulary(3, 4).codes(tokens)
+        Vocabulary(3, 4).codes(torch.tensor(tokens))

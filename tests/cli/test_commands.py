@@ -18,14 +18,31 @@ from tools.stage_dependencies import ROOT
         (["check", "--help"], "mistake"),
         (["datasets", "add", "--help"], "data set"),
         (["experiments", "--help"], "table"),
+        ([], "datasets"),
         (["experiments", "run", "--help"], "row"),
     ],
 )
 def test_help_says_what_there_is(arguments, word, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    assert end.value.code == 0
+    assert main(arguments) == 0
     assert word in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["guid"], "prorl: No such command 'guid'"),
+        (["datasets"], "prorl: Missing command; see `prorl datasets --help`"),
+        (["init", "own", "--items", "f"], "prorl: Missing option '--interactions'; see `prorl init --help`"),
+        (["check", "--fast"], "prorl: No such option: --fast; see `prorl check --help`"),
+        (["experiments", "run", "own", "--seeds", "1", "x"], "prorl: Invalid value for '--seeds': "),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_one_line_with_status_2(arguments, line, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(line)
+    assert said.err.count("\n") == 1
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""All commands of `prorl` put together, and how they end: the exit status, and errors of one line.
+
+What a command needs is imported when it runs, so that help, completion and mistakes in the command line
+answer at once. The pipeline's stages are scripts of their own, started by DVC.
+"""
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from prorl.cli import check, command, compare, datasets, experiments, init
+
+NAME = "prorl"
+COMPLETING = f"_{NAME.upper()}_COMPLETE"  # set by the shell where it asks for completions
+DESCRIPTION = """\
+Guide people towards a target, and work on the policies that do: check settings, add data sets, run the tables
+of the paper, compare runs. A command that works on the repository is run from its root. The pipeline is run
+by `dvc repro`."""
+OF_USE: type[Exception] = typer.BadParameter.__mro__[1]  # mistakes in a command line; Typer does not name it
+
+app = typer.Typer(name=NAME, help=command.unwrapped(DESCRIPTION), no_args_is_help=False)
+command.add(app, "check", check.SUMMARY, check.DESCRIPTION, *check.EXAMPLES)(check.check)
+command.add(app, "init", init.SUMMARY, init.DESCRIPTION, *init.EXAMPLES)(init.init)
+app.add_typer(datasets.app, name="datasets")
+command.add(app, "compare", compare.SUMMARY, compare.DESCRIPTION, *compare.EXAMPLES)(compare.compare)
+app.add_typer(experiments.app, name="experiments")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the exit status.
+
+    Errors of use, settings and data are one line on standard error.
+    """
+    top = typer.main.get_command(app)
+    try:
+        if COMPLETING in os.environ:
+            top.main(prog_name=NAME)
+        given = sys.argv[1:] if arguments is None else arguments
+        with top.make_context(NAME, list(given) or ["--help"]) as context:
+            status = top.invoke(context)
+        sys.stdout.flush()
+        return status or 0
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:  # of `prorl ... | head`: what reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"{NAME}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if isinstance(error, OF_USE):
+            print(_of_use(error), file=sys.stderr)
+            return 2
+        if not isinstance(error, _told_errors()):
+            raise
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return 1
+
+
+def _of_use(error: Any) -> str:
+    """A mistake in the command line as one line, which names the help of the command it was made in."""
+    path = error.ctx.command_path if error.ctx is not None else NAME
+    words = " ".join(error.format_message().split()).removesuffix(".")
+    return f"{NAME}: {words}; see `{path} --help`"
+
+
+def _told_errors() -> tuple[type[Exception], ...]:
+    """The errors whose message is for people, imported once there is one."""
+    from prorl.config.section import ConfigError
+    from prorl.errors import DataError
+    from prorl.worktrees import WorktreeError
+
+    return ConfigError, DataError, WorktreeError
