@@ -14,7 +14,9 @@ import pyarrow as pa
 from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError, build
 from prorl.errors import DataError
-from prorl.offpolicy.log import HASH_BYTES, LEFT, OUTCOMES, SHARED, Log
+from prorl.offpolicy.log import SHARED, Log, rules_text
+from prorl.offpolicy.outcomes import LEFT, OUTCOMES
+from prorl.offpolicy.users import HASH_BYTES
 
 HASH = re.compile(f"[0-9a-f]{{{2 * HASH_BYTES}}}")
 
@@ -134,7 +136,9 @@ class _Rows:
         for number, text in enumerate(texts):
             where = self.where(int(np.argmax(self.rule == number)))
             try:
-                rules = build(Decoding, json.loads(text), "rules", where)
+                values = json.loads(text)
+                blocked = values.pop("blocked", []) if isinstance(values, dict) else []
+                rules = build(Decoding, values, "rules", where).blocking(_items(blocked, where))
             except json.JSONDecodeError:
                 raise refused(where, "rules", text, "the section `decoding` as JSON") from None
             except ConfigError as error:
@@ -207,8 +211,15 @@ class _Rows:
         if column == "history":
             return self.flat[int(self.begin[row]) : int(self.begin[row + 1])].to_pylist()
         if column == "rules":
-            return self.rules[self.rule[row]].model_dump_json()
+            return rules_text(self.rules[self.rule[row]])
         return (self.text | {"target": self.target, "temperature": self.temperature})[column][row].item()
+
+
+def _items(blocked: Any, where: str) -> list[int]:
+    """The list `blocked` of a row's rules. Raises `DataError` where it holds anything but items."""
+    if not isinstance(blocked, list) or not all(type(item) is int and item >= 1 for item in blocked):
+        raise refused(where, "rules.blocked", blocked, "a list of items, 1 or above")
+    return blocked
 
 
 def _finite_from(values: np.ndarray, least: float) -> np.ndarray:
@@ -233,6 +244,9 @@ def _check_paths(log: Log, where: Where) -> None:
             _refuse_first(
                 own & broken[rule], where, "item", log.item, f"none that `{rule}` in its rules forbids"
             )
+        _refuse_first(
+            own & np.isin(log.item, rules.blocked), where, "item", log.item, "none that its rules block"
+        )
         allowed = f"below {rules.max_length}, its rules' max_length"
         _refuse_first(own & (position >= rules.max_length), where, "position", position, allowed)
         short = own & last & (position + 1 < rules.min_length) & (log.outcome != OUTCOMES.index(LEFT))

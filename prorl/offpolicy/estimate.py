@@ -13,7 +13,8 @@ import numpy as np
 from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.offpolicy.log import ACCEPTED, LEFT, OUTCOMES, REFUSED, Log
+from prorl.offpolicy.log import Log
+from prorl.offpolicy.outcomes import ACCEPTED, LEFT, OUTCOMES, REFUSED, UNANSWERED
 from prorl.offpolicy.overlap import mean_ratio_warnings, refuse_other_rules, refuse_where_certain
 from prorl.offpolicy.paths import Values, cascade_doubly_robust, per_decision_ips, prefix_weights
 from prorl.offpolicy.single import ips, snips
@@ -22,7 +23,7 @@ from prorl.offpolicy.sums import Sums, bootstrap, jackknife
 
 Interval = Literal["bootstrap", "normal"]
 FEW = 50  # effective requests, below which an interval is not to be believed
-REWARDS: Mapping[str, float] = {ACCEPTED: 1.0, REFUSED: 0.0, LEFT: 0.0}
+REWARDS: Mapping[str, float] = {ACCEPTED: 1.0, REFUSED: 0.0, LEFT: 0.0, UNANSWERED: 0.0}
 TOLERANCE = 1e-6  # of probabilities in float32 above 1
 
 
@@ -93,9 +94,9 @@ def estimate(
     `target_probabilities(log)` gives the target policy's probability [s] of every item of the log, given
     history, target and the items before it; for slates, of the item in its slot. `rules`: those that the
     target policy keeps; None: those it has as an attribute `rules`, else the log's own. `rewards`: what each
-    outcome is worth; the reward of a slate is the sum over its slots. `values(log)`: what a model of rewards
-    expects, for the doubly robust estimator. Intervals resample users `n_resamples` times with `seed`, or are
-    `normal`: Student's t by the jackknife over users.
+    outcome is worth, `unanswered` 0 where it is not named; the reward of a slate is the sum over its slots.
+    `values(log)`: what a model of rewards expects, for the doubly robust estimator. Intervals resample users
+    `n_resamples` times with `seed`, or are `normal`: Student's t by the jackknife over users.
 
     Raises `ConfigError` for a name or an argument that is not allowed. Raises `DataError` where requests are
     not of the estimator's kind, where probabilities are none, where the target policy has weight but the
@@ -170,7 +171,8 @@ def _kind(estimator: str, values: object, interval: str, n_resamples: int) -> Ki
 
 
 def _gains(rewards: Mapping[str, float]) -> np.ndarray:
-    """The reward of each outcome, in the order of `OUTCOMES`."""
+    """The reward of each outcome, in the order of `OUTCOMES`; no answer is worth 0 unless it is named."""
+    rewards = {UNANSWERED: 0.0} | dict(rewards)
     if set(rewards) != set(OUTCOMES) or not all(math.isfinite(reward) for reward in rewards.values()):
         raise ConfigError(
             f"rewards: got {dict(rewards)}, allowed: a number for each of {', '.join(OUTCOMES)}"

@@ -6,7 +6,7 @@ target, rules, temperature and model, and stand at the positions 0, 1, 2 .. of i
 Shape key: `n` requests, `s` rows (shown items), `h` items of history, `t` path position.
 """
 
-import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,7 @@ import pyarrow as pa
 
 from prorl.config.decoding import Decoding
 from prorl.errors import DataError
-
-ACCEPTED, REFUSED, LEFT = "accepted", "refused", "left"
-OUTCOMES = (ACCEPTED, REFUSED, LEFT)
+from prorl.offpolicy.outcomes import LEFT, OUTCOMES
 
 LOG = pa.schema(
     [
@@ -36,7 +34,6 @@ LOG = pa.schema(
     ]
 )
 SHARED = ("user", "history", "target", "rules", "temperature", "model")  # by all rows of a request
-HASH_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -102,16 +99,12 @@ class Log:
         return f"{self.name(self.request[row])}: position {self.position[row]}"
 
 
-def keyed_hash(user: str, key: bytes) -> str:
-    """What the log calls a `user`: a hash that only holders of `key` (16 to 64 bytes) can connect with the
-    user (BLAKE2, RFC 7693).
-
-    Raises `DataError` for a key of another length.
-    """
-    if not HASH_BYTES <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-        allowed = f"{HASH_BYTES} to {hashlib.blake2b.MAX_KEY_SIZE} bytes"
-        raise DataError(f"key of users' hashes: got {len(key)} bytes, allowed: {allowed}")
-    return hashlib.blake2b(user.encode(), key=key, digest_size=HASH_BYTES).hexdigest()
+def rules_text(rules: Decoding) -> str:
+    """`rules` as the log has them: the section `decoding` as JSON, and what they block where they do."""
+    values: dict[str, Any] = rules.as_json()
+    if rules.blocked:
+        values["blocked"] = list(rules.blocked)
+    return json.dumps(values, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ class Request:
                 "allowed: as many of each, 1 or more"
             )
         shared = {name: getattr(self, name) for name in ("request_id", *SHARED)}
-        shared["rules"] = self.rules.model_dump_json()
+        shared["rules"] = rules_text(self.rules)
         shown = zip(self.items, self.propensities, self.outcomes, strict=True)
         return [
             {**shared, "position": position, "item": item, "propensity": propensity, "outcome": outcome}

@@ -24,6 +24,12 @@ def refuse_other_rules(log: Log, rules: Decoding, *, paths: bool) -> None:
                     f"target policy: forbid: got {rules.forbid}, allowed: lists with {rule!r}, as in the "
                     "log's rules: of items that the log never shows, it says nothing"
                 )
+        if missing := set(logged.blocked) - set(rules.blocked):
+            raise DataError(
+                f"target policy: blocked: got none of {len(missing)} items that the log's rules block, "
+                f"such as {min(missing)}, allowed: rules that block them too: of items that the log never "
+                "shows, it says nothing"
+            )
         if logged.constrained and not rules.constrained:
             raise DataError("target policy: constrained: got false, allowed: true, as in the log's rules")
         if paths and rules.max_length > logged.max_length:

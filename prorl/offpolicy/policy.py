@@ -7,7 +7,7 @@ path, as in training, and in the precision of the weights.
 Shape key: `b` prompts, `m` paths per prompt, `t` path position, `n` requests, `s` rows (shown items).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,6 +73,8 @@ def _forbidden(
         forbidden |= (items[:, :, None] == history[:, None, :]).any(2)
     if "target" in rules:
         forbidden |= items == target[:, None]
+    if catalogue.decoding.blocked:
+        forbidden |= torch.isin(items, items.new_tensor(catalogue.decoding.blocked))
     return forbidden & (items != 0)
 
 
@@ -101,20 +103,45 @@ class PolicyTarget:
         """The probability [s] of every item of the log; 0 from the first item of a path on that the rules
         forbid. Raises `DataError` for an item that the guide does not know, and as `action_log_probs` does.
         """
-        for name, items in (("history", log.history), ("target", log.target), ("item", log.item)):
-            if items.max(initial=0) > self.guide.n_items:
-                raise DataError(
-                    f"log: {name}: got item {items.max()}, allowed: 1 to {self.guide.n_items}, the items of "
-                    "the target policy"
-                )
-        device = self.guide.policy.shared.weight.device
-        history, target, paths = (
-            torch.from_numpy(part).to(device) for part in (log.history, log.target, log.paths)
-        )
-        longest = self.rules.max_length
-        found = np.zeros(paths.shape)
-        for rows in torch.arange(len(log), device=device).split(BATCH):
-            items = paths[rows, :longest]
-            log_prob = action_log_probs(self.guide, history[rows], target[rows], items, self.temperature)
-            found[rows.cpu().numpy(), : items.shape[1]] = log_prob[:, :-1].double().exp().cpu().numpy()
+        every = np.arange(len(log))
+        return _probabilities(self.guide, log, every, self.temperature)[log.request, log.position]
+
+
+@dataclass(frozen=True)
+class AskedTarget:
+    """A policy at a temperature that keeps at each request the rules that the log has of it, as `estimate`
+    takes it: what the policy would show, were it asked the same for the same lengths and without the same
+    items.
+    """
+
+    guide: PolicyGuide
+    temperature: float = 1.0
+
+    def __call__(self, log: Log) -> np.ndarray:
+        """The probability [s] of every item of the log; raises as `PolicyTarget` does."""
+        found = np.zeros(log.paths.shape)
+        for number, rules in enumerate(log.rules):
+            guide = replace(self.guide, catalogue=replace(self.guide.catalogue, decoding=rules))
+            requests = np.flatnonzero(log.rule == number)
+            found[requests] = _probabilities(guide, log, requests, self.temperature)
         return found[log.request, log.position]
+
+
+def _probabilities(guide: PolicyGuide, log: Log, requests: np.ndarray, temperature: float) -> np.ndarray:
+    """The probabilities [len(requests), t] of the items of `requests`, 0 behind the end of a path."""
+    for name, items in (("history", log.history), ("target", log.target), ("item", log.item)):
+        if items.max(initial=0) > guide.n_items:
+            raise DataError(
+                f"log: {name}: got item {items.max()}, allowed: 1 to {guide.n_items}, the items of "
+                "the target policy"
+            )
+    device = guide.policy.shared.weight.device
+    history, target, paths = (
+        torch.from_numpy(part[requests]).to(device) for part in (log.history, log.target, log.paths)
+    )
+    found = np.zeros(paths.shape)
+    for rows in torch.arange(len(requests), device=device).split(BATCH):
+        items = paths[rows, : guide.catalogue.decoding.max_length]
+        log_prob = action_log_probs(guide, history[rows], target[rows], items, temperature)
+        found[rows.cpu().numpy(), : items.shape[1]] = log_prob[:, :-1].double().exp().cpu().numpy()
+    return found

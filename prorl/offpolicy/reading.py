@@ -132,12 +132,20 @@ def _row_of(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{where}: got {row!r}, allowed: an object with the keys {LOG.names}")
     _check_columns(where, list(row))
+    return checked_values(row, where)
+
+
+def checked_values(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The columns of the log in `row`, whose `rules` are an object, as a table takes them.
+
+    Raises `DataError` for a value of another type.
+    """
     for field in LOG:
         name, value = field.name, row[field.name]
         right, allowed = _JSON_KINDS["rules" if name == "rules" else field.type]
         if not right(value):
             raise refused(where, name, value, allowed)
-    return row | {"rules": json.dumps(row["rules"], sort_keys=True)}
+    return {name: row[name] for name in LOG.names} | {"rules": json.dumps(row["rules"], sort_keys=True)}
 
 
 def _is_integer(value: Any) -> bool:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from prorl.config.decoding import Decoding
-from prorl.offpolicy.log import Log, Request, keyed_hash
+from prorl.offpolicy.log import Log, Request
+from prorl.offpolicy.users import keyed_hash
 
 KEY = b"0123456789abcdef"
 FREE = Decoding(constrained=True, forbid=[], min_length=1, max_length=10)

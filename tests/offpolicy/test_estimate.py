@@ -10,12 +10,12 @@ from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.offpolicy.estimate import REWARDS, estimate
-from prorl.offpolicy.log import OUTCOMES
+from prorl.offpolicy.outcomes import OUTCOMES
 from prorl.offpolicy.paths import Values, cascade_doubly_robust, per_decision_ips
 from prorl.offpolicy.sums import bootstrap, jackknife
 from tests.offpolicy.logs import FREE, log_of
 
-ACCEPTED, REFUSED, LEFT = range(len(OUTCOMES))
+ACCEPTED, REFUSED, LEFT, UNANSWERED = range(len(OUTCOMES))
 SLATES = FREE.replace(min_length=2, max_length=2)
 
 
@@ -109,6 +109,16 @@ def test_steps_of_paths_are_weighed_by_the_items_before_them_too():
     sums = cascade_doubly_robust(ratios, rewards, values)
     assert robust.value == pytest.approx(float(sums.value))
     assert (robust.low, robust.high) == pytest.approx(bootstrap(sums, np.array([0, 1, 1]), 2000, 0))
+
+
+def test_an_item_without_an_answer_is_worth_nothing_unless_its_worth_is_named():
+    log = single_log()
+    silent = replace(log, outcome=np.where(log.outcome == REFUSED, UNANSWERED, log.outcome))
+    rewards = {"accepted": 1.0, "refused": -1.0, "left": 0.0}
+    accepted = (log.outcome == ACCEPTED).mean()
+    assert estimate(silent, even, "ips", rewards=rewards).logged == pytest.approx(accepted)
+    named = rewards | {"unanswered": -1.0}
+    assert estimate(silent, even, "ips", rewards=named).logged == pytest.approx(2 * accepted - 1)
 
 
 @pytest.mark.parametrize(

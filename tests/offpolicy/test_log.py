@@ -10,8 +10,10 @@ import pytest
 
 from prorl.config.decoding import Decoding
 from prorl.errors import DataError
-from prorl.offpolicy.log import LOG, OUTCOMES, keyed_hash
+from prorl.offpolicy.log import LOG
+from prorl.offpolicy.outcomes import OUTCOMES
 from prorl.offpolicy.reading import read_log
+from prorl.offpolicy.users import keyed_hash
 from prorl.offpolicy.writing import LogWriter
 from tests.offpolicy.logs import KEY, a_request
 
@@ -173,7 +175,7 @@ VALUES = [
     ("propensity", 0, "got 0.0, allowed: above 0 and at most 1"),
     ("propensity", 1.01, "got 1.01, allowed: above 0 and at most 1"),
     ("propensity", float("nan"), "got nan, allowed: above 0 and at most 1"),
-    ("outcome", "clicked", "got 'clicked', allowed: one of accepted, refused, left"),
+    ("outcome", "clicked", "got 'clicked', allowed: one of accepted, refused, left, unanswered"),
     ("model", "", "got '', allowed: text that is not empty"),
     ("position", 0, "got 0, allowed: once in request 'r1'; it is at log.X: UNIT 3 too"),
     ("position", 2, "got 2, allowed: 1: request 'r1' has no row of it"),
@@ -376,3 +378,20 @@ def test_a_large_log_is_read_in_seconds(tmp_path):
     log = read_log(tmp_path / "log.parquet")
     assert len(log) == n // 2
     assert (log.paths == [4, 5]).all()
+
+
+def test_what_the_rules_block_is_kept_and_held_to(tmp_path):
+    blocking = a_request().rules.blocking([8, 7])
+    log = read_log(write_lines(tmp_path / "log.jsonl", rows_of(a_request(0), a_request(1, rules=blocking))))
+    assert [rules.blocked for rules in log.rules] == [(), (7, 8)]
+    rows = rows_of(a_request(0), a_request(1, rules=blocking, items=[4, 8]))
+    found = message(write_lines(tmp_path / "log.jsonl", rows))
+    assert found == "log.jsonl: line 4: item: got 8, allowed: none that its rules block"
+    for wrong in (3, [0], ["4"], [True]):
+        rows = rows_of(a_request(0))
+        for row in rows:
+            row["rules"]["blocked"] = wrong
+        found = message(write_lines(tmp_path / "log.jsonl", rows))
+        assert found == (
+            f"log.jsonl: line 1: rules.blocked: got {wrong!r}, allowed: a list of items, 1 or above"
+        )

@@ -9,9 +9,10 @@ import torch
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.offpolicy.estimate import estimate
-from prorl.offpolicy.log import Request, keyed_hash
-from prorl.offpolicy.policy import PolicyTarget, action_log_probs, sampled_propensities
+from prorl.offpolicy.log import Request
+from prorl.offpolicy.policy import AskedTarget, PolicyTarget, action_log_probs, sampled_propensities
 from prorl.offpolicy.reading import read_log
+from prorl.offpolicy.users import keyed_hash
 from prorl.offpolicy.writing import LogWriter
 from prorl.policy.decoding import keyed_uniforms, rollouts
 from prorl.policy.guide import PolicyGuide
@@ -34,7 +35,7 @@ def drawn(guide, n_prompts=6, m=4, temperature=1.0):
     return history, target, rollouts(guide.policy, guide.catalogue, history, target, uniforms, temperature)
 
 
-def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0):
+def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0, request=""):
     """Sampled paths as a log; every second prompt has a history of three items only."""
     history, target, _ = drawn(guide, n_prompts)
     history[::2, :2] = 0
@@ -46,7 +47,7 @@ def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0):
             for rollout in range(m):
                 items = [item for item in paths.items[prompt, rollout].tolist() if item]
                 request = Request(
-                    request_id=f"{prompt}-{rollout}",
+                    request_id=f"{request}{prompt}-{rollout}",
                     user=keyed_hash(str(prompt), KEY),
                     history=[item for item in history[prompt].tolist() if item],
                     target=int(target[prompt]),
@@ -178,3 +179,28 @@ def test_sampled_propensities_are_never_above_one_and_zero_behind_the_path():
     assert found[0, 0, 0] == 1
     assert ((found > 0) == (paths.items != 0).numpy()).all()
     assert found.dtype == np.float64
+
+
+def test_a_policy_asked_the_same_keeps_the_rules_of_each_request(tmp_path):
+    """Requests of two lengths, the second without three items: their propensities are found again."""
+    guide = a_guide()
+    longer = a_guide(min_length=2, max_length=6).blocking([4, 5, 6])
+    write_log(tmp_path / "log", guide, temperature=0.8)
+    others = write_log(tmp_path / "log", longer, temperature=0.8, request="b")
+    assert [rules.blocked for rules in others.rules] == [(), (4, 5, 6)]
+    assert not np.isin(others.item[others.rule[others.request] == 1], [4, 5, 6]).any()
+    assert AskedTarget(guide, 0.8)(others) == pytest.approx(others.propensity, rel=1e-9)
+    assert PolicyTarget(guide, 0.8)(others) != pytest.approx(others.propensity, rel=0.01)
+    assert estimate(others, AskedTarget(guide, 0.8), "per_decision_ips").n_effective == pytest.approx(48)
+
+
+def test_a_blocked_item_has_no_probability_and_must_be_blocked_by_the_target_policy_too(tmp_path):
+    guide = a_guide().blocking([7, 8])
+    history, target = torch.tensor([[1, 2, 3]]), torch.tensor([20])
+    found = action_log_probs(guide, history, target, torch.tensor([[9, 8, 10]]), 1.0)[0]
+    assert found[0].isfinite()
+    assert found[1:].isneginf().all()
+    log = write_log(tmp_path, guide)
+    with pytest.raises(DataError, match="got none of 2 items that the log's rules block, such as 7"):
+        estimate(log, PolicyTarget(a_guide()), "per_decision_ips")
+    assert estimate(log, PolicyTarget(guide), "per_decision_ips").n_effective == pytest.approx(24)
