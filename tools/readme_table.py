@@ -81,7 +81,7 @@ def shown(guides: list[str]) -> list[str]:
 def interval(metric: str, value: dict[str, float]) -> str:
     """Mean and interval of `metric`."""
     decimals = DECIMALS.get(metric, decimals_of(metric))
-    mean, low, high = (f"{value[part]:.{decimals}f}" for part in ("mean", "low", "high"))
+    mean, low, high = (f"{value[part]:z.{decimals}f}" for part in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 
