@@ -1,4 +1,4 @@
-"""Workflow, hooks, citation, DVC's artifacts, the README's picture and pages of names, against the project."""
+"""Workflow, hooks, citation, DVC's artifacts, the README's picture, against the project."""
 
 import re
 import shlex
