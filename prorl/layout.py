@@ -95,6 +95,15 @@ class Layout:
         return Path("models/policies") / self.dataset / name
 
     @property
+    def all_released(self) -> Path:
+        """The folder of all released policies' folders."""
+        return Path("models/released") / self.dataset
+
+    def released(self, name: str) -> Path:
+        """The folder of one released policy."""
+        return self.all_released / name
+
+    @property
     def guides(self) -> Path:
         """The folder of all guides' folders, but for the two policies'."""
         return Path("models/guides") / self.dataset

@@ -135,9 +135,8 @@ class Items:
             )
             for own in {own for word in like for own in self._keys_with[word]}:
                 common[own] += 1
-        similar = {
-            own: difflib.SequenceMatcher(None, key, own).ratio() for own, _ in common.most_common(COMPARED)
-        }
+        most = sorted(common, key=lambda own: (-common[own], own))[:COMPARED]
+        similar = {own: difflib.SequenceMatcher(None, key, own).ratio() for own in most}
         best = sorted(similar, key=lambda own: (-similar[own], own))
         return [item for own in best if similar[own] > 0.4 for item in self._of_key[own]]
 

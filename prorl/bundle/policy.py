@@ -4,6 +4,7 @@ It needs torch, safetensors, pyarrow and pydantic alone. What a simulator says o
 one, need the extra `pipeline`, which is imported where it is asked for.
 """
 
+import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,10 +14,15 @@ from typing import Any
 import torch
 
 from prorl.bundle.asking import Requests
-from prorl.bundle.folder import Bundle, read_bundle
+from prorl.bundle.folder import PARAMS_FILE, Bundle, read_bundle
+from prorl.bundle.hub import copy_files, local_folder, upload
 from prorl.bundle.items import Item
-from prorl.bundle.paths import GuidedPath, GuideRequest, reasons
+from prorl.bundle.paths import GuidedPath, GuideRequest, Judged, reasons
 from prorl.config.decoding import Decoding
+from prorl.config.section import ConfigError
+from prorl.errors import DataError
+from prorl.extras import need_recbole
+from prorl.files import read_json
 from prorl.policy.catalogue import Asked, Catalogue
 from prorl.policy.decoding import keyed_uniforms, likeliest, sampled
 from prorl.t5.folds import Folds
@@ -28,11 +34,13 @@ Named = str | Item  # a raw id, a title or an item
 def load_policy(
     name: str | Path, device: torch.device | str | None = None, revision: str | None = None
 ) -> "ReleasedPolicy":
-    """The released policy in the folder `name`, on `device`; None: on a GPU where there is one.
+    """The released policy in the folder `name`, or in the repository `name` on the Hugging Face Hub at
+    `revision`, on `device`; None: on a GPU where there is one.
 
-    Raises `DataError` for a folder that is none, see `prorl.bundle.folder.read_bundle`.
+    Raises `DataError` for a folder that is none, see `prorl.bundle.folder.read_bundle`, and `ConfigError`
+    where the hub is asked for and its package is not installed.
     """
-    return ReleasedPolicy(read_bundle(Path(name)), device)
+    return ReleasedPolicy(read_bundle(local_folder(name, revision)), device)
 
 
 class ReleasedPolicy:
@@ -53,6 +61,7 @@ class ReleasedPolicy:
         self._bundle, self._catalogue = bundle, bundle.catalogue.to(self.device)
         policy = bundle.policy.to(self.device).eval().requires_grad_(False)
         self._folds = Folds(policy)
+        self._simulators: dict[Path, Any] = {}
         self._requests = Requests(self.items, self._catalogue, self.history_length)
 
     @property
@@ -130,6 +139,92 @@ class ReleasedPolicy:
                 for place, paths in zip(part, self._batch([requests[i] for i in part]), strict=True):
                     found[place] = paths
         return found
+
+    def search(
+        self,
+        histories: Sequence[Named] | Sequence[Sequence[Named]],
+        target: Named | Sequence[Named],
+        *,
+        length: int | tuple[int, int] | None = None,
+        avoid: Iterable[Named] = (),
+        acceptance: float | None = None,
+        n: int = 1,
+        shown: Iterable[Named] = (),
+        simulator: Any = None,
+    ) -> list[GuidedPath] | list[list[GuidedPath]]:
+        """Paths found by searching on a simulator, one for each history: what the policy learnt from.
+
+        `simulator` as for `judged`, the others as for `guide`; `n` is 1, since a search finds one path.
+        Raises as these do.
+        """
+        if n != 1:
+            raise ConfigError(f"n: got {n}, allowed: 1, since a search finds one path")
+        requests, several = self._requests.of_all(
+            histories, target, length=length, avoid=[*avoid, *shown], acceptance=acceptance
+        )
+        judging, own = self._judging(simulator, "searching")
+        ruled = [(request, self.catalogue_of(request).decoding) for request in requests]
+        search = self._search_settings()
+        found = judging.searched(own, self.items, ruled, search, self.acceptance, self.device)
+        return [[path] for path in found] if several else found
+
+    def judged(self, paths: Sequence[GuidedPath], simulator: Any = None) -> list[Judged]:
+        """What a simulator says of each of `paths`: acceptance, and the target's probability and rank.
+
+        `simulator`: None for the one that came along, the folder of another over the same items, or an object
+        with `score` as `prorl.simulators.protocol.Simulator` has it. Raises `ConfigError` where there is none
+        or the extra `pipeline` is not installed, `DataError` for a folder that is none.
+        """
+        judging, own = self._judging(simulator, "judging paths")
+        return judging.judge(own, list(paths), self.device)
+
+    def _judging(self, simulator: Any, for_what: str) -> tuple[Any, Any]:
+        """The module that knows simulators, and the simulator that `simulator` stands for."""
+        need_recbole(for_what)
+        judging = importlib.import_module("prorl.bundle.judging")
+        if simulator is not None and not isinstance(simulator, str | Path):
+            return judging, simulator
+        folder = self._bundle.simulator if simulator is None else Path(simulator)
+        if folder is None:
+            raise ConfigError(f"{for_what}: {self.folder} holds no simulator; name one")
+        if folder not in self._simulators:
+            loaded = judging.simulator_in(folder, self.device)
+            if loaded.n_items != len(self.items):
+                raise DataError(
+                    f"{folder}: got {loaded.n_items} items, allowed: the policy's {len(self.items)}"
+                )
+            self._simulators[folder] = loaded
+        return judging, self._simulators[folder]
+
+    def _search_settings(self) -> dict[str, Any]:
+        path = self.folder / PARAMS_FILE
+        try:
+            return read_json(path)["pretrain"]["search"]
+        except KeyError as error:
+            raise DataError(
+                f"{path}: pretrain.search: {error} is missing, which says how to search"
+            ) from error
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write all files of the released policy into `folder`."""
+        copy_files(self.folder, Path(folder))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload of a released policy",
+    ) -> str:
+        """Upload all files of the released policy to `repo_id` on the Hugging Face Hub; the commit's URL.
+
+        Raises `ConfigError` where the extra `pipeline` is not installed.
+        """
+        return upload(
+            self.folder, repo_id, private=private, token=token, revision=revision, message=commit_message
+        )
 
     def _batch(self, requests: list[GuideRequest]) -> list[list[GuidedPath]]:
         """The paths of `requests` of one `n` and one `temperature`."""

@@ -1,6 +1,8 @@
 """Writes a released policy: everything into one folder, whole or not at all."""
 
+import itertools
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ TOKENS = ("pad_token_id", "decoder_start_token_id", "eos_token_id")
 
 
 @dataclass(frozen=True)
-class Release:
+class Released:
     """What is released: a policy's folder, and what is told of it.
 
     decoding: the rules of its paths, which are made of items; blocked: raw ids that none holds; items: the
@@ -47,7 +49,20 @@ class Release:
     card: str
 
 
-def write_bundle(folder: Path, release: Release) -> None:
+def released_rules(decoding: Decoding) -> Decoding:
+    """The rules of `decoding`, by which released paths are always made of items."""
+    return decoding if decoding.constrained else decoding.replace(constrained=True)
+
+
+def titles_for_example(titles: Sequence[str], raw_ids: Sequence[str]) -> tuple[str, str, str]:
+    """What three items are called: by their titles where no other has them, else by their raw ids."""
+    counts = Counter(titles)
+    pairs = itertools.islice(itertools.cycle(zip(titles, raw_ids, strict=True)), 3)
+    first, second, third = (title if title and counts[title] == 1 else raw_id for title, raw_id in pairs)
+    return first, second, third
+
+
+def write_bundle(folder: Path, release: Released) -> None:
     """Write `release` into `folder`, whole or not at all."""
     own, config = (read_json(release.policy / name) for name in (OWN_FILE, "config.json"))
     codes, _ = read_semantic_ids(release.policy / IDS_FILE)

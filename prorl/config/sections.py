@@ -17,6 +17,7 @@ from prorl.config.pretrain import Pretrain
 from prorl.config.profiles import Profiles
 from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
+from prorl.config.release import Release
 from prorl.config.report import Report
 from prorl.config.section import Section
 from prorl.config.selection import Selection
@@ -30,6 +31,6 @@ SECTIONS: dict[str, type[Section]] = {
         *(Decoding, Logging, Fetch, Prepare, Similarity, LanguageModel, Mine),
         *(Profiles, Embed, Reduce, Quantize),
         *(Simulator, Validate, Policy, Pretrain, Finetune, Guide, Guardrails),
-        *(Selection, Evaluate, Gate, Report),
+        *(Selection, Evaluate, Gate, Release, Report),
     )
 }

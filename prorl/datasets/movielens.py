@@ -15,6 +15,11 @@ from prorl.datasets.delimited import TextForm, identifiers, read_delimited, whol
 from prorl.datasets.sources import InstalledFiles, RawLog, Remote, Source, raw_log
 from prorl.titles import natural_title, title_and_year
 
+LICENCE = (
+    "GroupLens makes MovieLens available for research, under [terms of its own]"
+    "(https://files.grouplens.org/datasets/movielens/{name}-README.txt): no endorsement may be implied, "
+    "publications must acknowledge the data, and redistribution and commercial use need permission."
+)
 PROFILE = ("{title}", "({year}).", "{attributes}")
 YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word there
 
@@ -79,6 +84,7 @@ ML_100K = Source(
     read=read_ml_100k,
     attributes=("genres",),
     profile=PROFILE,
+    licence=LICENCE.format(name="ml-100k"),
     installed=InstalledFiles(
         package="recbole",
         folder="dataset_example/ml-100k",
@@ -95,6 +101,7 @@ ML_1M = Source(
     read=read_ml_1m,
     attributes=("genres",),
     profile=PROFILE,
+    licence=LICENCE.format(name="ml-1m"),
     remotes=(
         Remote(
             "https://files.grouplens.org/datasets/movielens/ml-1m.zip",

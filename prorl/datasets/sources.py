@@ -103,7 +103,8 @@ class Source:
 
     files: for each raw file the names it may have. read: (folder of the raw files, settings) -> `RawLog`.
     attributes, profile: what `prepare.attributes` and `prepare.profile` are where they are null. Without
-    `remotes` and `installed` the files can only come from a local archive.
+    `remotes` and `installed` the files can only come from a local archive. licence: what the publisher states
+    of the data's licence.
     """
 
     files: tuple[tuple[str, ...], ...]
@@ -112,6 +113,7 @@ class Source:
     installed: InstalledFiles | None = field(default=None)
     attributes: tuple[str, ...] = field(default=())
     profile: tuple[str, ...] = field(default=("{title}", "{attributes}"))
+    licence: str = field(default="The data's publisher states none.")
 
     def completed(self, settings: Prepare) -> Prepare:
         """`settings` with the source's own attributes and profile where they are null."""

@@ -169,4 +169,5 @@ TABULAR = Source(
     files=(INTERACTIONS, ITEMS),
     read=read_tabular,
     attributes=("attributes",),
+    licence="Your own data; `release.licence` says under which terms.",
 )
