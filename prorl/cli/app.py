@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from prorl.cli import check, command, compare, datasets, experiments, init
+from prorl.cli import check, command, compare, datasets, experiments, guide, init, inspecting
 
 NAME = "prorl"
 COMPLETING = f"_{NAME.upper()}_COMPLETE"  # set by the shell where it asks for completions
@@ -21,10 +21,12 @@ by `dvc repro`."""
 OF_USE: type[Exception] = typer.BadParameter.__mro__[1]  # mistakes in a command line; Typer does not name it
 
 app = typer.Typer(name=NAME, help=command.unwrapped(DESCRIPTION), no_args_is_help=False)
+command.add(app, "guide", guide.SUMMARY, guide.DESCRIPTION, *guide.EXAMPLES)(guide.guide)
 command.add(app, "check", check.SUMMARY, check.DESCRIPTION, *check.EXAMPLES)(check.check)
 command.add(app, "init", init.SUMMARY, init.DESCRIPTION, *init.EXAMPLES)(init.init)
 app.add_typer(datasets.app, name="datasets")
 command.add(app, "compare", compare.SUMMARY, compare.DESCRIPTION, *compare.EXAMPLES)(compare.compare)
+app.add_typer(inspecting.app, name="inspect")
 app.add_typer(experiments.app, name="experiments")
 
 
