@@ -87,9 +87,9 @@ def test_artifacts_are_models_that_stages_write():
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
         assert artifact.keys() == {"path", "type", "desc", "labels"}
         assert artifact["type"] == "model"
-        folder = artifact["path"].rpartition("/")[0]
-        assert {artifact["path"], f"{folder}/*"} & written, artifact["path"]
-    assert {"prorl", "pretrained", "sasrec", "gru4rec"} <= artifacts.keys()
+        folder, *_ = artifact["path"].rpartition("/")
+        assert {artifact["path"], folder, f"{folder}/*"} & written, artifact["path"]
+    assert {"prorl", "released", "pretrained", "sasrec", "gru4rec"} == artifacts.keys()
 
 
 def test_the_readmes_picture_shows_every_stage_that_is_not_optional():
