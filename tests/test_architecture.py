@@ -14,7 +14,7 @@ FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "files", "tables", "runtime", "devices"),
     *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "reports"),
-    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "cli"),
+    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "serving", "cli"),
 ]
 OPTIONAL = ("similarity", "language_model", "profiles")  # stages that the default run does without
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

@@ -1,0 +1,24 @@
+"""A tiny released policy, once for all tests of the service."""
+
+import pytest
+
+from prorl.bundle.folder import read_bundle
+from prorl.bundle.policy import ReleasedPolicy
+from tests.serving.bundles import WithStandIn, write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="session")
+def policy(bundle):
+    """Without a simulator."""
+    return ReleasedPolicy(read_bundle(bundle), "cpu")
+
+
+@pytest.fixture(scope="session")
+def simulated(bundle):
+    """With stand-ins for a simulator."""
+    return WithStandIn(read_bundle(bundle), "cpu")
