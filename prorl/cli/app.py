@@ -10,7 +10,19 @@ from typing import Any
 
 import typer
 
-from prorl.cli import check, command, compare, datasets, experiments, guide, init, inspecting
+from prorl.cli import (
+    check,
+    command,
+    compare,
+    datasets,
+    estimate,
+    experiments,
+    export,
+    guide,
+    init,
+    inspecting,
+    serve,
+)
 
 NAME = "prorl"
 COMPLETING = f"_{NAME.upper()}_COMPLETE"  # set by the shell where it asks for completions
@@ -21,13 +33,23 @@ by `dvc repro`."""
 OF_USE: type[Exception] = typer.BadParameter.__mro__[1]  # mistakes in a command line; Typer does not name it
 
 app = typer.Typer(name=NAME, help=command.unwrapped(DESCRIPTION), no_args_is_help=False)
-command.add(app, "guide", guide.SUMMARY, guide.DESCRIPTION, *guide.EXAMPLES)(guide.guide)
-command.add(app, "check", check.SUMMARY, check.DESCRIPTION, *check.EXAMPLES)(check.check)
-command.add(app, "init", init.SUMMARY, init.DESCRIPTION, *init.EXAMPLES)(init.init)
-app.add_typer(datasets.app, name="datasets")
-command.add(app, "compare", compare.SUMMARY, compare.DESCRIPTION, *compare.EXAMPLES)(compare.compare)
-app.add_typer(inspecting.app, name="inspect")
-app.add_typer(experiments.app, name="experiments")
+for module, function in (
+    (guide, guide.guide),
+    (serve, serve.serve),
+    (estimate, estimate.estimate),
+    (export, export.export),
+    (init, init.init),
+    (check, check.check),
+    (compare, compare.compare),
+):
+    name = function.__name__
+    command.add(app, name, module.SUMMARY, module.DESCRIPTION, *module.EXAMPLES)(function)
+for group, name in (
+    (datasets.app, "datasets"),
+    (inspecting.app, "inspect"),
+    (experiments.app, "experiments"),
+):
+    app.add_typer(group, name=name)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -196,17 +196,13 @@ def _judged(
 ) -> tuple[list["Judged"] | None, str | None]:
     """What the judge says of each path; or None, and a line that says why. Raises where there `must` be."""
     from prorl.config.section import ConfigError
-    from prorl.extras import need
 
     try:
-        need("pipeline", "what a simulator says of a path (acceptance, the target's probability and rank)")
-    except ConfigError as error:
+        return released.judged(paths, judge), None
+    except ConfigError as error:  # there is no judge, or what it needs is not installed: the path stands
         if must:
             raise
-        return None, str(error)
-    if judge is None and not released.has_simulator:
-        return None, f"no simulator lies in {released.folder}: --simulator names one, for acceptance and rank"
-    return released.judged(paths, judge), None
+        return None, f"acceptance, probability and rank are not shown: {error}"
 
 
 def _document(
