@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.docs.commands import commands
+from tests.docs.commands import blocks, commands
+from tools.stage_dependencies import ROOT
 
 RUN = (
     "dvc repro mine@ml-100k",
@@ -29,3 +30,15 @@ def test_a_policy_is_got_by_name_and_version(untouched):
         "prorl.json",
         "model.safetensors",
     }
+
+
+def test_the_readme_guides_somebody(pipeline):
+    [line] = [
+        command
+        for command in commands()
+        if command.where.startswith("README") and command.words[1] == "guide"
+    ]
+    assert "Alien" in pipeline.clone.run(*line.words).stdout
+    [(_, code)] = blocks(ROOT / "README.md", "python")
+    printed = pipeline.clone.run("python", "-c", code).stdout
+    assert len(printed.splitlines()) == 8

@@ -54,9 +54,7 @@ def write_tiny_bundle(folder: Path, acceptances=(0.0, 0.5, 1.0), rules: Decoding
             "item": list(numbers),
             "raw_id": [f"m{number}" for number in numbers],
             "title": [title(number) for number in numbers],
-            "attributes": [
-                sorted({ATTRIBUTES[number % 4], ATTRIBUTES[number % 3]}) for number in numbers
-            ],
+            "attributes": [sorted({ATTRIBUTES[number % 4], ATTRIBUTES[number % 3]}) for number in numbers],
             "text": ["" for _ in numbers],
         },
         schema=ITEMS,
