@@ -71,7 +71,7 @@ class Remembered:
                 self._shown.popitem(last=False)
 
     def find(self, request_id: str, path: int, field: str) -> Shown:
-        """What was shown; raises `Problem` for a request that is not known, and for a path it does not have."""
+        """What was shown; raises `Problem` for a request that is not known, or a path it does not have."""
         with self._lock:
             return self._find(request_id, path, field)
 
@@ -102,8 +102,8 @@ class Remembered:
         if shown is None:
             raise Problem(
                 404,
-                f"{field}: {request_id!r} is not known: the last {self._most} requests are, since the service "
-                "started; send history and target instead",
+                f"{field}: {request_id!r} is not known: the last {self._most} requests are, since the "
+                "service started; send history and target instead",
                 field,
             )
         if path >= len(shown.paths):

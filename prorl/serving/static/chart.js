@@ -2,9 +2,9 @@
 
 import { el, percent, svg } from "./dom.js";
 
-const WIDTH = 460;
-const HEIGHT = 230;
-const EDGE = { top: 16, right: 18, bottom: 34, left: 58 };
+const WIDTH = 360;
+const HEIGHT = 210;
+const EDGE = { top: 16, right: 18, bottom: 34, left: 52 };
 
 /** The two charts of `lanes` (name, kind, probability, rank, taken), and a table of the same numbers. */
 export function charts(lanes) {
