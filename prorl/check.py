@@ -24,6 +24,7 @@ from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
 from prorl.config.profiles import Profiles
 from prorl.config.reduce import Reduce
+from prorl.config.release import Release
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
 from prorl.config.selection import Selection
@@ -186,6 +187,8 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
         yield f"gate.judge: got {judge!r} for {dataset}, allowed: one of `simulators`, {params.simulators}"
     if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
         yield f"selection.simulator: got {main!r}, allowed: one of `simulators`, {params.simulators}"
+    if Release in sections:
+        yield from _simulator_travels(params, dataset)
     for kind in OPTIONAL:
         if kind in sections:
             yield from _data_sets_known(params, kind, dataset)
@@ -203,6 +206,19 @@ def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], data
         yield f"{kind.section}.{dataset}.simulator: allowed only as {key}, for all data sets"
     elif name not in params.simulators:
         yield f"{key}: got {name!r}, allowed: one of `simulators`, {params.simulators}"
+
+
+def _simulator_travels(params: Params, dataset: str) -> Iterator[str]:
+    """The simulator that a released policy takes along is trained, and one of the library's."""
+    name, own = params.section(Release, dataset).simulator, params.raw[Simulator.section]
+    if name is None:
+        return
+    if name not in params.simulators:
+        allowed = f"null, or one of `simulators`, {params.simulators}"
+        yield f"release.simulator: got {name!r} for {dataset}, allowed: {allowed}"
+    elif isinstance(own.get(name), dict) and "class" in own[name]:
+        allowed = "null, or a simulator of the library, which needs no code beside it"
+        yield f"release.simulator: got {name!r} for {dataset}, allowed: {allowed}"
 
 
 def _data_sets_known(params: Params, kind: type[CausalSection | Similarity], dataset: str) -> Iterator[str]:

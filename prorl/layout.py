@@ -100,7 +100,7 @@ class Layout:
         return Path("models/released") / self.dataset
 
     def released(self, name: str) -> Path:
-        """The folder of one released policy."""
+        """The folder of one released policy: `pretrained` or `prorl`."""
         return self.all_released / name
 
     @property

@@ -52,6 +52,7 @@ OUTS = {
         *(LAYOUT.metrics(name) for name in ("evaluation", "validation", "lengths", "comparison", "frontier")),
     ],
     "gate": [LAYOUT.metrics("gate")],
+    "release": [LAYOUT.all_released],
     "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
 }
 DEPS = {
@@ -88,6 +89,11 @@ DEPS = {
         *(LAYOUT.policy("pretrained"), LAYOUT.policy("prorl"), LAYOUT.guides, LAYOUT.inputs("evaluate")),
     ],
     "gate": [LAYOUT.items, LAYOUT.per_prompt, LAYOUT.metrics("validation")],
+    "release": [
+        *(LAYOUT.items, LAYOUT.simulators, LAYOUT.policy("pretrained"), LAYOUT.policy("prorl")),
+        *map(LAYOUT.metrics, ("prepare", "mine")),
+        *(LAYOUT.metrics(f"validate/{SIMULATOR}").parent, *map(LAYOUT.metrics, ("evaluation", "gate"))),
+    ],
     "report": [
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
         *(
@@ -103,7 +109,7 @@ DEPS = {
 # What stages keep to themselves: DVC may not know it, or knows the folder it lies in.
 PRIVATE = {
     *("reports", "checkpoints", "runtime", "outside_checksums", "downloaded_checksums"),
-    *("reduced_vectors", "pca", "said", "kept_guides", "kept_judgements"),
+    *("reduced_vectors", "pca", "said", "kept_guides", "kept_judgements", "released"),
 }
 
 
@@ -141,3 +147,4 @@ def test_what_is_private_lies_where_git_or_dvc_does_not_mistake_it_for_a_result(
     assert own.verdicts("similarity").parent == own.items.parent == own.prepared
     assert own.texts("prepared") == own.items
     assert own.reduced_vectors.parent == own.pca.parent == own.reduced
+    assert own.released("prorl").parent == own.all_released

@@ -172,12 +172,12 @@ class Card:
     def _rules(self) -> str:
         rules = self.rules
         forbidden = {
-            "repeats": "no item twice",
-            "history": "no item of the history",
-            "target": "not the target itself",
+            "repeats": "the same item twice",
+            "history": "an item of the history",
+            "target": "the target itself",
         }
         lines = [f"- {rules.min_length} to {rules.max_length} items."]
-        lines += [f"- A path holds {forbidden[name]}." for name in rules.forbid]
+        lines += [f"- No path holds {forbidden[name]}." for name in rules.forbid]
         if self.blocked:
             lines.append(f"- {self.blocked:,} items are blocked and in no path.")
         if self.acceptances:
