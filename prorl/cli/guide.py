@@ -1,7 +1,7 @@
 """`prorl guide`: a path for one person, with titles and with what a simulator says of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -106,7 +106,8 @@ def guide(
     judge = _judge(released, simulator)
     had = _history(released, user, history or [])
     if by == "search":
-        paths = released.search(had, target, simulator=judge, **settings)
+        found = released.search(had, target, simulator=judge, **settings)
+        paths = cast("list[GuidedPath]", found)  # of one history
     else:
         drawn = (
             {}
