@@ -22,7 +22,7 @@ def body(params: Params, dataset: str) -> None:
     inputs = read_inputs(layout, params.simulators, params.guides)
     about = Benchmark.of(params, inputs, params.section(Selection), params.section(Decoding))
     with atomic_file(layout.page) as temporary:
-        temporary.write_text(render(inputs, params.section(Report, dataset), about), encoding="utf-8")
+        temporary.write_text(render(inputs, params.section(Report, dataset), about, params), encoding="utf-8")
     with atomic_file(layout.guides_page) as temporary:
         temporary.write_text(guides_page.page(inputs, about), encoding="utf-8")
     write_json(layout.metrics("guides"), guides_page.document(inputs))

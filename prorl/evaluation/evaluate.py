@@ -16,7 +16,7 @@ import torch
 from prorl.config.evaluate import Evaluate
 from prorl.errors import DataError
 from prorl.evaluation.judge import Judge
-from prorl.evaluation.judged import BY_LENGTH, Arrays, Ways, judged, milliseconds, written
+from prorl.evaluation.judged import BY_LENGTH, STEPS, Arrays, Ways, judged, milliseconds, written
 from prorl.evaluation.kept import Store, digest
 from prorl.evaluation.lengths import means
 from prorl.guide import Guide
@@ -38,7 +38,8 @@ class Evaluation:
 
     `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
     guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
-    way to decode (`rollout@5/ioi`), empty where the guide lacks that way. `lengths`: {guide: {simulator:
+    way to decode (`rollout@5/ioi`), empty where the guide lacks that way, and the target's log P and rank
+    before the path and after each item as lists (`steps/log_prob`, `steps/rank`). `lengths`: {guide: {simulator:
     [{"length", "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
     """
 
@@ -82,14 +83,15 @@ def evaluate(
     for name, guide in guides.items():
         paths, found = judged_guide(name, guide, judge, ways, every_seconds, kept)
         _none_shown(name, paths["greedy"], blocked, judge.prompts)
-        of_ways = {simulator: without(own, BY_LENGTH) for simulator, own in found.items()}
+        of_ways = {simulator: without(own, BY_LENGTH, STEPS) for simulator, own in found.items()}
         metrics[name] = {simulator: without(own, "/") for simulator, own in of_ways.items()}
         results[name] = _intervals(of_ways, bootstrap)
         if "states" in paths:
             results[name]["states"] = float(paths["states"].astype(np.float64).mean())
         lengths[name] = {simulator: means(nested(own)[BY_LENGTH]) for simulator, own in found.items()}
         rows += [
-            _rows(name, simulator, judge.prompts, paths["greedy"], own) for simulator, own in of_ways.items()
+            _rows(name, simulator, judge.prompts, paths["greedy"], own, nested(found[simulator])[STEPS])
+            for simulator, own in of_ways.items()
         ]
     comparison = {
         f"{name} - {other}": {
@@ -116,7 +118,8 @@ def greedy_results(
     bootstrap, results = _bootstrap(judge, settings), {}
     for name, guide in guides.items():
         paths, found = judged_guide(name, guide, judge, Ways(), every_seconds, kept)
-        results[name] = _intervals({key: without(own, BY_LENGTH) for key, own in found.items()}, bootstrap)
+        greedy = {simulator: without(own, BY_LENGTH, STEPS) for simulator, own in found.items()}
+        results[name] = _intervals(greedy, bootstrap)
         if "states" in paths:
             results[name]["states"] = float(paths["states"].astype(np.float64).mean())
     return results
@@ -134,9 +137,9 @@ def _intervals(of_ways: Mapping[str, Arrays], bootstrap: UserBootstrap) -> dict[
     }
 
 
-def without(values: Arrays, part: str) -> Arrays:
-    """`values` but for those that have `part` in their names."""
-    return {name: own for name, own in values.items() if part not in name}
+def without(values: Arrays, *parts: str) -> Arrays:
+    """`values` but for those that have one of `parts` in their names."""
+    return {name: own for name, own in values.items() if not any(part in name for part in parts)}
 
 
 def judged_guide(
@@ -221,7 +224,9 @@ def _none_shown(guide: str, paths: np.ndarray, blocked: Collection[int], prompts
         )
 
 
-def _rows(guide: str, simulator: str, prompts: Prompts, paths: np.ndarray, metrics: Arrays) -> pd.DataFrame:
+def _rows(
+    guide: str, simulator: str, prompts: Prompts, paths: np.ndarray, metrics: Arrays, steps: Arrays
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "policy": guide,
@@ -231,6 +236,7 @@ def _rows(guide: str, simulator: str, prompts: Prompts, paths: np.ndarray, metri
             "history": list(prompts.history.cpu().numpy()),
             "target": prompts.target.cpu().numpy(),
             "path": [row[row != 0] for row in paths],
+            **{f"{STEPS}/{name}": [row[~np.isnan(row)] for row in values] for name, values in steps.items()},
             **metrics,
         }
     )

@@ -23,6 +23,7 @@ TIMED = 64  # prompts whose greedy paths are timed, in one batch
 MILLISECONDS = "milliseconds per prompt"  # of greedy paths by guide, in runtime.json
 REJECTION = "rejection"  # greedy paths shown to users who refuse items
 BY_LENGTH = "by_length"  # the metrics of a path's first items
+STEPS = "steps"  # the target's log P and rank before a path and after each of its items
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: fl
 
 def judged(paths: Arrays, judge: Judge, ways: Ways) -> Arrays:
     """What the one simulator of `judge` says of `written` paths: the metrics [p] of greedy ones by their
-    names, those of other ways as `rollout@5/ioi`, and of the first items of the greedy paths, [p, t], as
-    `by_length/ioi`.
+    names, those of other ways as `rollout@5/ioi`, of the first items of the greedy paths, [p, t], as
+    `by_length/ioi`, and the target's [p, t+1] as `steps/rank`.
     """
     (name,) = judge.simulators
     device = judge.prompts.target.device
@@ -108,7 +109,8 @@ def judged(paths: Arrays, judge: Judge, ways: Ways) -> Arrays:
             batch_size=judge.batch_size,
         )
         add(REJECTION, refusing[name])
-    add(BY_LENGTH, by_length(judge, items["greedy"]))
+    for label, values in zip((BY_LENGTH, STEPS), by_length(judge, items["greedy"]), strict=True):
+        add(label, values)
     return found
 
 

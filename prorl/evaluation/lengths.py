@@ -1,4 +1,5 @@
-"""Metrics of the first items of paths: what a path has reached after 1, 2, .. items.
+"""Metrics of the first items of paths: what a path has reached after 1, 2, .. items, and the target's interest
+and rank step by step.
 
 Shape key: `p` prompts, `t` path position, `w` words of attribute bits.
 """
@@ -13,9 +14,10 @@ from prorl.evaluation.judge import Judge
 from prorl.metrics.path_metrics import coherence
 
 
-def by_length(judge: Judge, items: torch.Tensor) -> dict[str, np.ndarray]:
-    """IoI, IoR, CTR and Coherence [p, t] of the first 1 to t items of paths [p, t], by the one simulator of
-    `judge`; NaN beyond a path's end.
+def by_length(judge: Judge, items: torch.Tensor) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of paths [p, t], by the one simulator of `judge`, NaN beyond a path's end: IoI, IoR, CTR and Coherence
+    [p, t] of the first 1 to t items; and `log_prob` and `rank` [p, t+1] of the target before the path and
+    after each item.
     """
     (simulator,) = judge.simulators.values()
     prompts = judge.prompts
@@ -36,7 +38,11 @@ def by_length(judge: Judge, items: torch.Tensor) -> dict[str, np.ndarray]:
         "ctr": (acceptance * (paths > 0)).cumsum(1) / np.maximum(real, 1),
         "coherence": np.stack([coherence(own, target, judge.attribute_words) for own in first], axis=1),
     }
-    return {name: np.where(paths != 0, values, np.nan) for name, values in found.items()}
+    there = np.pad(paths != 0, ((0, 0), (1, 0)), constant_values=True)
+    return (
+        {name: np.where(paths != 0, values, np.nan) for name, values in found.items()},
+        {"log_prob": np.where(there, log_prob, np.nan), "rank": np.where(there, rank, np.nan)},
+    )
 
 
 def means(of_paths: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from prorl.errors import DataError
 from prorl.files import read_json
-from prorl.layout import GUIDE_FILE, Layout
+from prorl.layout import GUIDE_FILE, IDS_FILE, Layout
 from prorl.metrics.registry import METRICS, headline
+from prorl.semantic_ids.unique_ids import read_semantic_ids
 from prorl.tables import ITEMS, read_frame
 
 
@@ -32,6 +34,7 @@ def greedy_paths_schema() -> pa.Schema:
             ("target", pa.int32()),
             ("path", pa.list_(pa.int32())),
             *((name, pa.float64()) for name in example_metrics()),
+            *((f"steps/{name}", pa.list_(pa.float64())) for name in ("log_prob", "rank")),
         ]
     )
 
@@ -54,7 +57,8 @@ class ReportInputs:
 
     `simulators` maps a simulator's name to its metrics, in the order of params.yaml, and `validated` to what
     it was found to be on held-out users; `titles` an item to its title; `guides` a guide of params.yaml to
-    its guide.json.
+    its guide.json. `codes` [n, k] are the items' codes, those of the
+    quantiser's levels first.
     """
 
     dataset: str
@@ -74,6 +78,7 @@ class ReportInputs:
     curves: list[Curve]
     greedy: pd.DataFrame
     titles: dict[int, str]
+    codes: np.ndarray
     guides: dict[str, dict[str, Any]]
 
 
@@ -95,6 +100,7 @@ def read_inputs(layout: Layout, simulators: list[str], guides: list[str]) -> Rep
         curves=read_curves(layout.all_curves),
         greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
+        codes=read_semantic_ids(layout.semantic_ids / IDS_FILE),
         guides={name: read_json(layout.guide(name) / GUIDE_FILE) for name in guides},
     )
 

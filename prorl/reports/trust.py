@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from prorl.metrics.registry import in_order, label
-from prorl.reports.figures import line_plot
+from prorl.reports.plots import Plot, line_plot
 from prorl.reports.tables import MISSING, Table, number, with_interval
 
 Found = Mapping[str, Any]  # what `validate` wrote of one simulator
@@ -62,16 +60,19 @@ def _compared(stretches: Found, statistic: str, part: str) -> str:
     return with_interval(value) if isinstance(value, dict) else number(value)
 
 
-def reliability(validated: Mapping[str, Found]) -> Markup:
-    """The share of real items by acceptance, before temperature and after; a calibrated simulator's line is
-    the diagonal.
+def reliability(validated: Mapping[str, Found]) -> list[Plot]:
+    """For each simulator the share of real items by acceptance, before temperature and after; a calibrated
+    simulator's line is the diagonal.
     """
-    series = {"calibrated": ([0.0, 1.0], [0.0, 1.0])}
+    plots = []
     for name, own in validated.items():
+        series = {}
         for when in ("before", "after"):
             bins = own["calibration"][when]["bins"]
-            series[f"{name}, {when}"] = [b["acceptance"] for b in bins], [b["real"] for b in bins]
-    return line_plot("Share of real items", "acceptance", series)
+            series[f"{when} temperature"] = [b["acceptance"] for b in bins], [b["real"] for b in bins]
+        title = f"Share of real items by acceptance, {name}"
+        plots.append(line_plot(title, "acceptance", series, y_label="real", diagonal=True))
+    return plots
 
 
 def agreement(gate: Mapping[str, Any]) -> Table:

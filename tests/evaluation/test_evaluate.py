@@ -195,6 +195,11 @@ def test_every_prompts_result_is_a_row(evaluation, judge, paths):
     assert [list(h) for h in part.history] == judge.prompts.history.tolist()
     assert part.target.tolist() == judge.prompts.target.tolist()
     assert [list(p) for p in part.path] == [[i for i in path if i] for path in paths[2][:, 0].tolist()]
+    assert [len(own) for own in part["steps/rank"]] == [len(path) + 1 for path in part.path]
+    gained = [ranks[0] - ranks[-1] for ranks in part["steps/rank"]]
+    assert gained == part.ior.tolist()
+    interest = [values[-1] - values[0] for values in part["steps/log_prob"]]
+    assert interest == pytest.approx(part.ioi.tolist(), abs=1e-5)
     for metric, value in evaluation.results["second"]["GRU4Rec"].items():
         of_prompts = (
             {f"{metric}/{name}": own for name, own in value.items()} if metric in BEST else {metric: value}

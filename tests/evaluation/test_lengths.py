@@ -16,7 +16,7 @@ def test_the_first_items_are_judged_as_a_path_of_their_own():
     judge = Judge(prompts, {"SASRec": random_simulator(N_ITEMS)}, WORDS, T, 20, 5, 0)
     items = random_paths(12, 1, T, N_ITEMS, min_length=1)[:, 0]
     items[3, 1] = -1  # a non-item
-    found = by_length(judge, items)
+    found, steps = by_length(judge, items)
     for t in range(T):
         cut = torch.where(torch.arange(T) <= t, items, 0)
         whole = judge.metrics(cut)["SASRec"]
@@ -25,6 +25,11 @@ def test_the_first_items_are_judged_as_a_path_of_their_own():
         for metric, values in found.items():
             np.testing.assert_allclose(values[there, t], whole[metric][there], atol=1e-5, err_msg=metric)
             assert np.isnan(values[~there, t]).all()
+    assert {values.shape for values in steps.values()} == {(12, T + 1)}
+    assert not np.isnan(steps["rank"][:, 0]).any()
+    np.testing.assert_allclose(steps["log_prob"][:, 1:] - steps["log_prob"][:, :1], found["ioi"])
+    np.testing.assert_allclose(steps["rank"][:, :1] - steps["rank"][:, 1:], found["ior"])
+    assert (steps["rank"][~np.isnan(steps["rank"])] >= 1).all()
 
 
 def test_means_by_hand():

@@ -59,7 +59,7 @@ TINY = {
     },
     "evaluate": {"rollouts": [1, 3], "bootstrap_resamples": 100, "diversity_pairs": 100},
     "validate": {"positions": 4, "negatives": 4, "continuations": 2, "bootstrap_resamples": 100},
-    "report": {"example_paths": 2},
+    "report": {"examples": {"best": 1, "median": 0, "worst": 0, "random": 1}},
 }
 
 

@@ -1,0 +1,81 @@
+"""Plots as SVG text, drawn by the same Vega as in a browser, and the scripts that draw them there.
+
+Both come from an installed package; nothing is fetched. The same specification gives the same bytes.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import vl_convert
+from markupsafe import Markup, escape
+
+from prorl.reports.plots import HOVER, Plot
+
+# The letters of the first are as wide as those of the others, so that text fits wherever it is shown.
+FONT = "Liberation Sans, Arimo, Helvetica, Arial, sans-serif"
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "background": None,
+    "view": {"stroke": None},
+    "axis": {
+        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), "currentColor"),
+        "gridOpacity": 0.13,
+        "domainOpacity": 0.5,
+        "tickOpacity": 0.5,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "titleFontSize": 11.5,
+        "labelLimit": 150,
+    },
+    "axisX": {"labelOverlap": True, "tickCount": 6},
+    "axisY": {"tickCount": 5},
+    "legend": {"labelColor": "currentColor", "labelFontSize": 11, "symbolOpacity": 1, "symbolType": "circle"},
+    "title": {"color": "currentColor", "fontSize": 12, "anchor": "start"},
+}
+LICENCE = (
+    "Vega, Vega-Lite, Vega-Embed and Vega-Tooltip, copyright University of Washington Interactive Data Lab "
+    "and contributors, with D3 by Mike Bostock: BSD 3-Clause and ISC licences."
+)
+
+
+def svg(plot: Plot) -> Markup:
+    """The plot as one `<svg>` element: as wide as its place, named by its title, without what only a pointer
+    sees.
+    """
+    text = vl_convert.vegalite_to_svg({**still(plot), "config": CONFIG})
+    opening, rest = text.split(">", 1)
+    opening = re.sub(r' (width|height)="[^"]*"', "", opening)
+    opening = opening.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"')
+    # Roles and descriptions of every mark would be read one by one.
+    rest = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", rest)
+    # A hundredth of a pixel is invisible.
+    rest = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest)
+    return Markup(f"{opening}>{rest}")  # Vega has escaped the text in it
+
+
+def titled_svg(plot: Plot) -> Markup:
+    """`svg` with its title within, for a file of its own."""
+    return svg(Plot(plot.title, {**plot.spec, "title": plot.title}))
+
+
+def still(plot: Plot) -> dict[str, Any]:
+    """The specification without the layers for a pointer."""
+    spec = copy.deepcopy(plot.spec)
+    spec["layer"] = [layer for layer in spec["layer"] if layer.get("name") != HOVER]
+    return spec
+
+
+def as_json(value: Mapping[str, Any]) -> Markup:
+    """`value` for a `<script>` element that holds data."""
+    return Markup(json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"))
+
+
+@cache
+def scripts() -> Markup:
+    """What defines `vegaEmbed` in a page, for a `<script>` element, with the licence of what it is."""
+    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return Markup(f"/* {LICENCE} */\n(() => {{\n{bundle}\n}})();")
