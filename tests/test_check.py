@@ -90,6 +90,20 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "gate.judge: got 'BERT5Rec' for ml-100k, allowed: one of `simulators`, ['SASRec', 'GRU4Rec']",
         ),
         (
+            {"release": {"simulator": "BERT5Rec"}},
+            "release.simulator: got 'BERT5Rec' for ml-100k, "
+            "allowed: null, or one of `simulators`, ['SASRec', 'GRU4Rec']",
+        ),
+        (
+            {
+                "simulators": ["SASRec", "GRU4Rec", "Mine"],
+                "simulator": {"Mine": {"class": "own:Mine", "settings": {}}},
+                "release": {"simulator": "Mine"},
+            },
+            "release.simulator: got 'Mine' for ml-100k, "
+            "allowed: null, or a simulator of the library, which needs no code beside it",
+        ),
+        (
             laid_over(RELEASED, {"guardrails": {"blocked_items": ["50"]}}),
             "guardrails.blocked_items: got ['50'] for ml-100k, "
             "allowed: [] where decoding.constrained is false",

@@ -80,6 +80,7 @@ class Requests:
         *,
         length: int | tuple[int, int] | None = None,
         avoid: Iterable[Named] = (),
+        shown: Iterable[Named] = (),
         acceptance: float | None = None,
         n: int = 1,
         temperature: float | None = None,
@@ -98,7 +99,7 @@ class Requests:
         self._catalogue.at(acceptance)
         return {
             "length": self._length(length),
-            "avoid": self._avoided(avoid),
+            "avoid": self._avoided(avoid, "avoid") | self._avoided(shown, "shown"),
             "acceptance": acceptance,
             "n": n,
             "temperature": 1.0 if temperature is None and n > 1 else temperature,
@@ -115,10 +116,10 @@ class Requests:
         allowed = f"1 to {longest}, the longest it was trained for, or (least, most) of these"
         raise ConfigError(f"length: got {length}, allowed: {allowed}")
 
-    def _avoided(self, avoid: Iterable[Named]) -> frozenset[int]:
-        """The numbers of the items that `avoid` names, by attribute, raw id or title."""
+    def _avoided(self, avoid: Iterable[Named], what: str) -> frozenset[int]:
+        """The numbers of the items that `avoid` names, by attribute, raw id or title; errors say `what`."""
         if isinstance(avoid, str | Item):
-            raise ConfigError(f"avoid: got {avoid!s}, allowed: a list of attributes and items")
+            raise ConfigError(f"{what}: got {avoid!s}, allowed: a list of attributes and items")
         attributes = self._items.with_attribute
         by_case = {attribute.casefold(): attribute for attribute in attributes}
         found: set[int] = set()
@@ -130,7 +131,7 @@ class Requests:
                 found.update(item.item for item in attributes[attribute])
                 continue
             try:
-                found.add(self.item(named, "avoid").item)
+                found.add(self.item(named, what).item)
             except DataError as error:
                 near = difflib.get_close_matches(str(named).casefold(), by_case, n=1)
                 hint = f"; or the attribute {by_case[near[0]]!r}?" if near else ""

@@ -113,7 +113,8 @@ class ReleasedPolicy:
             histories,
             target,
             length=length,
-            avoid=[*avoid, *shown],
+            avoid=avoid,
+            shown=shown,
             acceptance=acceptance,
             n=n,
             temperature=temperature,
@@ -160,7 +161,7 @@ class ReleasedPolicy:
         if n != 1:
             raise ConfigError(f"n: got {n}, allowed: 1, since a search finds one path")
         requests, several = self._requests.of_all(
-            histories, target, length=length, avoid=[*avoid, *shown], acceptance=acceptance
+            histories, target, length=length, avoid=avoid, shown=shown, acceptance=acceptance
         )
         judging, own = self._judging(simulator, "searching")
         ruled = [(request, self.catalogue_of(request).decoding) for request in requests]

@@ -125,7 +125,8 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     try:
         policy.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
-        raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
+        told = " ".join(str(error).split())
+        raise DataError(f"{folder}/model.safetensors: does not fit config.json: {told}") from error
     if decoding is None:
         decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
     told = own.get("acceptances", ()), own.get("acceptance")  # earlier policies are told none

@@ -4,8 +4,10 @@ import json
 import math
 import resource
 
+import pandas as pd
 import pytest
 
+from prorl.bundle.policy import load_policy
 from prorl.evaluation.judged import MILLISECONDS
 from prorl.files import write_json
 from prorl.presets import round_trip_yaml
@@ -114,7 +116,7 @@ def test_a_changed_setting_of_finetune_runs_finetune_evaluate_and_report_again_a
         clone.set(finetune={"learning_rate": 0.0123})
         assert clone.repro() == [
             ALWAYS,
-            *(f"{stage}@{DATASET}" for stage in ("finetune", "evaluate", "gate", "report")),
+            *(f"{stage}@{DATASET}" for stage in ("finetune", "evaluate", "gate", "release", "report")),
         ]
         assert "finetune.learning_rate" in clone.dvc("params", "diff")
         (changed,) = json.loads(clone.dvc("metrics", "diff", "--json")).items()
@@ -290,3 +292,19 @@ def test_runtime_is_kept_apart_from_metrics(pipeline):
     for path, file in pipeline.clone.files("reports").items():
         if not path.endswith("runtime.json"):
             assert not {"peak_memory_mib", "host"} & set(file.read_text(encoding="utf-8").split('"')), path
+
+
+def test_the_released_policy_guides_as_it_was_judged(pipeline):
+    folder = pipeline.clone.root / f"models/released/{DATASET}/prorl"
+    policy = load_policy(folder, "cpu")
+    judged = pd.read_parquet(pipeline.clone.root / f"data/evaluation/{DATASET}/per_prompt.parquet")
+    row = judged[judged.policy == "prorl"].iloc[0]
+    (path,) = policy.guide(
+        [policy.items[item] for item in row.history.tolist()], policy.items[int(row.target)]
+    )
+    assert [item.item for item in path.items] == row.path.tolist()
+    (said,) = policy.judged([path])
+    assert len(said.acceptance) == len(path.items)
+    assert pipeline.clone.read(f"models/released/{DATASET}/prorl/metrics.json")["test"] == {
+        name: pipeline.clone.read(f"reports/{DATASET}/evaluation.json")["prorl"][name] for name in SIMULATORS
+    }

@@ -31,7 +31,7 @@ def clone(pipeline):
         yield pipeline.colleague
 
 
-def test_a_new_setting_of_finetune_runs_finetune_alone_where_it_changes_nothing(clone):
+def test_a_new_setting_of_finetune_runs_finetune_and_what_tells_settings_where_it_changes_nothing(clone):
     edit(
         clone,
         "prorl/config/finetune.py",
@@ -41,7 +41,7 @@ def test_a_new_setting_of_finetune_runs_finetune_alone_where_it_changes_nothing(
     clone.set(finetune={"extra": 1})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
     assert "finetune.extra" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
-    assert clone.repro() == stages("finetune")
+    assert clone.repro() == stages("finetune", "release")
 
 
 def test_another_bound_of_a_setting_runs_nothing(clone):
@@ -66,15 +66,18 @@ def test_a_new_guide_runs_the_stages_of_guides_evaluation_and_the_report_alone(c
     clone.set(guides=["search", "own"], guide={"own": {"item": 3, "n": 2}})
     clone.run(sys.executable, "-m", "tools.stage_dependencies", "--write")
     assert "prorl/guides/own.py" in (clone.root / "dvc.yaml").read_text(encoding="utf-8")
-    always, *guides, evaluate, gate, report = clone.repro()
-    assert [always, evaluate, gate, report] == stages("evaluate", "gate", "report")
+    always, *guides, evaluate, gate, release, report = clone.repro()
+    assert [always, evaluate, gate, release, report] == stages("evaluate", "gate", "release", "report")
     assert sorted(guides) == [f"guide@{DATASET}-own", f"guide@{DATASET}-search"]
     assert "own" in clone.read(f"reports/{DATASET}/evaluation.json")
 
 
 def test_another_setting_of_a_guide_runs_that_guide_evaluation_and_the_report(clone):
     clone.set(guide={"search": {"n_candidates": 6}})
-    assert clone.repro() == [ALWAYS, f"guide@{DATASET}-search", *stages("evaluate", "gate", "report")[1:]]
+    assert clone.repro() == [
+        *(ALWAYS, f"guide@{DATASET}-search"),
+        *stages("evaluate", "gate", "release", "report")[1:],
+    ]
     settings = clone.read(f"models/guides/{DATASET}/search/guide.json")["settings"]
     assert settings["n_candidates"] == 6
 
@@ -85,7 +88,7 @@ def test_an_archive_edited_in_place_is_fetched_again_and_an_absent_one_is_not(cl
         for path in sorted((clone.root / "data/raw" / DATASET).glob("ml-100k.*")):
             zipped.write(path, path.name)
     clone.set(fetch={"archive": str(archive)})
-    assert clone.repro() == stages("fetch", "prepare"), "the same rows from another place"
+    assert clone.repro() == stages("fetch", "prepare", "release"), "the same rows from another place"
     assert clone.repro() == stages()
     with zipfile.ZipFile(archive, "a") as zipped:
         zipped.writestr("README", "mended")
@@ -108,4 +111,6 @@ def test_semantic_ids_edited_in_place_are_imported_again(clone, tmp_path):
     first, second = raw_ids[:2]
     codes_of[first], codes_of[second] = codes_of[second], codes_of[first]
     codes.write_text(json.dumps(codes_of), encoding="utf-8")
-    assert clone.repro() == stages("quantize", "pretrain", "finetune", "evaluate", "gate", "report")
+    assert clone.repro() == stages(
+        *("quantize", "pretrain", "finetune", "evaluate", "gate", "release", "report")
+    )

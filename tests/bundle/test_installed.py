@@ -1,0 +1,106 @@
+"""A released policy where little is installed: torch, safetensors, pyarrow and pydantic."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tools.stage_dependencies import ROOT
+
+REFUSING = """
+import sys
+
+ABSENT = {absent!r}
+
+class Refusing:
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refusing())
+"""
+GUIDE = """
+import prorl
+from prorl.config.section import ConfigError
+
+policy = prorl.load_policy({folder!r}, "cpu")
+histories = [["Title 1", "r2"], ["r3"]]
+((first, *_), _) = policy.guide(histories, "title 20", n=2, avoid=["Crime"], length=3)
+(path,) = policy.guide(["r1"], "r20")
+assert len(first.items) == 3 and path.items and path.reasons and 0 < first.propensities[0] < 1
+try:
+    policy.judged([path])
+except ConfigError as error:
+    print(error)
+print(isinstance(path, prorl.GuidedPath), sorted(name for name in dir(prorl) if name[0].isalpha()))
+"""
+# What is installed here and must not be needed.
+ABSENT = [
+    *(
+        "numpy",
+        "pandas",
+        "transformers",
+        "ruamel",
+        "tqdm",
+        "dvc",
+        "dvclive",
+        "scipy",
+        "sklearn",
+        "accelerate",
+    ),
+    *("recbole", "sentence_transformers", "huggingface_hub", "rich", "typer", "matplotlib", "jinja2", "yaml"),
+]
+SAID = 'judging paths needs the extra "pipeline": pip install "prorl[pipeline]"'
+
+
+def guided(python, code, **options):
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_guides_without_any_other_package(released):
+    printed = guided(
+        sys.executable, REFUSING.format(absent=ABSENT) + GUIDE.format(folder=str(released)), cwd=ROOT
+    )
+    said, offered = printed.splitlines()
+    assert said == SAID
+    assert offered.startswith("True ")
+    for name in ("load_policy", "ReleasedPolicy", "GuidedPath", "GuideRequest", "Item"):
+        assert f"'{name}'" in offered
+
+
+def test_prorl_alone_imports_nothing_heavy():
+    code = "import sys, prorl; print('torch' in sys.modules, 'pydantic' in sys.modules)"
+    assert guided(sys.executable, code, cwd=ROOT) == "False False\n"
+
+
+def test_what_is_asked_of_prorl_and_not_there_is_an_attribute_error():
+    import prorl
+
+    with pytest.raises(AttributeError, match="module 'prorl' has no attribute 'load_polcy'"):
+        _ = prorl.load_polcy
+
+
+@pytest.mark.slow
+def test_the_wheel_guides_in_an_environment_of_its_own(released, tmp_path):
+    """Built, installed beside the four packages that it needs, and run outside of the repository."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    needed = ["torch==2.13.0", "safetensors", "pyarrow", "pydantic"]
+    for arguments in (needed, ["--no-deps", wheel]):
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *arguments], check=True, capture_output=True
+        )
+    there = guided(
+        python, "import importlib.util as u; print(u.find_spec('numpy'), u.find_spec('transformers'))"
+    )
+    assert there == "None None\n"
+    printed = guided(python, GUIDE.format(folder=str(released)), cwd=tmp_path)
+    assert printed.splitlines()[0] == SAID
