@@ -132,7 +132,7 @@ def _add_calls(app: FastAPI, service: Service) -> None:
     @app.post("/guide", responses=_problems(401, 404, 409, 422, 429, 503), summary="Paths to a target")
     async def guide(body: schemas.GuideBody) -> schemas.GuideOut:
         """Paths from a history, or from what was accepted of an earlier request, to a target."""
-        call = await run_in_threadpool(service.calls.of, body)
+        call = await run_in_threadpool(service.call, body)
         future = asyncio.wrap_future(service.submit(call))
         try:
             async with asyncio.timeout(service.settings.timeout_seconds):

@@ -19,7 +19,7 @@ from prorl.serving.making import Made, Maker
 from prorl.serving.metrics import Metrics
 from prorl.serving.problems import Problem
 from prorl.serving.remembered import Call, Remembered
-from prorl.serving.schemas import FeedbackBody
+from prorl.serving.schemas import FeedbackBody, GuideBody
 from prorl.serving.settings import Serve
 
 LOGGER = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Service:
         if settings.log is not None:
             self._key = user_key(settings.key_file or settings.log.with_name(f"{settings.log.name}.key"))
             self._journal = Journal(settings.log, int(settings.rotate_mb * 1e6), settings.sync_seconds)
-        self.calls = Calls(policy, settings, self.remembered, self._key)
+        self._calls = Calls(policy, settings, self.remembered, self._key)
         self.metrics = Metrics(
             lambda: self._batcher.waiting,
             {"name": policy.name, "dataset": policy.dataset, "version": policy.version},
@@ -63,6 +63,12 @@ class Service:
         """Force the log to the disk."""
         if self._journal is not None:
             self._journal.sync()
+
+    def call(self, body: GuideBody) -> Call:
+        """What `body` asks for. Raises `Problem` for what is not allowed."""
+        if body.guide == "search" and self.maker.no_search is not None:
+            raise Problem(422, f"guide: {self.maker.no_search}", "guide")
+        return self._calls.of(body)
 
     def submit(self, call: Call) -> "Future[Made]":
         """The paths of `call`, when its batch is done. Raises `Problem` where too many wait."""

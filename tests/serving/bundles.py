@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from prorl.bundle.paths import GuidedPath, Judged
 from prorl.bundle.policy import ReleasedPolicy
-from prorl.bundle.writing import Release, write_bundle
+from prorl.bundle.writing import Released, write_bundle
 from prorl.config.decoding import Decoding
 from prorl.policy.checkpoints import save_policy
 from prorl.tables import ITEMS, SEMANTIC_IDS, write_table
@@ -63,7 +63,7 @@ def write_tiny_bundle(folder: Path, acceptances=(0.0, 0.5, 1.0), rules: Decoding
     save_policy(policy, random_policy(catalogue), catalogue, ids)
     bundle = folder / "bundle"
     write_bundle(
-        bundle, Release("tiny", "prorl", policy, rules, [], 10, items, None, {}, {}, "A tiny policy.\n")
+        bundle, Released("tiny", "prorl", policy, rules, [], 10, items, None, {}, {}, "A tiny policy.\n")
     )
     return bundle
 
