@@ -47,7 +47,8 @@ def estimate(
         float, typer.Option(metavar="T", help="At which the policy would sample; above 0.")
     ] = 1.0,
     interval: Annotated[
-        Literal["bootstrap", "normal"], typer.Option(help="How intervals over users are made.")
+        Literal["bootstrap", "normal"],
+        typer.Option(metavar="bootstrap|normal", help="How intervals over users are made."),
     ] = "bootstrap",
     resamples: Annotated[int, typer.Option(metavar="N", min=1, help="Of the bootstrap.")] = 2000,
     seed: Annotated[

@@ -11,18 +11,18 @@ DESCRIPTION = "The tables of the paper, and ours."
 LIST = "List the experiments there are, with their rows."
 RUN = """\
 Run every row of an experiment for every seed, one `dvc exp run` after another, in the worktree
-.experiments/<dataset>; the checkout stays as it is. Stages whose code, parameters and inputs have run before
-are taken from the cache; `evaluate` and `report` are not kept there, and run again. What has run on the
-checked-out commit is skipped, so after an interruption the same command goes on.
+`.experiments/<dataset>`; the checkout stays as it is. Stages whose code, parameters and inputs have run
+before are taken from the cache; `evaluate` and `report` are not kept there, and run again. What has run on
+the checked-out commit is skipped, so after an interruption the same command goes on.
 
 With --long the rows are trained as the experiment's `long` part says: for the paper's passes, hours a row.
 Each row that ends is committed, its results and the table alone, so the command can be stopped at any time;
 started again, it goes on with the row it was in."""
 TABLE = """\
 Print an experiment's table, ours beside the published figures. One of all rows and seeds, run on the
-checked-out commit, is also written to reports/experiments/<dataset>/<name>.md and .json. Means over seeds
+checked-out commit, is also written to `reports/experiments/<dataset>/<name>.md` and .json. Means over seeds
 with 95% intervals over users; rows are compared prompt by prompt. With --long it is the table of the rows
-trained for the paper's passes, as far as they have run: reports/experiments/<dataset>/<name>-long.md."""
+trained for the paper's passes, as far as they have run: `reports/experiments/<dataset>/<name>-long.md`."""
 
 app = typer.Typer(help=DESCRIPTION)
 
@@ -109,7 +109,7 @@ def show_table(
     seeds: Seeds = None,
     only: Only = None,
     long: Long = False,
-    format: Annotated[Literal["md", "json"], typer.Option(help="What is printed.")] = "md",
+    format: Annotated[Literal["md", "json"], typer.Option(metavar="md|json", help="What is printed.")] = "md",
     commit: Annotated[
         str | None,
         typer.Option(metavar="REV", help="The commit that the experiment ran on. (default: HEAD)"),

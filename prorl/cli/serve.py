@@ -9,9 +9,9 @@ from prorl.cli import policies
 
 SUMMARY = "Serve a released policy: an API, and a page for people."
 DESCRIPTION = """\
-Serve a released policy in one process, with an API (`/docs` describes it) and a page for people at `/`. Only
-this machine can call it unless --host says otherwise, which then asks for a token: from the environment
-variable PRORL_SERVE_TOKEN or --token-file. Needs the extra `serve`.
+Serve a released policy in one process, with an API, which `/openapi.json` describes, and a page for people at
+`/`. Only this machine can call it unless --host says otherwise, which then asks for a token: from the
+environment variable PRORL_SERVE_TOKEN or --token-file. Needs the extra `serve`.
 
 With --log every item that is shown is logged with its probability, and users under keyed hashes. With
 --explore paths are sampled, and the log can tell what another policy would have earned: `prorl estimate`.
