@@ -79,4 +79,5 @@ $(INSTALLED): $(LOCKS) pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --requirement requirements.lock
 	$(VENV)/bin/pip install --no-deps --requirement requirements-no-deps.lock
 	$(VENV)/bin/pip install --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m tools.plots_page
 	touch $@

@@ -36,6 +36,13 @@ CONFIG: dict[str, Any] = {
     "legend": {"labelColor": "currentColor", "labelFontSize": 11, "symbolOpacity": 1, "symbolType": "circle"},
     "title": {"color": "currentColor", "fontSize": 12, "anchor": "start"},
 }
+NEEDLESS = {  # in a picture: what is so anyway, shows nothing, or would be read out mark by mark
+    r' (role|aria-[a-z]+|class|pointer-events|font-family)="[^"]*"': "",
+    r' (opacity|stroke-width|fill-opacity|stroke-opacity)="1"': "",
+    r'<path d=""[^>]*/>': "",
+    r'<path d="M0,0h0v0h0Z"/>': "",
+    r"<g></g>": "",
+}
 LICENCE = (
     "Vega, Vega-Lite, Vega-Embed and Vega-Tooltip, copyright University of Washington Interactive Data Lab "
     "and contributors, with D3 by Mike Bostock: BSD 3-Clause and ISC licences."
@@ -48,13 +55,13 @@ def svg(plot: Plot) -> Markup:
     """
     text = vl_convert.vegalite_to_svg({**still(plot), "config": CONFIG})
     opening, rest = text.split(">", 1)
-    opening = re.sub(r' (width|height)="[^"]*"', "", opening)
-    opening = opening.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"')
-    # Roles and descriptions of every mark would be read one by one.
-    rest = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", rest)
-    # A hundredth of a pixel is invisible.
-    rest = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group(0)):.2f}", rest)
-    return Markup(f"{opening}>{rest}")  # Vega has escaped the text in it
+    opening = re.sub(r' (width|height|class|version|xmlns:xlink)="[^"]*"', "", opening)
+    name = f'role="img" aria-label="{escape(plot.title)}" font-family="{FONT}"'
+    for needless, instead in NEEDLESS.items():
+        rest = re.sub(needless, instead, rest)
+    # A tenth of a pixel is invisible.
+    rest = re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found.group(0)):.1f}".removesuffix(".0"), rest)
+    return Markup(f"{opening.replace('<svg', f'<svg {name}', 1)}>{rest}")  # Vega has escaped the text in it
 
 
 def titled_svg(plot: Plot) -> Markup:

@@ -2,6 +2,7 @@
 it gains least, and at random.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,8 +124,9 @@ def _steps(row: dict[str, Any], titles: list[str]) -> tables.Table:
 
 
 def percent(share: float) -> str:
-    """`share` in percent with two digits that count."""
-    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
+    """`share` in percent, to two digits that count, and no power of ten however small it is."""
+    decimals = 1 if share >= 0.1 else max(0, 1 - math.floor(math.log10(100 * share))) if share > 0 else 0
+    return f"{100 * share:.{decimals}f}%"
 
 
 def _plots(rows: dict[str, dict[str, Any]], prompt: int) -> list[Plot]:

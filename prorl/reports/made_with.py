@@ -4,41 +4,43 @@ Nothing of the machine, the day or the time: a report is part of git, and the sa
 """
 
 import platform
-import re
 from importlib.metadata import version
-from pathlib import Path
 
 from prorl.config.heads import Heads
-from prorl.params import read_yaml
 from prorl.reports.tables import Table
 
-PIPELINE = Path("dvc.yaml")
+# The stages of dvc.yaml that run for all data sets, in its order: the script, whether the setting `launch`
+# starts it, and the setting that lists what it runs for. (DVC allows no stage to depend on dvc.yaml.)
+STAGES: tuple[tuple[str, bool, str | None], ...] = (
+    ("inputs", False, None),
+    ("fetch", False, None),
+    ("prepare", False, None),
+    ("mine", False, None),
+    ("embed", True, None),
+    ("reduce", False, None),
+    ("quantize", False, None),
+    ("simulator", True, "simulators"),
+    ("validate", False, "simulators"),
+    ("pretrain", True, None),
+    ("finetune", True, None),
+    ("guide", False, "guides"),
+    ("evaluate", False, None),
+    ("gate", False, None),
+    ("report", False, None),
+)
 PACKAGES = (
     *("torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy", "pandas", "pyarrow"),
     *("safetensors", "dvc", "vl-convert-python"),
 )
-AXES = {"simulator": "simulators", "guide": "guides"}  # of a stage's matrix, and the setting that lists them
 
 
-def commands(heads: Heads, dataset: str, pipeline: Path = PIPELINE) -> list[str]:
-    """The command of each stage that `pipeline` runs for all data sets, in its order, once for each simulator
-    or guide where a stage has several.
-
-    Raises `ConfigError` where `pipeline` is not readable.
-    """
-    found = []
-    for stage in read_yaml(pipeline, holds="stages")["stages"].values():
-        if stage["matrix"]["dataset"] != "${datasets}":  # for the data sets that a section lists
-            continue
-        command = stage["cmd"].replace("${launch}", heads.launch).replace("${item.dataset}", dataset)
-        each = [command]
-        for axis, setting in AXES.items():
-            if axis in stage["matrix"]:
-                each = [
-                    own.replace(f"${{item.{axis}}}", name) for own in each for name in getattr(heads, setting)
-                ]
-        found += [re.sub(r"'([\w-]+)'", r"\1", own) for own in each]
-    return found
+def commands(heads: Heads, dataset: str) -> list[str]:
+    """The command of each stage, once for each simulator or guide where it has several."""
+    return [
+        f"{heads.launch if launched else 'python'} stages/{stage}.py {' '.join([dataset, *name])}"
+        for stage, launched, axis in STAGES
+        for name in ([[name] for name in getattr(heads, axis)] if axis else [[]])
+    ]
 
 
 def versions() -> Table:

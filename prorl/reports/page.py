@@ -2,6 +2,7 @@
 elsewhere. Every plot stands in it as a picture, which the page's own scripts replace by one that answers.
 """
 
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -10,7 +11,6 @@ from markupsafe import Markup
 
 from prorl.config.report import Report
 from prorl.metrics.registry import decimals_of, headline, label
-from prorl.params import Params
 from prorl.reports import drawing, made_with, page_plots, ranking, tables, trust
 from prorl.reports.examples import RULES, START, examples
 from prorl.reports.findings import findings
@@ -20,8 +20,10 @@ from prorl.reports.published import DIFFERENCES, NEAREST
 from prorl.reports.ranking import OWN, Benchmark
 
 
-def render(inputs: ReportInputs, settings: Report, benchmark: Benchmark, params: Params) -> str:
-    """The page as HTML."""
+def render(
+    inputs: ReportInputs, settings: Report, benchmark: Benchmark, seed: int, commands: Sequence[str]
+) -> str:
+    """The page as HTML; random examples are drawn with `seed`, and `commands` are those that made it all."""
     environment = Environment(
         loader=PackageLoader("prorl.reports", "."),
         autoescape=True,
@@ -58,7 +60,7 @@ def render(inputs: ReportInputs, settings: Report, benchmark: Benchmark, params:
         result_plots=page_plots.result_plots(inputs, benchmark),
         other_ways=tables.other_ways(inputs),
         other_ways_plots=page_plots.best_of_plots(inputs),
-        examples=examples(inputs, settings.examples, benchmark, params.seed),
+        examples=examples(inputs, settings.examples, benchmark, seed),
         example_rules=RULES,
         gates=trust.gates(inputs.gate),
         passed=inputs.gate["passed"],
@@ -75,7 +77,7 @@ def render(inputs: ReportInputs, settings: Report, benchmark: Benchmark, params:
         data=tables.data(inputs),
         published=tables.published(nearest) if nearest else None,
         differences=DIFFERENCES,
-        commands=made_with.commands(params.heads, inputs.dataset),
+        commands=commands,
         versions=made_with.versions(),
     )
 

@@ -43,7 +43,11 @@ def frontier_plots(inputs: ReportInputs, benchmark: Benchmark) -> list[Plot]:
             guide: [(row[judge]["ctr"], row[judge]["ioi"]) for row in rows]
             for guide, rows in inputs.frontier.items()
         }
-        plots.append(point_plot(f"Interest against acceptance, {judge}", "CTR", "IoI", points, lines))
+        title = f"Interest against acceptance, {judge}"
+        plots.append(point_plot(title, "CTR", "IoI", points, lines))
+        if lines:
+            title = f"{title}: about the lines alone"
+            plots.append(point_plot(title, "CTR", "IoI", points, lines, near_lines=True))
     return plots
 
 
@@ -119,7 +123,8 @@ def length_plot(greedy: pd.DataFrame, guides: Sequence[str]) -> Plot:
     judged = greedy[greedy.simulator == greedy.simulator.min()]
     found = {str(guide): Counter(map(len, rows.path)) for guide, rows in judged.groupby("policy")}
     lengths = {guide: found[guide] for guide in guides}
-    positions = range(max(max(counts) for counts in lengths.values()) + 1)
+    there = {length for counts in lengths.values() for length in counts}
+    positions = range(min(there), max(there) + 1)
     shares = {
         guide: [counts[length] / counts.total() for length in positions] for guide, counts in lengths.items()
     }

@@ -4,6 +4,7 @@ All text and lines that are not a series' take the page's own colour, so that on
 print. A layer called `HOVER` answers the pointer alone, and is left out where nothing can point.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,12 +56,12 @@ def line_plot(
     ]
     longest = max((len(x) for x, _ in series.values()), default=0)
     encoding = {
-        "x": {**_axis("x", x_label, x_scale), **_ticks(series, x_scale)},
-        "y": {**_axis("y", y_label, y_scale), **({"axis": {"format": y_format}} if y_format else {})},
+        "x": _axis("x", x_label, x_scale, [row["x"] for row in rows]),
+        "y": _axis("y", y_label, y_scale, [row["y"] for row in rows] if y_scale != "linear" else (), y_format),
         "color": _colour(list(series)),
         "opacity": _picked(),
     }
-    mark = {"type": "line", "strokeWidth": 1.8, "clip": True, "interpolate": "step-after" if steps else "linear"}
+    mark = {"type": "line", "strokeWidth": 1.8, "interpolate": "step-after" if steps else "linear"}
     layers: list[Spec] = [_line(mark, list(series), encoding)]
     if diagonal:
         layers.insert(0, _diagonal())
@@ -117,8 +118,13 @@ def point_plot(
     y_label: str,
     points: Mapping[str, tuple[float, float]],
     lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    near_lines: bool = False,
 ) -> Plot:
-    """A point (x, y) for each name of `points`, and through it the line of the same name, where there is one."""
+    """A point (x, y) for each name of `points`, and through it the line of the same name, where there is one.
+
+    `near_lines` shows no more than what lies about the lines, and names the points there.
+    """
     names = list(points)
     rows = [{"s": name, "x": _short(x), "y": _short(y)} for name, (x, y) in points.items()]
     along = [
@@ -133,6 +139,13 @@ def point_plot(
         "color": _colour(names),
         "opacity": _picked(),
     }
+    for channel in ("x", "y"):
+        encoding[channel]["scale"] = {"zero": False, "nice": False, "padding": 10}
+    if near_lines:
+        domains = {channel: _about([row[channel] for row in along]) for channel in ("x", "y")}
+        for channel, (low, high) in domains.items():
+            encoding[channel]["scale"] = {"domain": [low, high], "nice": False}
+            rows = [row for row in rows if low <= row[channel] <= high]
     told = [_told("s", "guide"), _told("x", x_label), _told("y", y_label)]
     shape = {
         "field": "s",
@@ -156,8 +169,19 @@ def point_plot(
                 "encoding": {**encoding, "order": {"field": "n", "type": "quantitative"}},
             },
         )
+    if near_lines:
+        place = {name: own for name, own in encoding.items() if name in ("x", "y")}
+        mark = {"type": "text", "align": "left", "dx": 7, "dy": -6, "color": "currentColor"}
+        layers.append({"mark": mark, "encoding": {**place, "text": {"field": "s"}}})
     layers.append(_hover(encoding, told))
     return Plot(title, _spec(rows, layers, HEIGHT + 60))
+
+
+def _about(values: Sequence[float]) -> list[float]:
+    """The range of `values` and a quarter of it on each side."""
+    low, high = min(values), max(values)
+    margin = 0.25 * (high - low) or 0.1
+    return [_short(low - margin), _short(high + margin)]
 
 
 def share_plot(
@@ -246,8 +270,12 @@ def _told(field: str, title: str) -> Spec:
     return {"field": field, "type": kind, "title": title}
 
 
-def _axis(channel: str, label: str, scale: Scale) -> Spec:
+def _axis(channel: str, label: str, scale: Scale, values: Sequence[float] = (), number: str = "") -> Spec:
+    """The place of `values`, which are written as `number` says."""
+    axis = {**(_ticks(values, scale) if values else {}), **({"format": number} if number else {})}
     found: Spec = {"field": channel, "type": "quantitative", "title": label or None}
+    if axis:
+        found["axis"] = axis
     scales: dict[Scale, Spec] = {
         "linear": {"zero": False, "nice": channel == "y"},
         "log": {"type": "log"},
@@ -257,11 +285,18 @@ def _axis(channel: str, label: str, scale: Scale) -> Spec:
     return {**found, "scale": scales[scale]}
 
 
-def _ticks(series: Series, scale: Scale) -> Spec:
-    """Of few x that are whole numbers, a tick at each."""
-    values = sorted({float(x) for own, _ in series.values() for x in own})
-    if scale == "doubling" or (len(values) <= 12 and all(value.is_integer() for value in values)):
-        return {"axis": {"values": values, "format": "~g"}}
+def _ticks(values: Sequence[float], scale: Scale) -> Spec:
+    """The ticks of an axis for `values`, where they are to be others than Vega's: at each of few whole
+    numbers, and on a logarithmic axis at few round ones.
+    """
+    there = sorted(set(map(float, values)))
+    if scale in ("log", "ranks"):
+        lowest, highest = (math.log10(there[i]) for i in (0, -1))
+        powers = range(math.floor(lowest), math.ceil(highest) + 1)
+        parts = (1, 3) if len(powers) <= 4 else (1,)
+        return {"values": [float(f"{part}e{power}") for power in powers for part in parts]}
+    if scale == "doubling" or (len(there) <= 12 and all(value.is_integer() for value in there)):
+        return {"values": there, "format": "~f"}
     return {}
 
 

@@ -8,6 +8,7 @@ from prorl.reports.inputs import ReportInputs
 from prorl.reports.published import PUBLISHED
 
 MISSING = "-"
+COST = "Simulator states per prompt"
 STATES = "states"  # beside a guide's results under each simulator: what its paths cost
 
 
@@ -53,23 +54,26 @@ def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]
 
 
 def results(inputs: ReportInputs) -> list[Table]:
-    """For each simulator: every greedy metric of every guide with its interval, and the paired differences;
-    then what the paths cost, where a guide says so.
+    """For each simulator: every greedy metric of every guide with its interval, and what the paths cost, where
+    a guide says so; then the paired differences.
     """
     tables = []
-    guides = list(inputs.evaluation)
+    costs = {guide: judged.get(STATES) for guide, judged in inputs.evaluation.items()}
     for simulator in judges(inputs):
-        values = {guide: _greedy(inputs.evaluation[guide][simulator]) for guide in guides}
+        values = {guide: _greedy(judged[simulator]) for guide, judged in inputs.evaluation.items()}
+        metrics = in_order({metric for own in values.values() for metric in own})
+        cost = [COST] if any(own is not None for own in costs.values()) else []
+        table = Table(f"Greedy paths, judged by {simulator}", ["", *map(label, metrics), *cost])
+        for guide, own in values.items():
+            cells = [cell for metric in metrics for cell in _cells([own], metric)]
+            table.rows.append([guide, *cells, *([number(costs[guide], 1)] if cost else [])])
         differences = {name: pair[simulator] for name, pair in inputs.comparison.items()}
-        table = Table(f"Greedy paths, judged by {simulator}", ["", *guides, *differences])
-        for metric in in_order({metric for own in values.values() for metric in own}):
-            own = [*values.values(), *differences.values()]
-            table.rows.append([label(metric), *_cells(own, metric)])
-        costs = [inputs.evaluation[guide].get(STATES) for guide in guides]
-        if any(cost is not None for cost in costs):
-            cells = [number(cost, 1) for cost in costs]
-            table.rows.append(["Simulator states computed per prompt", *cells, *[MISSING] * len(differences)])
-        tables.append(table)
+        metrics = in_order({metric for own in differences.values() for metric in own})
+        caption = f"Differences prompt by prompt, judged by {simulator}"
+        paired = Table(caption, ["", *map(label, metrics)])
+        for name, own in differences.items():
+            paired.rows.append([name, *(cell for metric in metrics for cell in _cells([own], metric))])
+        tables += [table, paired]
     return tables
 
 
