@@ -15,7 +15,7 @@ from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.layout import GUIDE_FILE, IDS_FILE, Layout
 from prorl.metrics.registry import METRICS, headline
-from prorl.semantic_ids.unique_ids import read_semantic_ids
+from prorl.semantic_ids.reading import read_semantic_ids
 from prorl.tables import ITEMS, read_frame
 
 
@@ -100,7 +100,7 @@ def read_inputs(layout: Layout, simulators: list[str], guides: list[str]) -> Rep
         curves=read_curves(layout.all_curves),
         greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
-        codes=read_semantic_ids(layout.semantic_ids / IDS_FILE),
+        codes=read_semantic_ids(layout.semantic_ids / IDS_FILE)[0].numpy(),
         guides={name: read_json(layout.guide(name) / GUIDE_FILE) for name in guides},
     )
 
