@@ -75,7 +75,7 @@ def commands_of(line: str, where: str) -> Iterator[Command]:
 def require(command: Command) -> None:
     """Raises `AssertionError` where what `command` names is not there."""
     program, *rest = command.words
-    program = Path(program).name if program.startswith(".venv/bin/") else program
+    program = Path(program).name if re.match(r"(\.venv|guide)/bin/", program) else program
     if program in CHECKS:
         CHECKS[program](rest)
     elif program not in OTHERS:
