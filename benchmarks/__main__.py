@@ -21,6 +21,7 @@ BENCHMARKS = {
     "step_rewards": False,
     "evaluation": False,
     "scaling": False,
+    "serving": False,
     "cost": True,
     "quantize_quality": True,
     "prepare_scale": True,

@@ -26,7 +26,7 @@ def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -
     from prorl.serving.app import create_app
 
     logging.basicConfig(level=logging.WARNING, format="prorl: %(levelname)s: %(message)s")
-    listener = _listener(settings)
+    bound = listener(settings)
     app = create_app(load_policy(policy_folder, device), settings)
     config = uvicorn.Config(
         app,
@@ -38,14 +38,15 @@ def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -
         limit_concurrency=CONNECTIONS_PER_PLACE * settings.queue + 64,
     )
     policy = app.state.service.policy
-    print(f"{policy.name} on {policy.dataset}, version {policy.version}: {_address(listener)}", flush=True)
+    bound.listen()  # who calls at once waits a moment, and is not sent away
+    print(f"{policy.name} on {policy.dataset}, version {policy.version}: {_address(bound)}", flush=True)
     if not (settings.is_loopback or settings.token_bytes()):
         print("anybody who reaches this machine can call it: there is no token", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[bound])
 
 
-def _listener(settings: Serve) -> socket.socket:
-    """A socket at the address of `settings`, before anything is loaded for it."""
+def listener(settings: Serve) -> socket.socket:
+    """A socket bound to the address of `settings`. Raises `ConfigError` where it cannot be."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

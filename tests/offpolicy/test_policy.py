@@ -35,7 +35,7 @@ def drawn(guide, n_prompts=6, m=4, temperature=1.0):
     return history, target, rollouts(guide.policy, guide.catalogue, history, target, uniforms, temperature)
 
 
-def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0, request=""):
+def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0, prefix=""):
     """Sampled paths as a log; every second prompt has a history of three items only."""
     history, target, _ = drawn(guide, n_prompts)
     history[::2, :2] = 0
@@ -47,7 +47,7 @@ def write_log(folder, guide, n_prompts=6, m=4, temperature=1.0, request=""):
             for rollout in range(m):
                 items = [item for item in paths.items[prompt, rollout].tolist() if item]
                 request = Request(
-                    request_id=f"{request}{prompt}-{rollout}",
+                    request_id=f"{prefix}{prompt}-{rollout}",
                     user=keyed_hash(str(prompt), KEY),
                     history=[item for item in history[prompt].tolist() if item],
                     target=int(target[prompt]),
@@ -186,7 +186,7 @@ def test_a_policy_asked_the_same_keeps_the_rules_of_each_request(tmp_path):
     guide = a_guide()
     longer = a_guide(min_length=2, max_length=6).blocking([4, 5, 6])
     write_log(tmp_path / "log", guide, temperature=0.8)
-    others = write_log(tmp_path / "log", longer, temperature=0.8, request="b")
+    others = write_log(tmp_path / "log", longer, temperature=0.8, prefix="b")
     assert [rules.blocked for rules in others.rules] == [(), (4, 5, 6)]
     assert not np.isin(others.item[others.rule[others.request] == 1], [4, 5, 6]).any()
     assert AskedTarget(guide, 0.8)(others) == pytest.approx(others.propensity, rel=1e-9)

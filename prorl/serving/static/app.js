@@ -120,7 +120,7 @@ async function go(event) {
   try {
     const asked = request();
     const begun = wanted().map((settings, i) => new Lane(i ? "second" : "first", named(settings), settings, changed));
-    await Promise.all(begun.map((lane) => lane.begin(asked)));
+    await Promise.all(begun.map((lane) => lane.begin(asked, asked.length ?? served.longest)));
     lanes = begun;
     byId("empty").hidden = true;
     byId("lanes").replaceChildren(...lanes.map((lane) => lane.element));

@@ -49,11 +49,12 @@ export class History {
           "li",
           {},
           el("span", { class: "title" }, title),
-          el(
-            "button",
-            { type: "button", class: "remove", "aria-label": `Take ${title} out`, onclick: () => this.remove(place) },
-            "×",
-          ),
+          el("button", {
+            type: "button",
+            class: "remove",
+            "aria-label": `Take ${title} out`,
+            onclick: () => this.remove(place),
+          }),
         ),
       ),
     );

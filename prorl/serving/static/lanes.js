@@ -17,8 +17,9 @@ export class Lane {
     this.element = el("section", { class: `lane ${kind}`, "aria-label": name });
   }
 
-  /** Ask for the first path; throws the `Problem` of a request that is not allowed. */
-  async begin(request) {
+  /** Ask for the first path, of at most so many items; throws the `Problem` of a request that is not allowed. */
+  async begin(request, most) {
+    this.most = most; // items of the whole path
     this.plan = await guide({ ...request, ...this.settings, judge: true });
     this.last = this.plan.history.at(-1).title;
     this.draw();
@@ -109,12 +110,9 @@ export class Lane {
   }
 
   async replan() {
-    try {
-      this.plan = await guide({ previous: this.plan.request_id, guide: this.settings.guide, judge: true });
-    } catch (error) {
-      if (!(error instanceof Problem) || error.field !== "previous") throw error;
-      this.over = "Nothing is left of the path: all of it was accepted.";
-    }
+    const isOver = this.taken.length >= this.most;
+    if (isOver) this.over = "Nothing is left of the path: all of it was accepted.";
+    else this.plan = await guide({ previous: this.plan.request_id, guide: this.settings.guide, judge: true });
   }
 
   draw() {
