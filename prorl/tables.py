@@ -80,8 +80,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     Raises `DataError` naming a missing column or one of another type.
     """
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        with pq.ParquetFile(path) as stored:  # `pq.read_table` imports what reads folders, and pandas
+            table = stored.read()
+    except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
