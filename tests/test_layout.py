@@ -53,7 +53,10 @@ OUTS = {
     ],
     "gate": [LAYOUT.metrics("gate")],
     "release": [LAYOUT.all_released],
-    "report": [LAYOUT.page, LAYOUT.guides_page, LAYOUT.metrics("guides"), LAYOUT.metrics("summary")],
+    "report": [
+        *(LAYOUT.page, LAYOUT.guides_page),
+        *map(LAYOUT.metrics, ("guides", "plots/frontier", "plots/calibration", "summary")),
+    ],
 }
 DEPS = {
     "inputs": [],
@@ -95,6 +98,7 @@ DEPS = {
         *(LAYOUT.metrics(f"validate/{SIMULATOR}").parent, *map(LAYOUT.metrics, ("evaluation", "gate"))),
     ],
     "report": [
+        LAYOUT.semantic_ids / IDS_FILE,
         *(LAYOUT.items, LAYOUT.per_prompt, *map(LAYOUT.metrics, ("prepare", "mine", "quantize"))),
         *(
             LAYOUT.metrics(f"simulator/{SIMULATOR}").parent,

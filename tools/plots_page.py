@@ -1,5 +1,5 @@
-"""The page that `dvc plots show` and `dvc plots diff` fill, with the scripts of the installed Vega in it, so that
-it draws without a network: `python -m tools.plots_page`; `make install` runs it.
+"""The page that `dvc plots show` and `dvc plots diff` fill, with the scripts of the installed Vega in it, so
+that it draws without a network: `python -m tools.plots_page`; `make install` runs it.
 
 DVC's own page loads other versions from elsewhere. Ours is made in `.dvc`, where git ignores it, and named in
 `.dvc/config.local`, which git ignores too: a checkout that lacks the one lacks the other, and has DVC's page.
@@ -13,7 +13,7 @@ from prorl.files import atomic_file
 from prorl.reports.drawing import scripts
 
 PAGE = Path(".dvc/plots.html")
-# `{plot_divs}` is what DVC puts the plots in place of; of `{scripts}`, those that it would load, there is none.
+# `{plot_divs}` is what DVC puts the plots in place of; of `{scripts}`, those it would load, there is none.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -39,8 +39,8 @@ class Evaluation:
     `comparison`: {"a - b": {simulator: {metric: {mean, low, high, p}}}}, paired. `per_prompt`: a row for each
     guide, simulator and prompt, with a column for each metric of the greedy path (`ioi`) and of every other
     way to decode (`rollout@5/ioi`), empty where the guide lacks that way, and the target's log P and rank
-    before the path and after each item as lists (`steps/log_prob`, `steps/rank`). `lengths`: {guide: {simulator:
-    [{"length", "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
+    before the path and after each item as lists (`steps/log_prob`, `steps/rank`). `lengths`: {guide:
+    {simulator: [{"length", "prompts", metric: mean}]}} of the first items of greedy paths, a row per length.
     """
 
     results: Table

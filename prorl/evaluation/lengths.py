@@ -1,5 +1,5 @@
-"""Metrics of the first items of paths: what a path has reached after 1, 2, .. items, and the target's interest
-and rank step by step.
+"""Metrics of the first items of paths: what a path has reached after 1, 2, .. items, and the target's
+interest and rank step by step.
 
 Shape key: `p` prompts, `t` path position, `w` words of attribute bits.
 """

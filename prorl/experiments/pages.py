@@ -13,12 +13,13 @@ from prorl.experiments.comparison import RESAMPLES, Comparison
 from prorl.experiments.definition import Experiment
 from prorl.experiments.tables import as_markdown, short
 from prorl.files import atomic_file, read_json, write_json
-from prorl.reports.figures import line_plot
+from prorl.reports.drawing import titled_svg
+from prorl.reports.plots import line_plot
 from prorl.reports.tables import Table
 
 PAGES = Path("reports/experiments")
 PACKAGES = ("torch", "transformers", "numpy", "dvc")
-PLOT_STYLE = 'width="440" style="background: white; font-family: sans-serif"'  # of a plot that stands alone
+PLOT_STYLE = 'width="480" style="background: white"'  # of a plot that stands alone
 
 
 def write_page(
@@ -174,7 +175,7 @@ def best_of_plots(experiment: Experiment, comparison: Comparison) -> dict[str, s
             }
             if series:
                 title = f"Best {short(metric)} of K paths, {simulator}"
-                svg = str(line_plot(title, "K", series, doubling=True))
+                svg = str(titled_svg(line_plot(title, "K", series, x_scale="doubling")))
                 name = f"{experiment.label}.best-{metric}-{simulator}.svg"
                 plots[name] = svg.replace("<svg", f"<svg {PLOT_STYLE}", 1)
     return plots

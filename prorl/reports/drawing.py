@@ -22,7 +22,9 @@ CONFIG: dict[str, Any] = {
     "background": None,
     "view": {"stroke": None},
     "axis": {
-        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), "currentColor"),
+        **dict.fromkeys(
+            ("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), "currentColor"
+        ),
         "gridOpacity": 0.13,
         "domainOpacity": 0.5,
         "tickOpacity": 0.5,
@@ -84,5 +86,5 @@ def as_json(value: Mapping[str, Any]) -> Markup:
 @cache
 def scripts() -> Markup:
     """What defines `vegaEmbed` in a page, for a `<script>` element, with the licence of what it is."""
-    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = vl_convert.javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
     return Markup(f"/* {LICENCE} */\n(() => {{\n{bundle}\n}})();")

@@ -96,7 +96,7 @@ def drawn(inputs: ReportInputs, benchmark: Benchmark) -> list[str]:
 
 
 def _example(inputs: ReportInputs, rows: pd.DataFrame, prompt: int, rule: str, shown: list[str]) -> Example:
-    found = {str(guide): dict(row) for guide, row in rows.iterrows()}
+    found: dict[str, dict[str, Any]] = {str(guide): row.to_dict() for guide, row in rows.iterrows()}
     target = _title(inputs, found[OWN]["target"])
     paths = {
         guide: ExamplePath(guide, [_title(inputs, item) for item in row["path"]], _metrics(row))

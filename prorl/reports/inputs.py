@@ -15,8 +15,7 @@ from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.layout import GUIDE_FILE, IDS_FILE, Layout
 from prorl.metrics.registry import METRICS, headline
-from prorl.semantic_ids.reading import read_semantic_ids
-from prorl.tables import ITEMS, read_frame
+from prorl.tables import ITEMS, SEMANTIC_IDS, read_frame
 
 
 def example_metrics() -> list[str]:
@@ -100,7 +99,7 @@ def read_inputs(layout: Layout, simulators: list[str], guides: list[str]) -> Rep
         curves=read_curves(layout.all_curves),
         greedy=read_frame(layout.per_prompt, greedy_paths_schema()),
         titles=dict(zip(described.item.tolist(), described.title.tolist(), strict=True)),
-        codes=read_semantic_ids(layout.semantic_ids / IDS_FILE)[0].numpy(),
+        codes=np.array(read_frame(layout.semantic_ids / IDS_FILE, SEMANTIC_IDS).codes.tolist()),
         guides={name: read_json(layout.guide(name) / GUIDE_FILE) for name in guides},
     )
 

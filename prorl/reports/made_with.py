@@ -26,10 +26,20 @@ STAGES: tuple[tuple[str, bool, str | None], ...] = (
     ("guide", False, "guides"),
     ("evaluate", False, None),
     ("gate", False, None),
+    ("release", False, None),
     ("report", False, None),
 )
 PACKAGES = (
-    *("torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy", "pandas", "pyarrow"),
+    *(
+        "torch",
+        "transformers",
+        "sentence-transformers",
+        "scikit-learn",
+        "scipy",
+        "numpy",
+        "pandas",
+        "pyarrow",
+    ),
     *("safetensors", "dvc", "vl-convert-python"),
 )
 

@@ -1,5 +1,5 @@
-"""The report of one data set as one self-contained HTML page: the same bytes for the same inputs, nothing from
-elsewhere. Every plot stands in it as a picture, which the page's own scripts replace by one that answers.
+"""The report of one data set as one self-contained HTML page: the same bytes for the same inputs, nothing
+from elsewhere. Every plot stands in it as a picture, which the page's scripts replace by one that answers.
 """
 
 from collections.abc import Sequence

@@ -74,7 +74,9 @@ def best_of_plots(inputs: ReportInputs) -> list[Plot]:
     """The best IoI of K sampled paths, of the guides that sample."""
     plots = []
     for judge in tables.judges(inputs):
-        best = {guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in inputs.evaluation}
+        best = {
+            guide: tables.numbered(inputs.evaluation[guide][judge], "rollout") for guide in inputs.evaluation
+        }
         series = {
             guide: ([k for k, _ in values], [value["ioi"]["mean"] for _, value in values])
             for guide, values in best.items()

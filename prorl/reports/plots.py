@@ -57,7 +57,9 @@ def line_plot(
     longest = max((len(x) for x, _ in series.values()), default=0)
     encoding = {
         "x": _axis("x", x_label, x_scale, [row["x"] for row in rows]),
-        "y": _axis("y", y_label, y_scale, [row["y"] for row in rows] if y_scale != "linear" else (), y_format),
+        "y": _axis(
+            "y", y_label, y_scale, [row["y"] for row in rows] if y_scale != "linear" else (), y_format
+        ),
         "color": _colour(list(series)),
         "opacity": _picked(),
     }
@@ -150,7 +152,10 @@ def point_plot(
     shape = {
         "field": "s",
         "type": "nominal",
-        "scale": {"domain": names, "range": [SHAPES[i // len(COLOURS) % len(SHAPES)] for i in range(len(names))]},
+        "scale": {
+            "domain": names,
+            "range": [SHAPES[i // len(COLOURS) % len(SHAPES)] for i in range(len(names))],
+        },
         "legend": _legend(names),
     }
     layers: list[Spec] = [
@@ -187,7 +192,7 @@ def _about(values: Sequence[float]) -> list[float]:
 def share_plot(
     title: str, x_label: str, positions: Sequence[int], series: Mapping[str, Sequence[float]]
 ) -> Plot:
-    """For each named series a row of squares, one for each of `positions`, the darker the larger the share."""
+    """For each named series a row of squares, one for each of `positions`, darker for more."""
     rows = [
         {"s": name, "x": position, "share": round(share, 4)}
         for name, shares in series.items()
@@ -310,7 +315,11 @@ def _legend(names: list[str]) -> Spec | None:
     if len(names) < 2:
         return None
     longest = max(map(len, names))
-    return {"title": None, "orient": "bottom", "columns": max(1, min(len(names), WIDTH // (30 + 7 * longest)))}
+    return {
+        "title": None,
+        "orient": "bottom",
+        "columns": max(1, min(len(names), WIDTH // (30 + 7 * longest))),
+    }
 
 
 def _legend_param(field: str) -> Spec:

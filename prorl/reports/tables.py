@@ -54,8 +54,8 @@ def numbered(judged: dict[str, Any], way: str) -> list[tuple[int, dict[str, Any]
 
 
 def results(inputs: ReportInputs) -> list[Table]:
-    """For each simulator: every greedy metric of every guide with its interval, and what the paths cost, where
-    a guide says so; then the paired differences.
+    """For each simulator: every greedy metric of every guide with its interval, and what the paths cost,
+    where a guide says so; then the paired differences.
     """
     tables = []
     costs = {guide: judged.get(STATES) for guide, judged in inputs.evaluation.items()}

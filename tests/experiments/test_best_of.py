@@ -94,6 +94,6 @@ def test_a_plot_stands_beside_the_page_with_a_line_for_each_row(tmp_path, compar
     stored = (tmp_path / "reports/experiments/ml-100k/own.best-ior-SASRec.svg").read_text(encoding="utf-8")
     assert stored == f"{best_of_plots(*comparison)['own.best-ior-SASRec.svg']}\n"
     plot = ElementTree.fromstring(stored)
-    assert plot.get("width") == "440"
+    assert plot.get("width") == "480"
     texts = [text.text for text in plot.iter("{http://www.w3.org/2000/svg}text")]
     assert {"Start", "Sharp", "Better", "1", "2", "4"} <= set(texts)

@@ -29,21 +29,21 @@ def test_an_interval_is_shown_where_there_is_one():
     assert tables.with_interval({"mean": 2.0, "low": None, "high": None}, 1) == "2.0"
 
 
-def test_results_have_a_table_per_simulator_policies_as_columns_and_paired_differences(inputs):
-    first, second = tables.results(inputs)
+def test_results_have_a_row_per_guide_and_then_paired_differences_for_each_simulator(inputs):
+    first, paired, second, _ = tables.results(inputs)
     assert [first.caption, second.caption] == [
         "Greedy paths, judged by GRU4Rec",
         "Greedy paths, judged by SASRec",
     ]
-    assert first.columns == ["", "pretrained", "prorl", "prorl - pretrained"]
-    rows = {row[0]: row[1:] for row in first.rows}
-    assert rows["IoI, increment of interest"] == [
-        "1.000 [0.750, 1.250]",
-        "2.000 [1.750, 2.250]",
-        "1.000 [0.750, 1.250]",
-    ]
-    assert rows["Distinct paths / prompts"] == ["0.750", "0.750", "-"]
-    assert not any("@" in name for name in rows)
+    values = [dict(zip(first.columns, row, strict=True)) for row in first.rows]
+    assert [row[""] for row in values] == ["pretrained", "prorl"]
+    interest = "IoI, increment of interest"
+    assert [row[interest] for row in values] == ["1.000 [0.750, 1.250]", "2.000 [1.750, 2.250]"]
+    assert [row["Distinct paths / prompts"] for row in values] == ["0.750", "0.750"]
+    assert not any("@" in name for name in first.columns)
+    assert paired.caption == "Differences prompt by prompt, judged by GRU4Rec"
+    assert paired.columns[:2] == ["", interest]
+    assert [row[:2] for row in paired.rows] == [["prorl - pretrained", "1.000 [0.750, 1.250]"]]
 
 
 def test_users_who_refuse_items_have_a_table_for_each_judge_that_has_them(inputs):
@@ -91,7 +91,7 @@ def test_data_and_training_tables_hold_every_row(inputs):
     metrics, centering = tables.training(inputs)
     assert metrics.rows[0] == ["IoI, increment of interest", "1.500", "1.500", "2.500"]
     assert centering.rows == [["IoI, increment of interest", "0.2500", "0.5000"]]
-    assert ["level 1, used codes", "4"] in tables.semantic_ids(inputs).rows
+    assert ["level 1, used codes", "2"] in tables.semantic_ids(inputs).rows
 
 
 def test_every_row_is_as_wide_as_its_table(inputs):
@@ -133,16 +133,20 @@ def with_search(inputs):
     )
 
 
-def test_a_guide_that_writes_greedy_paths_alone_has_its_column_and_its_cost(inputs):
+def test_a_guide_that_writes_greedy_paths_alone_has_its_row_and_its_cost(inputs):
     found = with_search(inputs)
     assert tables.judges(found) == ["GRU4Rec", "SASRec"]
-    table = tables.results(found)[0]
-    assert table.columns == [
-        *("", "pretrained", "prorl", "search"),
+    table, paired, *_ = tables.results(found)
+    assert [(row[0], row[-1]) for row in table.rows] == [
+        ("pretrained", "-"),
+        ("prorl", "-"),
+        ("search", "4,321.2"),
+    ]
+    assert table.columns[-1] == "Simulator states per prompt"
+    assert table.rows[2][1] == "2.000 [1.750, 2.250]"
+    assert [row[0] for row in paired.rows] == [
         *("prorl - pretrained", "search - pretrained", "prorl - search"),
     ]
-    assert table.rows[-1] == ["Simulator states computed per prompt", "-", "-", "4,321.2", "-", "-", "-"]
-    assert {row[0]: row[3] for row in table.rows}["IoI, increment of interest"] == "2.000 [1.750, 2.250]"
     assert tables.other_ways(found) == tables.other_ways(inputs)
 
 
@@ -151,5 +155,5 @@ def test_a_first_guide_that_says_what_its_paths_cost_is_no_simulator(inputs):
     assert tables.judges(dataclasses.replace(inputs, evaluation={"search": first})) == ["GRU4Rec", "SASRec"]
 
 
-def test_without_a_cost_there_is_no_row_of_costs(inputs):
-    assert not any(row[0].startswith("Simulator states") for row in tables.results(inputs)[0].rows)
+def test_without_a_cost_there_is_no_column_of_costs(inputs):
+    assert not any(column.startswith("Simulator states") for column in tables.results(inputs)[0].columns)

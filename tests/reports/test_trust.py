@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from prorl.config.report import Report
 from prorl.reports import trust
 from prorl.reports.page import render
-from tests.reports.written_inputs import BENCHMARK
+from tests.reports.written_inputs import BENCHMARK, COMMANDS, NO_EXAMPLES
 
 
 def rows_of(table):
@@ -37,9 +36,15 @@ def test_statistics_stand_where_there_are_continuations(inputs):
 
 
 def test_reliability_is_drawn_before_and_after_beside_the_diagonal(inputs):
-    plot = trust.reliability(inputs.validated)
-    for name in ("calibrated", "GRU4Rec, before", "GRU4Rec, after", "SASRec, before", "SASRec, after"):
-        assert name in plot
+    first, second = trust.reliability(inputs.validated)
+    assert [first.title, second.title] == [
+        "Share of real items by acceptance, GRU4Rec",
+        "Share of real items by acceptance, SASRec",
+    ]
+    rows = first.spec["data"]["values"]
+    assert {"s": "before temperature", "x": 0.125, "y": 0.375} in rows
+    assert {"s": "after temperature", "x": 0.875, "y": 0.875} in rows
+    assert first.spec["layer"][0]["data"]["values"] == [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
 def test_every_gate_shows_value_bound_and_verdict_and_its_parts(inputs):
@@ -62,9 +67,9 @@ def test_agreement_has_a_row_for_each_two_judges_and_each_ranking(inputs):
 
 
 def test_the_page_says_whether_the_policy_passes(inputs):
-    page = render(inputs, Report(example_paths=0), BENCHMARK)
+    page = render(inputs, NO_EXAMPLES, BENCHMARK, 0, COMMANDS)
     assert "it does not pass every gate" in page
     assert "missing: one judge alone" in page
     assert "Simulators asked at 1,200 places" in page
     passing = dataclasses.replace(inputs, gate={**inputs.gate, "passed": True})
-    assert "it passes every gate" in render(passing, Report(example_paths=0), BENCHMARK)
+    assert "it passes every gate" in render(passing, NO_EXAMPLES, BENCHMARK, 0, COMMANDS)

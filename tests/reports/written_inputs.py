@@ -6,13 +6,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from prorl.config.decoding import Decoding
+from prorl.config.report import Examples, Report
 from prorl.config.selection import Selection
 from prorl.files import write_json
-from prorl.layout import GUIDE_FILE, Layout
+from prorl.layout import GUIDE_FILE, IDS_FILE, Layout
 from prorl.reports.inputs import example_metrics, greedy_paths_schema, read_inputs
 from prorl.reports.ranking import Benchmark, Roles
-from prorl.tables import ITEMS, write_table
+from prorl.tables import ITEMS, SEMANTIC_IDS, write_table
 
+EXAMPLES = Report(examples=Examples(best=1, median=0, worst=1, random=0))
+NO_EXAMPLES = Report(examples=Examples(best=0, median=0, worst=0, random=0))
+COMMANDS = ["python stages/fetch.py ml-100k"]
 POLICIES = ("pretrained", "prorl")
 SIMULATORS = ("GRU4Rec", "SASRec")
 LENGTHS = [
@@ -32,7 +36,7 @@ BENCHMARK = Benchmark(
 
 
 def write_all(folder):
-    """Write `reports/`, `per_prompt.parquet` and `items.parquet` into `folder`."""
+    """Write `reports/`, `per_prompt.parquet`, `items.parquet` and semantic IDs into `folder`."""
     reports = folder / "reports"
     write_data_metrics(reports)
     write_training_metrics(reports)
@@ -67,6 +71,10 @@ class Written(Layout):
         return self.folder / "per_prompt.parquet"
 
     @property
+    def semantic_ids(self):
+        return self.folder
+
+    @property
     def items(self):
         return self.folder / "items.parquet"
 
@@ -94,7 +102,7 @@ def write_data_metrics(reports):
     write_json(reports / "mine.json", {"instances": {"train": 20, "validation": 3, "test": 2}, **runs})
     write_json(
         reports / "quantize.json",
-        {"embedding_model": "lsa", "level_1": {"used_codes": 4, "perplexity": 3.5}, "items": 5},
+        {"embedding_model": "lsa", "level_1": {"used_codes": 2, "perplexity": 1.9}, "items": 5},
     )
 
 
@@ -260,6 +268,8 @@ def write_tables(folder):
             **dict.fromkeys(example_metrics(), 0.25),
             "ioi": 0.5 * prompt,
             "ior": 10.0,
+            "steps/log_prob": [-4.0 + 0.25 * prompt * step for step in range(len(path) + 1)],
+            "steps/rank": [40.0 - 10.0 * step for step in range(len(path) + 1)],
         }
         for policy in reversed(POLICIES)
         for name in SIMULATORS
@@ -271,4 +281,7 @@ def write_tables(folder):
         {"item": i, "raw_id": str(i), "title": title, "attributes": [], "text": title}
         for i, title in enumerate(TITLES, start=1)
     ]
+    codes = [[1, 1], [1, 2], [1, 3], [2, 1], [2, 1]]
+    ids = {"item": range(1, 6), "codes": codes, "tokens": codes}
+    write_table(folder / IDS_FILE, pa.table({k: list(v) for k, v in ids.items()}), SEMANTIC_IDS)
     write_table(folder / "items.parquet", pa.Table.from_pylist(items, schema=ITEMS), ITEMS)
