@@ -1,7 +1,7 @@
 """What people and programs ask a released policy for, checked and turned into requests."""
 
-import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prorl.bundle.items import Item, Items
@@ -43,14 +43,14 @@ class Requests:
             )
         checked = self._settings(**settings)
         requests = [
-            GuideRequest(self._history(history), self.item(towards, "target"), number=number, **checked)
+            self._request(history, towards, checked, number)
             for number, (history, towards) in enumerate(zip(each, targets, strict=True))
         ]
         return requests, several
 
     def of(self, history: Sequence[Named], target: Named, **settings: Any) -> GuideRequest:
         """The request for one history; raises as `ReleasedPolicy.guide` does."""
-        return GuideRequest(self._history(history), self.item(target, "target"), **self._settings(**settings))
+        return self._request(history, target, self._settings(**settings), 0)
 
     def item(self, named: Named, what: str) -> Item:
         """The item called `named`; messages say `what` it is."""
@@ -67,20 +67,28 @@ class Requests:
         except DataError as error:
             raise DataError(f"{what}: {error}") from None
 
-    def _history(self, history: Sequence[Named]) -> tuple[Item, ...]:
-        """The items of `history` that count."""
+    def _request(
+        self, history: Sequence[Named], target: Named, settings: dict[str, Any], number: int
+    ) -> GuideRequest:
+        """The last items of `history` count; where it may not be shown, those before may not either."""
         if isinstance(history, str | Item) or not history:
-            found = "none" if not history else str(history)
+            found = str(history) if history else "none"
             raise ConfigError(f"history: got {found}, allowed: a list of at least one item, oldest first")
         items = [self.item(named, f"history[{i}]") for i, named in enumerate(history)]
-        return tuple(items[-self._history_length :])
+        request = GuideRequest(
+            tuple(items[-self._history_length :]), self.item(target, "target"), number=number, **settings
+        )
+        older = frozenset(item.item for item in items[: -self._history_length])
+        if not older or "history" not in self._catalogue.decoding.forbid:
+            return request
+        return replace(request, avoid=request.avoid | older)
 
     def _settings(
         self,
         *,
         length: int | tuple[int, int] | None = None,
         avoid: Iterable[Named] = (),
-        shown: Iterable[Named] = (),
+        shown: Iterable[Named] | None = None,
         acceptance: float | None = None,
         n: int = 1,
         temperature: float | None = None,
@@ -99,7 +107,7 @@ class Requests:
         self._catalogue.at(acceptance)
         return {
             "length": self._length(length),
-            "avoid": self._avoided(avoid, "avoid") | self._avoided(shown, "shown"),
+            "avoid": self._avoided(avoid, "avoid") | self._avoided(shown or (), "shown"),
             "acceptance": acceptance,
             "n": n,
             "temperature": 1.0 if temperature is None and n > 1 else temperature,
@@ -120,20 +128,16 @@ class Requests:
         """The numbers of the items that `avoid` names, by attribute, raw id or title; errors say `what`."""
         if isinstance(avoid, str | Item):
             raise ConfigError(f"{what}: got {avoid!s}, allowed: a list of attributes and items")
-        attributes = self._items.with_attribute
-        by_case = {attribute.casefold(): attribute for attribute in attributes}
         found: set[int] = set()
         for named in avoid:
-            attribute = None
-            if isinstance(named, str):
-                attribute = named if named in attributes else by_case.get(named.casefold().strip())
+            attribute = self._items.attribute(named) if isinstance(named, str) else None
             if attribute is not None:
-                found.update(item.item for item in attributes[attribute])
+                found.update(item.item for item in self._items.with_attribute[attribute])
                 continue
             try:
                 found.add(self.item(named, what).item)
             except DataError as error:
-                near = difflib.get_close_matches(str(named).casefold(), by_case, n=1)
-                hint = f"; or the attribute {by_case[near[0]]!r}?" if near else ""
+                near = self._items.near_attribute(str(named))
+                hint = f"; or the attribute {near!r}?" if near else ""
                 raise DataError(f"{error}{hint}") from None
         return frozenset(found)

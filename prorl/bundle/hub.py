@@ -33,7 +33,7 @@ def local_folder(name: str | Path, revision: str | None) -> Path:
     hub = _hub(f"loading {name!r} from the hub")
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=PATTERNS))
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
         told = " ".join(str(error).split())
         raise DataError(f"{name}: no such folder, and not to be had from the hub: {told}") from error
 

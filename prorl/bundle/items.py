@@ -110,6 +110,22 @@ class Items:
                 found[attribute].append(item)
         return {attribute: tuple(items) for attribute, items in sorted(found.items())}
 
+    def attribute(self, text: str) -> str | None:
+        """The attribute that `text` names in any case; None for none."""
+        return (
+            text if text in self.with_attribute else self._attributes_in_any_case.get(text.casefold().strip())
+        )
+
+    def near_attribute(self, text: str) -> str | None:
+        """The attribute that is written most like `text`; None where none is like it."""
+        names = self._attributes_in_any_case
+        near = difflib.get_close_matches(text.casefold().strip(), names, n=1)
+        return names[near[0]] if near else None
+
+    @cached_property
+    def _attributes_in_any_case(self) -> dict[str, str]:
+        return {attribute.casefold(): attribute for attribute in self.with_attribute}
+
     @cached_property
     def _of_key(self) -> dict[str, list[Item]]:
         found: dict[str, list[Item]] = defaultdict(list)

@@ -95,16 +95,16 @@ class ReleasedPolicy:
         n: int = 1,
         temperature: float | None = None,
         seed: int = 0,
-        shown: Iterable[Named] = (),
+        shown: Iterable[Named] | None = None,
     ) -> list[GuidedPath] | list[list[GuidedPath]]:
         """Paths that lead users towards `target`: `n` for one history, or a list of `n` for each of several.
 
-        histories: one or several, oldest item first; their last `history_length` items count. target: one for
-        all, or one for each history. Items are named by raw id or title. length: exactly, or (least, most).
-        avoid: attributes and items that no path may hold; shown: items that were shown before, to which the
-        same applies. acceptance: one of `acceptances`. temperature: that paths are sampled at; None is the
-        greedy path, or, for more than one, 1. What is drawn depends on `seed` and on a history's place among
-        `histories`.
+        histories: one or several, oldest item first; their last `history_length` items count, and none of
+        them is shown again where the rules forbid it. target: one for all, or one for each history. Items are
+        named by raw id or title. length: exactly, or (least, most). avoid: attributes and items that no path
+        may hold; shown: items that were shown before, to which the same applies. acceptance: one of
+        `acceptances`. temperature: that paths are sampled at; None is the greedy path, or, for more than one,
+        1. What is drawn depends on `seed` and on a history's place among `histories`.
 
         Raises `DataError` for items that are not there, and `ConfigError` for other values that are not
         allowed.
@@ -150,7 +150,7 @@ class ReleasedPolicy:
         avoid: Iterable[Named] = (),
         acceptance: float | None = None,
         n: int = 1,
-        shown: Iterable[Named] = (),
+        shown: Iterable[Named] | None = None,
         simulator: Any = None,
     ) -> list[GuidedPath] | list[list[GuidedPath]]:
         """Paths found by searching on a simulator, one for each history: what the policy learnt from.

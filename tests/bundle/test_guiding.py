@@ -48,11 +48,14 @@ def test_a_short_history_is_masked_as_transformers_masks_it(released, policy, le
         assert given == pytest.approx([math.exp(one) for one in expected], rel=1e-4)
 
 
-def test_the_last_items_of_a_history_count(policy):
-    long = [f"r{i}" for i in range(1, 11)]
+def test_the_last_items_of_a_history_count_and_none_is_shown_again(policy):
+    short = ["r1", "r2", "r3", "r4"]
+    (plain,) = policy.guide(short, "r20")
+    long = [*(item.raw_id for item in plain.items), *short]
     (path,) = policy.guide(long, "Title 20")
-    assert [item.raw_id for item in path.history] == long[-4:]
-    assert policy.guide(long[-4:], "r20") == [path]
+    assert [item.raw_id for item in path.history] == short
+    assert not {item.raw_id for item in path.items} & set(long)
+    assert policy.guide(short, "r20", avoid=long) == [path] != [plain]
     assert path.target.title == "Title 20"
     assert path.propensities == (1.0,) * len(path.items)
     assert path.stop_propensity == 1.0

@@ -1,0 +1,1 @@
+"""A released policy: one folder that guides users, and what loads it."""

@@ -1,0 +1,139 @@
+"""What people and programs ask a released policy for, checked and turned into requests."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prorl.bundle.items import Item, Items
+from prorl.bundle.paths import GuideRequest
+from prorl.config.section import ConfigError
+from prorl.errors import DataError
+from prorl.policy.catalogue import Catalogue
+
+Named = str | Item
+
+
+class Requests:
+    """Makes requests over `items`, for a policy whose rules and acceptances are those of `catalogue`."""
+
+    def __init__(self, items: Items, catalogue: Catalogue, history_length: int):
+        self._items, self._catalogue, self._history_length = items, catalogue, history_length
+
+    def of_all(
+        self,
+        histories: Sequence[Named] | Sequence[Sequence[Named]],
+        target: Named | Sequence[Named],
+        **settings: Any,
+    ) -> tuple[list[GuideRequest], bool]:
+        """A request for each history, numbered from 0, and whether several histories were given.
+
+        Raises as `ReleasedPolicy.guide` does.
+        """
+        if isinstance(histories, str | Item):
+            raise ConfigError(
+                f"histories: got {histories!s}, allowed: a list of items, or a list of such lists"
+            )
+        given: list[Any] = list(histories)
+        several = bool(given) and not isinstance(given[0], str | Item)
+        each = given if several else [given]
+        targets = [target] * len(each) if isinstance(target, str | Item) else list(target)
+        if len(targets) != len(each):
+            raise ConfigError(
+                f"target: got {len(targets)}, allowed: one, or one for each of {len(each)} histories"
+            )
+        checked = self._settings(**settings)
+        requests = [
+            GuideRequest(self._history(history), self.item(towards, "target"), number=number, **checked)
+            for number, (history, towards) in enumerate(zip(each, targets, strict=True))
+        ]
+        return requests, several
+
+    def of(self, history: Sequence[Named], target: Named, **settings: Any) -> GuideRequest:
+        """The request for one history; raises as `ReleasedPolicy.guide` does."""
+        return GuideRequest(self._history(history), self.item(target, "target"), **self._settings(**settings))
+
+    def item(self, named: Named, what: str) -> Item:
+        """The item called `named`; messages say `what` it is."""
+        if isinstance(named, Item):
+            if named.item > len(self._items) or self._items[named.item] != named:
+                raise DataError(f"{what}: got {named}, allowed: an item of this policy")
+            return named
+        if not isinstance(named, str):
+            raise ConfigError(
+                f"{what}: got {named!r} ({type(named).__name__}), allowed: a raw id, a title or an Item"
+            )
+        try:
+            return self._items.find(named)
+        except DataError as error:
+            raise DataError(f"{what}: {error}") from None
+
+    def _history(self, history: Sequence[Named]) -> tuple[Item, ...]:
+        """The items of `history` that count."""
+        if isinstance(history, str | Item) or not history:
+            found = "none" if not history else str(history)
+            raise ConfigError(f"history: got {found}, allowed: a list of at least one item, oldest first")
+        items = [self.item(named, f"history[{i}]") for i, named in enumerate(history)]
+        return tuple(items[-self._history_length :])
+
+    def _settings(
+        self,
+        *,
+        length: int | tuple[int, int] | None = None,
+        avoid: Iterable[Named] = (),
+        shown: Iterable[Named] = (),
+        acceptance: float | None = None,
+        n: int = 1,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """The settings of a request, checked, under the names that it has for them."""
+        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+            if type(value) is not int or value < least:
+                raise ConfigError(f"{name}: got {value!r}, allowed: a whole number, at least {least}")
+        if temperature is not None and not 0 < temperature < float("inf"):
+            raise ConfigError(
+                f"temperature: got {temperature}, allowed: above 0, or None for the greedy path"
+            )
+        if acceptance is None:
+            acceptance = self._catalogue.acceptance
+        self._catalogue.at(acceptance)
+        return {
+            "length": self._length(length),
+            "avoid": self._avoided(avoid, "avoid") | self._avoided(shown, "shown"),
+            "acceptance": acceptance,
+            "n": n,
+            "temperature": 1.0 if temperature is None and n > 1 else temperature,
+            "seed": seed,
+        }
+
+    def _length(self, length: int | tuple[int, int] | None) -> tuple[int, int] | None:
+        if length is None:
+            return None
+        longest = self._catalogue.decoding.max_length
+        ends = (length, length) if isinstance(length, int) else tuple(length)
+        if len(ends) == 2 and all(type(end) is int for end in ends) and 1 <= ends[0] <= ends[1] <= longest:
+            return ends[0], ends[1]
+        allowed = f"1 to {longest}, the longest it was trained for, or (least, most) of these"
+        raise ConfigError(f"length: got {length}, allowed: {allowed}")
+
+    def _avoided(self, avoid: Iterable[Named], what: str) -> frozenset[int]:
+        """The numbers of the items that `avoid` names, by attribute, raw id or title; errors say `what`."""
+        if isinstance(avoid, str | Item):
+            raise ConfigError(f"{what}: got {avoid!s}, allowed: a list of attributes and items")
+        attributes = self._items.with_attribute
+        by_case = {attribute.casefold(): attribute for attribute in attributes}
+        found: set[int] = set()
+        for named in avoid:
+            attribute = None
+            if isinstance(named, str):
+                attribute = named if named in attributes else by_case.get(named.casefold().strip())
+            if attribute is not None:
+                found.update(item.item for item in attributes[attribute])
+                continue
+            try:
+                found.add(self.item(named, what).item)
+            except DataError as error:
+                near = difflib.get_close_matches(str(named).casefold(), by_case, n=1)
+                hint = f"; or the attribute {by_case[near[0]]!r}?" if near else ""
+                raise DataError(f"{error}{hint}") from None
+        return frozenset(found)

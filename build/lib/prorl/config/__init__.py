@@ -1,0 +1,1 @@
+"""Settings: a module per section of params.yaml. `prorl.params` reads them."""

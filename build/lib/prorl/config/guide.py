@@ -1,0 +1,63 @@
+"""Section `guide`: settings of the guides that are evaluated beside the two policies."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from prorl.config.pretrain import SearchWeights
+from prorl.config.section import Refused, Section, Settings
+
+
+class Guide(Section):
+    """A mapping for each guide: its settings, which are those of its kind.
+
+    `kind` says what a guide is; left out, the guide's name does. `tried`, a list of mappings, each laid over
+    the guide's other settings, makes several settings to choose from: `selection` says how.
+    """
+
+    section: ClassVar[str] = "guide"
+    per_data_set: ClassVar[bool] = False
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _each_is_a_mapping(self) -> Self:
+        for name, values in self.named.items():
+            if not isinstance(values, dict):
+                raise Refused(name, repr(values), "a mapping")
+        return self
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The mapping of each guide by its name."""
+        return self.model_extra or {}
+
+
+class SearchSettings(Settings):
+    """Search on a simulator."""
+
+    simulator: str = Field(description="The simulator that is searched on")
+    n_candidates: int = Field(ge=1, description="Items that the search weighs at each step")
+    weights: SearchWeights = Field(
+        description="What counts beside an item's gain in interest, which weighs 1"
+    )
+
+
+class BeamSettings(SearchSettings):
+    """Beam search on a simulator."""
+
+    width: int = Field(ge=1, description="Paths under way for each prompt")
+
+
+class PolicySettings(Settings):
+    """A policy of one's own; `own_rules` may be left out."""
+
+    path: str = Field(description="Its folder, as the pretrain and finetune stages write theirs")
+    own_rules: bool = Field(
+        default=False,
+        description="Whether it decodes by the rules it was saved with, instead of those of `decoding`",
+    )
+    acceptance: float | None = Field(
+        default=None,
+        description="How much acceptance is to count, one of those it can be told; null: that it was saved "
+        "with",
+    )

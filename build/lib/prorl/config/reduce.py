@@ -1,0 +1,16 @@
+"""Section `reduce`: principal components of the embeddings."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from prorl.config.section import Section
+
+
+class Reduce(Section):
+    """Principal components of the embeddings."""
+
+    section: ClassVar[str] = "reduce"
+
+    dimension: int = Field(ge=1, description="Components kept")
+    whiten: bool = Field(description="Whether every component is scaled to unit variance")

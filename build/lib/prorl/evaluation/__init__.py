@@ -1,0 +1,1 @@
+"""Guides times simulators on test prompts."""

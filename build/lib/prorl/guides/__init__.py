@@ -1,0 +1,1 @@
+"""Guides other than the policy, a module each, and all of them by name."""

@@ -1,0 +1,187 @@
+"""Search on a simulator: the path that moves *this* user towards *this* target, as the simulator sees them.
+
+At each step the search takes the item that gains most, among those the simulator finds acceptable and those
+akin to the target. It stops when the path is long enough and no item gains anything. The gain of an item is
+`IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path.
+What the rules of decoding forbid is forbidden to the search too.
+
+Pre-training imitates such paths, and how near the other candidates came. Mined paths teach the popular item
+first and the target last; on small data a policy trained on them alone writes nearly the same path for
+everybody.
+
+Shape key: `b` prompts, `h` history, `t` path position, `n` items, `d` simulator state, `c` candidates, `w`
+words of attribute bits.
+"""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from prorl.config.decoding import Decoding
+from prorl.config.pretrain import SearchWeights
+from prorl.guides.forbidden import forbidden_at_start
+from prorl.metrics.path_metrics import coherence
+from prorl.prompts import Demonstrations, Prompts
+from prorl.simulators.protocol import BranchingSimulator, Memory
+
+
+@dataclass(frozen=True)
+class SearchGuide:
+    """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
+
+    attribute_words [n+1, w]: each item's attributes as bits, as `prorl.paths.mining.attribute_words` gives
+    them; batch_size: prompts that are searched for at once.
+    """
+
+    simulator: BranchingSimulator
+    decoding: Decoding
+    n_candidates: int
+    weights: SearchWeights
+    attribute_words: np.ndarray
+    batch_size: int = 128
+
+    @property
+    def n_items(self) -> int:
+        """See `Guide.n_items`."""
+        return self.simulator.n_items
+
+    def paths(self, prompts: Prompts) -> torch.Tensor:
+        """See `Guide.paths`."""
+        parts = [self._batch(batch.history, batch.target, None) for batch in self._batches(prompts)]
+        return torch.cat([path for path, _, _ in parts])
+
+    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
+        """See `CostedGuide.states`: those of the history, and at each step one for every candidate.
+
+        A path that ends before the longest length took one step more, in which no item gained anything.
+        """
+        n_steps = ((paths != 0).sum(1) + 1).clamp(max=self.decoding.max_length)
+        return prompts.history.shape[1] + n_steps * 2 * self._n_of_each
+
+    def demonstrations(self, prompts: Prompts, temperature: float | None = None) -> Demonstrations:
+        """`prompts` with the paths found for them.
+
+        With a `temperature`, every other candidate of a step is an alternative: the shares are the softmax of
+        the gains over it, and the stop gains 0 where it is allowed.
+        """
+        parts = [self._batch(batch.history, batch.target, temperature) for batch in self._batches(prompts)]
+        own = (getattr(prompts, field.name) for field in fields(Prompts))
+        return Demonstrations(*own, *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+    def weighing(self, factor: float) -> Self:
+        """The same search, with `factor` times the weight of CTR."""
+        return replace(self, weights=self.weights.replace(ctr=factor * self.weights.ctr))
+
+    @property
+    def _n_of_each(self) -> int:
+        """Candidates that are taken for their acceptance, and as many for being akin to the target."""
+        return min(-(-self.n_candidates // 2), self.simulator.n_items)
+
+    def _batches(self, prompts: Prompts) -> list[Prompts]:
+        firsts = range(0, len(prompts), self.batch_size)
+        return [prompts[first : first + self.batch_size] for first in firsts]
+
+    @torch.no_grad()
+    def _batch(
+        self, history: torch.Tensor, target: torch.Tensor, temperature: float | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Paths [b, t], and their alternatives and shares [b, t, c], c being 0 without a `temperature`."""
+        simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
+        state, memory, log_prob, forbidden, akin = self._start(history, target)
+        n_of_each = self._n_of_each
+        n_others = 0 if temperature is None else 2 * n_of_each + 1
+        path = target.new_zeros(len(target), decoding.max_length)
+        alternatives = path.new_zeros(*path.shape, n_others)
+        shares = log_prob.new_zeros(*path.shape, n_others)
+        running = torch.arange(len(target), device=target.device)
+        for t in range(decoding.max_length):
+            worth = self.weights.ctr * F.logsigmoid(state @ simulator.vectors.T)
+            if t > 0 and self.weights.coherence:
+                worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
+            worth = worth.masked_fill(forbidden[running], -torch.inf)
+            likely = worth.topk(n_of_each).indices
+            near = akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4
+            near = near.topk(n_of_each).indices
+            candidates = torch.cat([likely, near], dim=1)
+            after, branches = model.branch(candidates, memory)
+            reached = simulator.target_log_prob(
+                after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
+            )
+            reached = reached.view_as(candidates)
+            gain = reached - log_prob[:, None] + worth.gather(1, candidates)
+            best, choice = gain.max(dim=1)
+            may_stop = t >= max(1, decoding.min_length)
+            go_on = best > 0 if may_stop else torch.ones_like(best, dtype=torch.bool)
+            if temperature is not None:
+                stop = torch.full_like(best, 0.0 if may_stop else -torch.inf)
+                share = torch.cat([gain.masked_fill(seen_before(candidates), -torch.inf), stop[:, None]], 1)
+                actions = F.pad(candidates, (0, 1))  # the last is the stop
+                own = actions.gather(1, torch.where(go_on, choice, candidates.shape[1])[:, None])
+                alternatives[running, t] = actions
+                shares[running, t] = (share / temperature).softmax(1) * (actions != own)
+            rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
+            if len(running) == 0:
+                break
+            item = candidates[rows, choice]
+            path[running, t] = item
+            if "repeats" in decoding.forbid:
+                forbidden[running, item] = True
+            state, log_prob, memory = (
+                after[rows, choice],
+                reached[rows, choice],
+                model.follow(memory, branches, rows, choice),
+            )
+        return path, alternatives, shares
+
+    def _start(
+        self, history: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, Memory, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """After the history: state [b, d] and memory, log P(target) [b], which items [b, n+1] are forbidden,
+        and how akin each is to the target [b, n+1].
+        """
+        states, memory = self.simulator.model.extend(history)
+        log_prob = self.simulator.target_log_prob(states[:, -1], target)
+        akin = self._directions[target] @ self._directions.T
+        forbidden = forbidden_at_start(history, target, self.n_items, self.decoding)
+        return states[:, -1], memory, log_prob, forbidden, akin
+
+    @cached_property
+    def _directions(self) -> torch.Tensor:
+        """Item vectors [n+1, d] of length 1."""
+        return F.normalize(self.simulator.vectors, dim=-1)
+
+    def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:
+        """Which items [b, n+1] have an attribute in common with `item` [b]."""
+        words = torch.from_numpy(self.attribute_words.view(np.int64)).to(item.device)
+        shared = torch.zeros(len(item), len(words), dtype=torch.bool, device=item.device)
+        for word in words.T:  # one after another: attributes can be thousands
+            shared |= (word[item][:, None] & word) != 0
+        return shared
+
+    def statistics(self, demonstrations: Demonstrations) -> dict[str, float]:
+        """Mean IoI, IoR, CTR, coherence and length of paths found, under the simulator searched on."""
+        scores = self.simulator.score(
+            demonstrations.history, demonstrations.path[:, None], demonstrations.target
+        )
+        return {
+            "ioi": (scores.log_prob[..., -1] - scores.log_prob[..., 0]).double().mean().item(),
+            "ior": (scores.rank[..., 0] - scores.rank[..., -1]).double().mean().item(),
+            "ctr": (scores.acceptance.double().sum(-1)[:, 0] / demonstrations.lengths.clamp(min=1))
+            .mean()
+            .item(),
+            "coherence": coherence(
+                demonstrations.path.cpu().numpy(), demonstrations.target.cpu().numpy(), self.attribute_words
+            )
+            .mean()
+            .item(),
+            "length": demonstrations.lengths.double().mean().item(),
+        }
+
+
+def seen_before(items: torch.Tensor) -> torch.Tensor:
+    """Which of `items` [r, c] stand earlier in their row: candidates both likely and akin to the target."""
+    return (items[:, :, None] == items[:, None, :]).tril(diagonal=-1).any(-1)

@@ -1,0 +1,1 @@
+"""From the profile texts of items to vectors."""

@@ -1,0 +1,1 @@
+"""Path metrics and their intervals, as pure functions."""

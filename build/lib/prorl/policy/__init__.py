@@ -1,0 +1,1 @@
+"""The T5 policy that writes guidance paths."""

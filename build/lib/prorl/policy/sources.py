@@ -1,0 +1,187 @@
+"""Where pre-training's demonstrations come from: mined paths, and paths found by a search on a simulator.
+
+Shape key: `b` prompts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Protocol, cast
+
+import torch
+from accelerate.utils import reduce
+
+from prorl.config.pretrain import Pretrain
+from prorl.devices import process
+from prorl.instances import Instances
+from prorl.paths.sequences import Sequences
+from prorl.paths.slices import random_slices
+from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_prompts
+from prorl.runtime import derived_seed, progress
+
+BATCHES_AT_ONCE = 16  # that are searched for together: a search is faster on many prompts
+SEARCHED_AT_ONCE = 512  # prompts between two signs of progress
+Search = Callable[[Prompts, float | None], Demonstrations]  # at an acceptance, None where there is none
+ToldAt = Callable[[int], float | None]  # the acceptance that the policy is told at a step
+
+
+class Source(Protocol):
+    """Demonstrations to train on."""
+
+    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
+        """`n` of them for `step`, counted from 1: the same for the same step, `n` and `generator`."""
+        ...
+
+    def to(self, device: torch.device) -> "Source":
+        """The same on `device`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Demonstrations that there are already, drawn again and again."""
+
+    demonstrations: Demonstrations
+
+    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
+        """See `Source.batch`."""
+        rows = torch.randint(len(self.demonstrations), (n,), generator=generator)
+        return self.demonstrations[rows.to(self.demonstrations.target.device)]
+
+    def to(self, device: torch.device) -> "Pool":
+        """See `Source.to`."""
+        return Pool(self.demonstrations.to(device))
+
+
+@dataclass
+class Fresh:
+    """Demonstrations found by `search` while training, each seen once: random histories of `instances`
+    towards random targets.
+
+    Those of `BATCHES_AT_ONCE` steps are searched for together, each process taking a share, and each at the
+    acceptance that the policy is `told` at its step. They follow from `seed` and the step alone, so that a
+    run that goes on finds the same ones.
+    """
+
+    instances: Instances
+    sequences: Sequences
+    n_items: int
+    seed: int
+    search: Search
+    told: ToldAt
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _block: int | None = None
+    _made: list[Demonstrations] = field(default_factory=list)
+
+    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
+        """See `Source.batch`; `n` is the same at every step."""
+        block, place = divmod(step - 1, BATCHES_AT_ONCE)
+        if block != self._block:
+            seed = derived_seed(self.seed, "fresh", block)
+            prompts = random_prompts(self.instances, self.sequences, self.n_items, n * BATCHES_AT_ONCE, seed)
+            self._block, self._made = block, self._batches(block, prompts.to(self.device), n)
+        return self._made[place]
+
+    def _batches(self, block: int, prompts: Prompts, n: int) -> list[Demonstrations]:
+        """`prompts` in batches of `n` with their paths, all that are told the same searched for together."""
+        told = [self.told(block * BATCHES_AT_ONCE + place + 1) for place in range(BATCHES_AT_ONCE)]
+        batch = torch.arange(len(prompts), device=self.device).view(-1, n)
+        found: dict[int, Demonstrations] = {}
+        for acceptance in dict.fromkeys(told):
+            places = [place for place, own in enumerate(told) if own == acceptance]
+            part = shared_search(self.search, prompts[batch[places].flatten()], acceptance)
+            found |= {place: part[slice(i * n, (i + 1) * n)] for i, place in enumerate(places)}
+        return [found[place] for place in range(BATCHES_AT_ONCE)]
+
+    def to(self, device: torch.device) -> "Fresh":
+        """See `Source.to`."""
+        parts = self.instances, self.sequences, self.n_items, self.seed, self.search, self.told
+        return Fresh(*parts, device)
+
+
+def shared_search(search: Search, prompts: Prompts, acceptance: float | None) -> Demonstrations:
+    """What `search` finds for `prompts` at `acceptance`; with several processes each searches a share, and
+    all get all.
+    """
+    state = process()
+    if state.num_processes == 1:
+        return search(prompts, acceptance)
+    own = torch.arange(len(prompts), device=prompts.target.device)[state.process_index :: state.num_processes]
+    found = search(prompts[own], acceptance)
+
+    def of_all(name: str) -> torch.Tensor:
+        part = getattr(found, name)
+        whole = part.new_zeros(len(prompts), *part.shape[1:])
+        whole[own] = part
+        return cast(torch.Tensor, reduce(whole, "sum"))
+
+    return Demonstrations(*(of_all(entry.name) for entry in fields(Demonstrations)))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Demonstrations by source, and the share of every batch that comes from each: {name: share}."""
+
+    train: dict[str, Source]
+    validation: dict[str, Demonstrations]
+    shares: dict[str, float]
+
+    def to(self, device: torch.device) -> "Mixture":
+        """The same on `device`."""
+        train = {name: source.to(device) for name, source in self.train.items()}
+        validation = {name: part.to(device) for name, part in self.validation.items()}
+        return Mixture(train, validation, self.shares)
+
+    def drawn(self, step: int, batch_size: int, seed: int) -> Demonstrations:
+        """The batch of `step`, drawn with `seed`: of each source its share."""
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for name, share in self.shares.items():
+            if n := round(batch_size * share):
+                parts.append(self.train[name].batch(step, n, generator))
+        return concatenated(parts)
+
+
+def mixture(
+    train: Instances,
+    validation: Instances,
+    sequences: Sequences,
+    n_items: int,
+    max_length: int,
+    settings: Pretrain,
+    seed: int,
+    search: Search | None,
+    told: ToldAt,
+    every_seconds: float,
+) -> Mixture:
+    """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
+    towards random targets.
+
+    Fresh ones are at the acceptance that the policy is `told` at their step, others at that of step 1. Paths
+    that are searched for beforehand tell how far they are every `every_seconds`.
+    """
+    logged = {"train": train, "validation": validation}
+    if settings.paths == "slices":
+        logged = {
+            split: random_slices(part, sequences, derived_seed(seed, "slices", split))
+            for split, part in logged.items()
+        }
+    own = {"mined": mined(logged["validation"], max_length)}
+    sources: dict[str, Source] = {"mined": Pool(mined(logged["train"], max_length))}
+    if search is None:
+        return Mixture(sources, own, {"mined": 1.0})
+
+    def found(instances: Instances, split: str, n_paths: int) -> Demonstrations:
+        search_seed = derived_seed(seed, "search", split)
+        prompts = random_prompts(instances, sequences, n_items, n_paths, search_seed)
+        batches = [prompts[first : first + SEARCHED_AT_ONCE] for first in range(0, n_paths, SEARCHED_AT_ONCE)]
+        watched = progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)
+        return concatenated([search(batch, told(1)) for batch in watched])
+
+    asked = settings.search
+    own["search"] = found(validation, "validation", asked.validation_paths)
+    sources["search"] = (
+        Fresh(train, sequences, n_items, seed, search, told)
+        if asked.fresh
+        else Pool(found(train, "train", asked.paths))
+    )
+    return Mixture(sources, own, {"mined": 1 - asked.share, "search": asked.share})

@@ -1,0 +1,1 @@
+"""The rectified policy gradient."""

@@ -1,0 +1,1 @@
+"""A data set of one's own, from two files to settings in params.yaml."""

@@ -1,0 +1,1 @@
+"""A T5 encoder-decoder, plain and fast."""

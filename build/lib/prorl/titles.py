@@ -1,0 +1,46 @@
+"""Titles as people write them: articles in front or behind, years in brackets, any case."""
+
+import re
+import unicodedata
+
+# In the titles' languages.
+ARTICLES = (
+    "The A An La Le Les L' Un Une Der Die Das Ein Eine El Los Las Una "
+    "Il Lo Gli I Det Den De Het O Os As Um Uma"
+)
+# An article after the last comma of a title, or of a translated title in brackets.
+INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
+INVERTED_IN_ANY_CASE = re.compile(INVERTED.pattern, re.IGNORECASE)
+TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
+
+
+def natural_title(title: str, pattern: re.Pattern[str] = INVERTED) -> str:
+    """The title with its article in front: "Convent, The" -> "The Convent".
+
+    The same for a title in brackets behind it.
+    """
+    return pattern.sub(_uninverted, title)
+
+
+def _uninverted(match: re.Match) -> str:
+    name, article = match["name"], match["article"]
+    space = name[: len(name) - len(name.lstrip())]
+    return f"{space}{article}{'' if article.endswith(chr(39)) else ' '}{name.lstrip()}"
+
+
+def title_and_year(text: str) -> re.Match[str]:
+    """`title` and, where it ends in one in brackets, `year` of `text`."""
+    match = TITLE_AND_YEAR.fullmatch(text)
+    assert match is not None  # the pattern matches any text
+    return match
+
+
+def title_key(text: str) -> str:
+    """What all spellings of a title share: its words in small letters, the article in front, without accents
+    and the year behind. Empty only for empty text.
+    """
+    title = natural_title(title_and_year(" ".join(text.split()))["title"], INVERTED_IN_ANY_CASE)
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", title.casefold()) if not unicodedata.combining(c)
+    )
+    return " ".join(re.findall(r"\w+", plain.replace("'", ""))) or text.strip()

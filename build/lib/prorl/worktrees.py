@@ -1,0 +1,120 @@
+"""Git worktrees of the checkout in which the pipeline runs with settings of its own.
+
+A worktree is brought to a commit of the checkout and keeps what git ignores, data, models and checkpoints, so
+that a run goes on from there. One run at a time works in it, with the worktree's own copy of the library.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prorl.guides.folders import unlisted_guides
+from prorl.layout import KEPT, Layout
+
+READ_BY_STAGES = ("dvc.yaml", "params.yaml", "prorl", "stages", ".dvc", ".dvcignore")
+
+
+class WorktreeError(Exception):
+    """A run that cannot start."""
+
+
+def refuse_uncommitted_changes(root: Path) -> None:
+    """Raises `WorktreeError` if what stages read differs from the last commit, which a worktree runs."""
+    status = git(
+        root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *READ_BY_STAGES
+    )
+    changed = [line[3:] for line in status.splitlines()]
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise WorktreeError(
+            f"uncommitted changes in {', '.join(changed[:3])}{more}; "
+            "what runs is the last commit: commit them first"
+        )
+
+
+def head(root: Path) -> str:
+    """The commit that is checked out."""
+    return git(root, "rev-parse", "HEAD").strip()
+
+
+@contextmanager
+def alone_in(worktree: Path) -> Iterator[None]:
+    """Hold the lock of `worktree`. Raises `WorktreeError` where another process has it."""
+    worktree.parent.mkdir(exist_ok=True)
+    with open(worktree.with_name(f"{worktree.name}.lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorktreeError(f"another run is at work in {worktree}") from None
+        yield
+
+
+def bring_to(root: Path, worktree: Path, commit: str, kept: tuple[str, ...] = ()) -> None:
+    """Bring `worktree` to `commit` of the repository at `root`; make it if need be.
+
+    Files that git does not know stay, and so do those under `kept`, which a new worktree starts without.
+    """
+    if not (worktree / ".git").exists():
+        git(root, "worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(worktree), commit)
+    others = [f":(exclude,top){path}" for path in kept]
+    git(worktree, "restore", "--source", commit, "--staged", "--worktree", "--", ":/", *others)
+    git(worktree, "update-ref", "--no-deref", "HEAD", commit)
+    git(worktree, "reset", "--quiet", "--mixed")
+
+
+def share_cache(root: Path, worktree: Path) -> None:
+    """Let `worktree` use the DVC cache of the checkout at `root`, and what was fitted and judged there: what
+    has run there with the same code, settings and inputs then does not run again.
+    """
+    dvc(worktree, "config", "--local", "cache.dir", dvc(root, "cache", "dir").strip())
+    for kept in KEPT:
+        own = worktree / kept
+        if not own.exists():
+            (root / kept).mkdir(parents=True, exist_ok=True)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.symlink_to((root / kept).resolve())
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """What `dvc` prints in `folder`. Raises `WorktreeError` with what it says if it fails."""
+    done = subprocess.run(
+        ["dvc", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise WorktreeError(f"dvc {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def remove_unlisted_guides(worktree: Path, layout: Layout, guides: list[str]) -> None:
+    """Remove the folders of guides other than `guides`, which earlier settings have left in `worktree`; DVC's
+    cache has them.
+    """
+    for folder in unlisted_guides(worktree, layout, guides):
+        shutil.rmtree(folder)
+
+
+def environment(worktree: Path) -> dict[str, str]:
+    """This process's environment, with this Python's programs and the worktree's own library first.
+
+    The user's own folders of modules stay, for the worktree to find what its settings name.
+    """
+    variables = dict(os.environ)
+    variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
+    own = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    variables["PYTHONPATH"] = os.pathsep.join([str(worktree), *(str(Path(path).resolve()) for path in own)])
+    if variables.get("PRORL_ARCHIVES"):
+        variables["PRORL_ARCHIVES"] = str(Path(variables["PRORL_ARCHIVES"]).resolve())
+    return variables
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What `git` prints in `folder`. Raises `WorktreeError` with what it says if it fails."""
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorktreeError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
