@@ -297,6 +297,7 @@ def _ticks(values: Sequence[float], scale: Scale) -> Spec:
     there = sorted(set(map(float, values)))
     if scale in ("log", "ranks"):
         lowest, highest = (math.log10(there[i]) for i in (0, -1))
+        lowest = 0.0 if scale == "ranks" else lowest
         powers = range(math.floor(lowest), math.ceil(highest) + 1)
         parts = (1, 3) if len(powers) <= 4 else (1,)
         return {"values": [float(f"{part}e{power}") for power in powers for part in parts]}

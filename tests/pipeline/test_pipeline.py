@@ -171,17 +171,24 @@ def test_a_comparison_of_two_commits_in_which_every_number_changed_fits_a_screen
     assert max(map(len, printed)) <= 80, "\n".join(printed)
 
 
-def test_plots_show_draws_every_curve_over_steps_and_nothing_else(pipeline):
+def test_plots_show_draws_the_titled_plots_then_every_curve_over_steps_and_nothing_else(pipeline):
     done = pipeline.clone.run("dvc", "plots", "show", "--json")
     assert "failed" not in done.stderr
-    drawn = {path for path, plots in json.loads(done.stdout)["data"].items() if plots}
+    drawn = [path for path, plots in json.loads(done.stdout)["data"].items() if plots]
+    titled = [
+        name.replace("${datasets[0]}", DATASET)
+        for plot in round_trip_yaml().load(pipeline.clone.root / "dvc.yaml")["plots"]
+        for name in plot
+    ]
+    assert {"kl", f"reports/{DATASET}/plots/frontier.json"} <= set(titled)
+    assert drawn[: len(titled)] == titled
     curves = [path for path in pipeline.clone.files(f"reports/{DATASET}/curves") if path.endswith(".tsv")]
     assert {path.split("/curves/")[1].split("/plots/")[0] for path in curves} == {
         *(f"simulator/{name}" for name in SIMULATORS),
         "pretrain",
         "finetune",
     }
-    assert drawn == set(curves)
+    assert set(drawn[len(titled) :]) == set(curves)
     for path in curves:
         header = (pipeline.clone.root / path).read_text(encoding="utf-8").splitlines()[0]
         assert header.split("\t")[0] == "step", path

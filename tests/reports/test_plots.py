@@ -53,6 +53,8 @@ def test_ranks_have_the_first_at_the_top_and_few_round_ticks():
     y = layer(PLOTS["ranks"]("Rank"), "line")["encoding"]["y"]
     assert y["scale"] == {"type": "log", "reverse": True, "domainMin": 1}
     assert y["axis"]["values"] == [1, 3, 10, 30, 100, 300, 1000, 3000]
+    later = line_plot("Rank", "items", {"a": ([0, 1], [90.0, 40.0])}, y_scale="ranks")
+    assert layer(later, "line")["encoding"]["y"]["axis"]["values"][0] == 1
     wide = line_plot("P", "items", {"a": ([0, 1], [1e-6, 0.5])}, y_scale="log", y_format="~p")
     assert layer(wide, "line")["encoding"]["y"]["axis"] == {
         "values": [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0],
