@@ -1,6 +1,7 @@
 """The commands in README.md, CONTRIBUTING.md and docs/, and whether programs, commands and options exist."""
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tools.stage_dependencies import DVC_FILE, ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 # Programs that are none of the project's, whose arguments are not looked at.
-OTHERS = {"cat", "cd", "curl", "echo", "gto", "pip", "pre-commit", "source", "tensorboard"}
+OTHERS = {"cat", "cd", "echo", "gto", "pip", "pre-commit", "source", "tensorboard"}
 SAVED = {"made_up.py"}  # what a page tells to save
 DATASETS = {"ml-100k", "ml-1m", "films"}  # of examples
 
@@ -44,9 +45,22 @@ def commands() -> Iterator[Command]:
     """Every command of every block of bash, in order."""
     for page in PAGES:
         for first, text in blocks(page, "bash"):
-            joined = re.sub(r"\\\n\s*", " ", text)
-            for n, line in enumerate(joined.splitlines()):
-                yield from commands_of(line, f"{page.relative_to(ROOT)}:{first + n}")
+            pending = ""
+            for n, line in enumerate(text.splitlines(), start=first):
+                pending = f"{pending} {line}" if pending else line
+                if is_whole(pending):
+                    yield from commands_of(pending.replace("\\ ", ""), f"{page.relative_to(ROOT)}:{n}")
+                    pending = ""
+            assert not pending, f"{page}: {pending}: it does not end"
+
+
+def is_whole(line: str) -> bool:
+    """Whether a line of bash ends where it seems to: no quote is open, and no backslash goes on."""
+    try:
+        shlex.split(line, comments=True)
+    except ValueError:
+        return False
+    return not line.endswith("\\")
 
 
 def commands_of(line: str, where: str) -> Iterator[Command]:
@@ -191,7 +205,18 @@ def run_gpu(words: list[str]) -> None:
     assert f"\n{words[0]}) " in text, f"benchmarks/run_gpu.sh {words[0]}: no such command"
 
 
+def curl(words: list[str]) -> None:
+    """A route of the service, and the JSON that it is sent."""
+    from prorl.serving.limits import ROUTES
+
+    [url] = [word for word in words if word.startswith("localhost:")]
+    assert f"/{url.partition('/')[2]}" in ROUTES, f"curl {url}: no such route"
+    if "-d" in words:
+        json.loads(words[words.index("-d") + 1])
+
+
 CHECKS = {
+    "curl": curl,
     "make": make,
     "prorl": prorl,
     "dvc": dvc,
