@@ -8,6 +8,8 @@ from prorl.errors import DataError
 from prorl.layout import Layout
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from prorl.bundle.items import Item
     from prorl.bundle.policy import ReleasedPolicy
 
@@ -26,32 +28,39 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
 
     Raises `DataError` for a user that the data do not have, and where the data's items are not the policy's.
     """
-    import pyarrow.parquet as pq
-
     layout = Layout(policy.dataset)
+    from pyarrow.compute import call_function
+
     for path in (layout.splits, layout.interactions, layout.items):
         if not path.exists():
             raise DataError(f"--user: {path}: missing; it belongs to {policy.dataset}, the policy's data set")
-    found = pq.read_table(layout.splits, columns=["user"], filters=[("raw_id", "==", user)])["user"]
-    if not len(found):
-        raw_ids = pq.read_table(layout.splits, columns=["raw_id"])["raw_id"]
-        some = ", ".join(map(repr, raw_ids.slice(0, 3).to_pylist()))
+    users = _columns(layout.splits, "user", "raw_id")
+    raw_ids = users["raw_id"].to_pylist()
+    if user not in raw_ids:
+        some = ", ".join(map(repr, raw_ids[:3]))
         raise DataError(
             f"--user: got {user!r}, allowed: one of the {len(raw_ids)} users of {layout.splits}, such as "
             f"{some}"
         )
-    number = found[0].as_py()
-    log = pq.read_table(layout.interactions, columns=["item"], filters=[("user", "==", number)])
-    numbers = log["item"].to_pylist()[-policy.history_length :]
-    items = pq.read_table(layout.items, columns=["item", "raw_id"]).to_pylist()
-    raw_ids = {row["item"]: row["raw_id"] for row in items}
+    log = _columns(layout.interactions, "user", "item")
+    own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])
+    numbers = log["item"].filter(own).to_pylist()[-policy.history_length :]
+    items = _columns(layout.items, "item", "raw_id")
+    raw_id_of = dict(zip(items["item"].to_pylist(), items["raw_id"].to_pylist(), strict=True))
     history = []
     for number in numbers:
         item = policy.items[number] if number <= len(policy.items) else None
-        if item is None or item.raw_id != raw_ids[number]:
+        if item is None or item.raw_id != raw_id_of[number]:
             raise DataError(
-                f"{layout.items}: item {number}: got raw id {raw_ids[number]!r}, allowed: "
+                f"{layout.items}: item {number}: got raw id {raw_id_of[number]!r}, allowed: "
                 f"{item.raw_id if item else 'none'!r}, as in the policy: it was made from other data"
             )
         history.append(item)
     return history
+
+
+def _columns(path: Path, *names: str) -> "pa.Table":
+    """Columns of the table at `path`, without what reads folders of tables, whose import takes a second."""
+    from pyarrow.parquet import ParquetFile
+
+    return ParquetFile(path).read(columns=list(names))
