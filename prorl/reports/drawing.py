@@ -86,5 +86,9 @@ def as_json(value: Mapping[str, Any]) -> Markup:
 @cache
 def scripts() -> Markup:
     """What defines `vegaEmbed` in a page, for a `<script>` element, with the licence of what it is."""
-    bundle = vl_convert.javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = (
+        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--")
+    )
     return Markup(f"/* {LICENCE} */\n(() => {{\n{bundle}\n}})();")

@@ -18,6 +18,7 @@ from prorl.reports.ranking import OWN, Benchmark, ranked
 from prorl.runtime import derived_seed
 
 START = "pretrained"
+LEAST = -69.0  # log P of 1e-30: a logarithmic axis has no 0
 RULES = {  # what a reader is told of each rule
     "best": "the interest gained is the highest",
     "median": "half of all prompts gain more",
@@ -137,7 +138,8 @@ def _plots(rows: dict[str, dict[str, Any]], prompt: int) -> list[Plot]:
         }
 
     probability = {
-        guide: (x, np.exp(log_prob).tolist()) for guide, (x, log_prob) in series("steps/log_prob").items()
+        guide: (x, np.exp(np.maximum(log_prob, LEAST)).tolist())
+        for guide, (x, log_prob) in series("steps/log_prob").items()
     }
     return [
         line_plot(

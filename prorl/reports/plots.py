@@ -4,22 +4,30 @@ All text and lines that are not a series' take the page's own colour, so that on
 print. A layer called `HOVER` answers the pointer alone, and is left out where nothing can point.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-Spec = dict[str, Any]
+from prorl.reports.channels import (
+    COLOURS,
+    WIDTH,
+    Scale,
+    Spec,
+    about,
+    axis,
+    colour,
+    legend,
+    legend_height,
+    legend_param,
+    picked,
+    short,
+    tip,
+)
+
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-Scale = Literal["linear", "log", "doubling", "ranks"]
 
-WIDTH, HEIGHT = 480, 260  # of a plot that stands still; one that a browser draws is as wide as its place
+HEIGHT = 230  # of a plot, without its legend
 ROW = 19  # height of one of many names below each other
 HOVER = "hover"
-COLOURS = (
-    *("#2f7fd1", "#e0762b", "#2a9d74", "#c2569a", "#8673d4", "#a58a22"),
-    *("#d24b57", "#3ba3b3", "#77838f", "#679f38", "#b06a3c", "#d58fb8"),
-)
 DASHES = ([1, 0], [6, 3], [2, 3])  # what tells series of one colour apart
 SHAPES = ("circle", "square", "triangle-up", "diamond")
 
@@ -50,18 +58,16 @@ def line_plot(
     top. `diagonal` draws the line y = x, and `steps` keeps each value until the next.
     """
     rows = [
-        {"s": name, "x": _short(x), "y": _short(y)}
+        {"s": name, "x": short(x), "y": short(y)}
         for name, own in series.items()
         for x, y in zip(*own, strict=True)
     ]
     longest = max((len(x) for x, _ in series.values()), default=0)
     encoding = {
-        "x": _axis("x", x_label, x_scale, [row["x"] for row in rows]),
-        "y": _axis(
-            "y", y_label, y_scale, [row["y"] for row in rows] if y_scale != "linear" else (), y_format
-        ),
-        "color": _colour(list(series)),
-        "opacity": _picked(),
+        "x": axis("x", x_label, x_scale, [row["x"] for row in rows]),
+        "y": axis("y", y_label, y_scale, [row["y"] for row in rows] if y_scale != "linear" else (), y_format),
+        "color": colour(list(series)),
+        "opacity": picked(),
     }
     mark = {"type": "line", "strokeWidth": 1.8, "interpolate": "step-after" if steps else "linear"}
     layers: list[Spec] = [_line(mark, list(series), encoding)]
@@ -69,10 +75,8 @@ def line_plot(
         layers.insert(0, _diagonal())
     if longest <= 40 and not steps:
         layers.append({"mark": {"type": "point", "filled": True, "size": 22}, "encoding": encoding})
-    layers.append(
-        _hover(encoding, [_told("s", "series"), _told("x", x_label), _told("y", y_label or "value")])
-    )
-    return Plot(title, _spec(rows, layers))
+    layers.append(_hover(encoding, [tip("s", "series"), tip("x", x_label), tip("y", y_label or "value")]))
+    return Plot(title, _spec(rows, layers, HEIGHT + legend_height(list(series))))
 
 
 def interval_plot(
@@ -82,22 +86,22 @@ def interval_plot(
     interval.
     """
     rows = [
-        {"s": name, "g": group, "mean": _short(mean), "low": _short(low), "high": _short(high)}
+        {"s": name, "g": group, "mean": short(mean), "low": short(low), "high": short(high)}
         for name, points in series.items()
         for group, (mean, low, high) in zip(groups, points, strict=True)
     ]
     encoding = {
         "y": {"field": "s", "type": "nominal", "sort": list(series), "title": None},
         "yOffset": {"field": "g", "type": "nominal", "sort": list(groups)},
-        "color": _colour(list(groups), field="g"),
-        "opacity": _picked(),
+        "color": colour(list(groups), field="g"),
+        "opacity": picked(),
     }
     value = {"field": "mean", "type": "quantitative", "title": None, "scale": {"zero": False}}
-    told = [_told("s", "guide"), _told("g", "judge")]
-    told += [_told(name, name) for name in ("mean", "low", "high")]
+    told = [tip("s", "guide"), tip("g", "judge")]
+    told += [tip(name, name) for name in ("mean", "low", "high")]
     layers = [
         {
-            "params": [_legend_param("g")],
+            "params": [legend_param("g")],
             "mark": {"type": "rule", "strokeWidth": 1.5},
             "encoding": {
                 **encoding,
@@ -128,27 +132,27 @@ def point_plot(
     `near_lines` shows no more than what lies about the lines, and names the points there.
     """
     names = list(points)
-    rows = [{"s": name, "x": _short(x), "y": _short(y)} for name, (x, y) in points.items()]
+    rows = [{"s": name, "x": short(x), "y": short(y)} for name, (x, y) in points.items()]
     along = [
-        {"s": name, "n": n, "x": _short(x), "y": _short(y)}
+        {"s": name, "n": n, "x": short(x), "y": short(y)}
         for name, line in lines.items()
         if name in points
         for n, (x, y) in enumerate(line)
     ]
     encoding = {
-        "x": _axis("x", x_label, "linear"),
-        "y": _axis("y", y_label, "linear"),
-        "color": _colour(names),
-        "opacity": _picked(),
+        "x": axis("x", x_label, "linear"),
+        "y": axis("y", y_label, "linear"),
+        "color": colour(names),
+        "opacity": picked(),
     }
     for channel in ("x", "y"):
         encoding[channel]["scale"] = {"zero": False, "nice": False, "padding": 10}
     if near_lines:
-        domains = {channel: _about([row[channel] for row in along]) for channel in ("x", "y")}
+        domains = {channel: about([row[channel] for row in along]) for channel in ("x", "y")}
         for channel, (low, high) in domains.items():
             encoding[channel]["scale"] = {"domain": [low, high], "nice": False}
             rows = [row for row in rows if low <= row[channel] <= high]
-    told = [_told("s", "guide"), _told("x", x_label), _told("y", y_label)]
+    told = [tip("s", "guide"), tip("x", x_label), tip("y", y_label)]
     shape = {
         "field": "s",
         "type": "nominal",
@@ -156,11 +160,11 @@ def point_plot(
             "domain": names,
             "range": [SHAPES[i // len(COLOURS) % len(SHAPES)] for i in range(len(names))],
         },
-        "legend": _legend(names),
+        "legend": legend(names),
     }
     layers: list[Spec] = [
         {
-            "params": [_legend_param("s")],
+            "params": [legend_param("s")],
             "mark": {"type": "point", "filled": True, "size": 75},
             "encoding": {**encoding, "shape": shape},
         },
@@ -179,14 +183,7 @@ def point_plot(
         mark = {"type": "text", "align": "left", "dx": 7, "dy": -6, "color": "currentColor"}
         layers.append({"mark": mark, "encoding": {**place, "text": {"field": "s"}}})
     layers.append(_hover(encoding, told))
-    return Plot(title, _spec(rows, layers, HEIGHT + 60))
-
-
-def _about(values: Sequence[float]) -> list[float]:
-    """The range of `values` and a quarter of it on each side."""
-    low, high = min(values), max(values)
-    margin = 0.25 * (high - low) or 0.1
-    return [_short(low - margin), _short(high + margin)]
+    return Plot(title, _spec(rows, layers, HEIGHT + 60 + legend_height(names)))
 
 
 def share_plot(
@@ -204,7 +201,7 @@ def share_plot(
         "y": {"field": "s", "type": "nominal", "sort": list(series), "title": None},
     }
     place["x"]["scale"] = {"domain": list(positions)}
-    told = [_told("s", "guide"), _told("x", x_label), {**_told("share", "share"), "format": ".1%"}]
+    told = [tip("s", "guide"), tip("x", x_label), {**tip("share", "share"), "format": ".1%"}]
     layers: list[Spec] = [
         {
             "mark": {"type": "rect", "color": COLOURS[0], "cornerRadius": 2},
@@ -228,7 +225,7 @@ def share_plot(
     return Plot(title, _spec(rows, layers, max(80, ROW * len(series))))
 
 
-def _spec(rows: list[Spec], layers: list[Spec], height: int = HEIGHT) -> Spec:
+def _spec(rows: list[Spec], layers: list[Spec], height: int) -> Spec:
     return {
         "data": {"values": rows},
         "width": WIDTH,
@@ -243,9 +240,9 @@ def _line(mark: Spec, names: list[str], encoding: Spec) -> Spec:
     if len(names) > len(COLOURS):
         dashes = [DASHES[i // len(COLOURS) % len(DASHES)] for i in range(len(names))]
         scale = {"domain": names, "range": dashes}
-        dash = {"field": "s", "type": "nominal", "scale": scale, "legend": _legend(names)}
+        dash = {"field": "s", "type": "nominal", "scale": scale, "legend": legend(names)}
         encoding = {**encoding, "strokeDash": dash}
-    return {"params": [_legend_param("s")], "mark": mark, "encoding": encoding}
+    return {"params": [legend_param("s")], "mark": mark, "encoding": encoding}
 
 
 def _diagonal() -> Spec:
@@ -268,70 +265,3 @@ def _hover(encoding: Spec, told: list[Spec]) -> Spec:
             "tooltip": told,
         },
     }
-
-
-def _told(field: str, title: str) -> Spec:
-    kind = "nominal" if field in ("s", "g") else "quantitative"
-    return {"field": field, "type": kind, "title": title}
-
-
-def _axis(channel: str, label: str, scale: Scale, values: Sequence[float] = (), number: str = "") -> Spec:
-    """The place of `values`, which are written as `number` says."""
-    axis = {**(_ticks(values, scale) if values else {}), **({"format": number} if number else {})}
-    found: Spec = {"field": channel, "type": "quantitative", "title": label or None}
-    if axis:
-        found["axis"] = axis
-    scales: dict[Scale, Spec] = {
-        "linear": {"zero": False, "nice": channel == "y"},
-        "log": {"type": "log"},
-        "doubling": {"type": "log", "base": 2},
-        "ranks": {"type": "log", "reverse": True, "domainMin": 1},
-    }
-    return {**found, "scale": scales[scale]}
-
-
-def _ticks(values: Sequence[float], scale: Scale) -> Spec:
-    """The ticks of an axis for `values`, where they are to be others than Vega's: at each of few whole
-    numbers, and on a logarithmic axis at few round ones.
-    """
-    there = sorted(set(map(float, values)))
-    if scale in ("log", "ranks"):
-        lowest, highest = (math.log10(there[i]) for i in (0, -1))
-        lowest = 0.0 if scale == "ranks" else lowest
-        powers = range(math.floor(lowest), math.ceil(highest) + 1)
-        parts = (1, 3) if len(powers) <= 4 else (1,)
-        return {"values": [float(f"{part}e{power}") for power in powers for part in parts]}
-    if scale == "doubling" or (len(there) <= 12 and all(value.is_integer() for value in there)):
-        return {"values": there, "format": "~f"}
-    return {}
-
-
-def _colour(names: list[str], field: str = "s") -> Spec:
-    scale = {"domain": names, "range": [COLOURS[i % len(COLOURS)] for i in range(len(names))]}
-    return {"field": field, "type": "nominal", "scale": scale, "legend": _legend(names)}
-
-
-def _legend(names: list[str]) -> Spec | None:
-    """Below the plot, in as many columns as names have room for; none for a single name."""
-    if len(names) < 2:
-        return None
-    longest = max(map(len, names))
-    return {
-        "title": None,
-        "orient": "bottom",
-        "columns": max(1, min(len(names), WIDTH // (30 + 7 * longest))),
-    }
-
-
-def _legend_param(field: str) -> Spec:
-    """A click in the legend picks what stays strong."""
-    return {"name": "picked", "select": {"type": "point", "fields": [field]}, "bind": "legend"}
-
-
-def _picked() -> Spec:
-    return {"condition": {"param": "picked", "value": 1}, "value": 0.12}
-
-
-def _short(value: float) -> float:
-    """Six digits: more than a plot shows, and the same on every machine that computes them a bit apart."""
-    return float(f"{value:.6g}")

@@ -3,7 +3,8 @@
 import pytest
 
 from prorl.reports import drawing
-from prorl.reports.plots import COLOURS, HOVER, interval_plot, line_plot, point_plot, share_plot
+from prorl.reports.channels import COLOURS
+from prorl.reports.plots import HOVER, interval_plot, line_plot, point_plot, share_plot
 
 LINES = {"prorl": [(0.85, 3.5), (0.9, 3.3)]}
 PLOTS = {
@@ -104,3 +105,11 @@ def test_a_picture_has_no_layer_for_a_pointer_and_the_specification_stays(plot):
     assert len(own.spec["layer"]) - len(still["layer"]) == sum(
         layer.get("name") == HOVER for layer in own.spec["layer"]
     )
+
+
+def test_a_plot_of_many_names_is_higher_by_its_legend_and_keeps_its_own_height():
+    few, many = (
+        line_plot("Loss", "step", {f"guide {i}": ([0, 1], [0.0, 1.0]) for i in range(n)}) for n in (2, 40)
+    )
+    columns = layer(many, "line")["encoding"]["color"]["legend"]["columns"]
+    assert many.spec["height"] - few.spec["height"] == 16 * (-(-40 // columns) - 1)
