@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint docs: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint lock
+.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint docs lock
 
 install: $(INSTALLED)
 
@@ -52,6 +52,10 @@ lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
 	pyright
+
+# The documentation as a site, docs/_build/html; a warning is an error.
+docs: $(INSTALLED)
+	sphinx-build --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
 
 # The newest packages that pyproject.toml allows. torch stands without its build's name, and without the CUDA packages its own
 # metadata names, so that the same lock gives the build that suits the machine.
