@@ -11,6 +11,7 @@ ARTICLES = (
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 INVERTED_IN_ANY_CASE = re.compile(INVERTED.pattern, re.IGNORECASE)
+WORD = re.compile(r"\w+")
 TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
 
 
@@ -39,8 +40,10 @@ def title_key(text: str) -> str:
     """What all spellings of a title share: its words in small letters, the article in front, without accents
     and the year behind. Empty only for empty text.
     """
-    title = natural_title(title_and_year(" ".join(text.split()))["title"], INVERTED_IN_ANY_CASE)
-    plain = "".join(
-        c for c in unicodedata.normalize("NFKD", title.casefold()) if not unicodedata.combining(c)
-    )
-    return " ".join(re.findall(r"\w+", plain.replace("'", ""))) or text.strip()
+    title = title_and_year(" ".join(text.split()))["title"]
+    if ", " in title:
+        title = natural_title(title, INVERTED_IN_ANY_CASE)
+    title = title.casefold().replace("'", "")
+    if not title.isascii():
+        title = "".join(c for c in unicodedata.normalize("NFKD", title) if not unicodedata.combining(c))
+    return " ".join(WORD.findall(title)) or text.strip()

@@ -1,11 +1,11 @@
 """The items of a released policy, found by raw id, by title, or by what people type for one."""
 
 import difflib
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from prorl.errors import DataError
@@ -89,7 +89,7 @@ class Items:
                 rank = 1
             elif own.startswith(key):
                 rank = 2
-            elif all(any(word.startswith(begun) for word in own.split()) for begun in words):
+            elif all(f" {begun}" in f" {own}" for begun in words):
                 rank = 3
             else:
                 continue
@@ -142,15 +142,31 @@ class Items:
                 found[part].append(key)
         return dict(found)
 
+    @cached_property
+    def _parts_at(self) -> dict[tuple[str, int], list[str]]:
+        """All parts of keys by their first letter and, apart, by their last, and by their length."""
+        found: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for part in self._keys_with:
+            for end in (f"{part[0]}-", f"-{part[-1]}"):
+                found[end, len(part)].append(part)
+        return dict(found)
+
+    def _like(self, part: str) -> list[str]:
+        """`part` if a title holds it, else at most five parts of titles that are written nearly so.
+
+        Only those that begin or end with the same letter and are about as long are compared.
+        """
+        if part in self._keys_with:
+            return [part]
+        lengths, ends = range(len(part) - 2, len(part) + 3), (f"{part[0]}-", f"-{part[-1]}")
+        near = {other for at in itertools.product(ends, lengths) for other in self._parts_at.get(at, ())}
+        return difflib.get_close_matches(part, sorted(near), n=5)
+
     def _near(self, key: str) -> list[Item]:
         """Items whose titles have words like those of `key`, the most similar first."""
         common: Counter[str] = Counter()
         for part in _parts(key):
-            like = (
-                [part] if part in self._keys_with else difflib.get_close_matches(part, self._keys_with, n=5)
-            )
-            for own in {own for word in like for own in self._keys_with[word]}:
-                common[own] += 1
+            common.update({own for word in self._like(part) for own in self._keys_with[word]})
         most = sorted(common, key=lambda own: (-common[own], own))[:COMPARED]
         similar = {own: difflib.SequenceMatcher(None, key, own).ratio() for own in most}
         best = sorted(similar, key=lambda own: (-similar[own], own))
@@ -159,4 +175,4 @@ class Items:
 
 def _parts(key: str) -> set[str]:
     words = key.split()
-    return {*words, *(first + second for first, second in pairwise(words))}
+    return {*words, *(first + second for first, second in itertools.pairwise(words))}

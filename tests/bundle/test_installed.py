@@ -1,5 +1,7 @@
 """A released policy where little is installed: torch, safetensors, pyarrow and pydantic."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -74,22 +76,26 @@ def test_what_is_asked_of_prorl_and_not_there_is_an_attribute_error():
 @pytest.mark.slow
 def test_the_wheel_guides_in_an_environment_of_its_own(released, tmp_path):
     """Built, installed beside the four packages that it needs, and run outside of the repository."""
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT],
-        check=True,
-        capture_output=True,
-    )
+    source, python = tmp_path / "source", tmp_path / "venv/bin/python"
+    shutil.copytree(ROOT / "prorl", source / "prorl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    # Else the repository would be found, and pip would take it for the installed package.
+    apart = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*command):
+        done = subprocess.run(command, env=apart, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source)
     (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    needed = ["torch==2.13.0", "safetensors", "pyarrow", "pydantic"]
-    for arguments in (needed, ["--no-deps", wheel]):
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *arguments], check=True, capture_output=True
-        )
-    there = guided(
-        python, "import importlib.util as u; print(u.find_spec('numpy'), u.find_spec('transformers'))"
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    run(python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "safetensors", "pyarrow", "pydantic")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
+    find = (
+        "import importlib.util as u; print([n for n in ('numpy', 'transformers', 'typer') if u.find_spec(n)])"
     )
-    assert there == "None None\n"
-    printed = guided(python, GUIDE.format(folder=str(released)), cwd=tmp_path)
-    assert printed.splitlines()[0] == SAID
+    assert run(python, "-c", find) == "[]\n"
+    assert str(tmp_path / "venv") in run(python, "-c", "import prorl; print(prorl.__file__)")
+    assert run(python, "-c", GUIDE.format(folder=str(released))).splitlines()[0] == SAID

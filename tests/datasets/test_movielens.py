@@ -5,28 +5,11 @@ from pathlib import Path
 import pytest
 
 from prorl.config.prepare import Prepare
-from prorl.datasets.movielens import natural_title, read_ml_1m, read_ml_100k
+from prorl.datasets.movielens import read_ml_1m, read_ml_100k
 from prorl.errors import DataError
 from prorl.params import read_params
 
 SETTINGS = read_params(Path(__file__).parents[2] / "params.yaml").section(Prepare)
-
-
-@pytest.mark.parametrize(
-    ("inverted", "natural"),
-    [
-        ("Convent, The (Convento, O)", "The Convent (O Convento)"),
-        ("Fish Called Wanda, A", "A Fish Called Wanda"),
-        ("Good, The Bad and The Ugly, The", "The Good, The Bad and The Ugly"),
-        ("Star Maker, The (Uomo delle stelle, L')", "The Star Maker (L'Uomo delle stelle)"),
-        ("Cry, the Beloved Country", "Cry, the Beloved Country"),
-        ("Paris, Texas", "Paris, Texas"),
-        ("Seven (Se7en)", "Seven (Se7en)"),
-        ("", ""),
-    ],
-)
-def test_articles_come_to_the_front(inverted, natural):
-    assert natural_title(inverted) == natural
 
 
 def write_100k(

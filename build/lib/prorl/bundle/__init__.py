@@ -1,1 +1,0 @@
-"""A released policy: one folder that guides users, and what loads it."""

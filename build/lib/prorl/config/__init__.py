@@ -1,1 +1,0 @@
-"""Settings: a module per section of params.yaml. `prorl.params` reads them."""

@@ -1,1 +1,0 @@
-"""Guides times simulators on test prompts."""

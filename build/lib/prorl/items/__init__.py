@@ -1,1 +1,0 @@
-"""From the profile texts of items to vectors."""

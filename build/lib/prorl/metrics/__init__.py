@@ -1,1 +1,0 @@
-"""Path metrics and their intervals, as pure functions."""

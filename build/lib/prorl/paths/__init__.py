@@ -1,1 +1,0 @@
-"""From interaction logs to instances."""

@@ -1,1 +1,0 @@
-"""The T5 policy that writes guidance paths."""

@@ -1,1 +1,0 @@
-"""What people read: tables, plots and the HTML report."""

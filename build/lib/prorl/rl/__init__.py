@@ -1,1 +1,0 @@
-"""The rectified policy gradient."""

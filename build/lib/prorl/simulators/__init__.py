@@ -1,1 +1,0 @@
-"""Sequential recommenders that stand in for users."""

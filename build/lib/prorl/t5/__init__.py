@@ -1,1 +1,0 @@
-"""A T5 encoder-decoder, plain and fast."""
