@@ -24,13 +24,13 @@ def require_users(user: str) -> None:
 
 
 def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
-    """The last items of the user with the raw id `user`, oldest first, as many as count for `policy`.
+    """The items that the user with the raw id `user` had, oldest first, as `policy` knows them.
 
     Raises `DataError` for a user that the data do not have, and where the data's items are not the policy's.
     """
-    layout = Layout(policy.dataset)
     from pyarrow.compute import call_function
 
+    layout = Layout(policy.dataset)
     for path in (layout.splits, layout.interactions, layout.items):
         if not path.exists():
             raise DataError(f"--user: {path}: missing; it belongs to {policy.dataset}, the policy's data set")
@@ -44,7 +44,7 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
         )
     log = _columns(layout.interactions, "user", "item")
     own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])
-    numbers = log["item"].filter(own).to_pylist()[-policy.history_length :]
+    numbers = log["item"].filter(own).to_pylist()
     items = _columns(layout.items, "item", "raw_id")
     raw_id_of = dict(zip(items["item"].to_pylist(), items["raw_id"].to_pylist(), strict=True))
     history = []
