@@ -24,7 +24,8 @@ def require_users(user: str) -> None:
 
 
 def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
-    """The items that the user with the raw id `user` had, oldest first, as `policy` knows them.
+    """The last items of the user with the raw id `user`, oldest first: as many as count for `policy`, which
+    are all that it was given of a user where it was judged.
 
     Raises `DataError` for a user that the data do not have, and where the data's items are not the policy's.
     """
@@ -44,7 +45,7 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
         )
     log = _columns(layout.interactions, "user", "item")
     own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])
-    numbers = log["item"].filter(own).to_pylist()
+    numbers = log["item"].filter(own).to_pylist()[-policy.history_length :]
     items = _columns(layout.items, "item", "raw_id")
     raw_id_of = dict(zip(items["item"].to_pylist(), items["raw_id"].to_pylist(), strict=True))
     history = []
