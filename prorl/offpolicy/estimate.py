@@ -172,12 +172,12 @@ def _kind(estimator: str, values: object, interval: str, n_resamples: int) -> Ki
 
 def _gains(rewards: Mapping[str, float]) -> np.ndarray:
     """The reward of each outcome, in the order of `OUTCOMES`; no answer is worth 0 unless it is named."""
-    rewards = {UNANSWERED: 0.0} | dict(rewards)
-    if set(rewards) != set(OUTCOMES) or not all(math.isfinite(reward) for reward in rewards.values()):
+    known = {UNANSWERED: 0.0} | dict(rewards)
+    if set(known) != set(OUTCOMES) or not all(math.isfinite(reward) for reward in known.values()):
         raise ConfigError(
             f"rewards: got {dict(rewards)}, allowed: a number for each of {', '.join(OUTCOMES)}"
         )
-    return np.array([float(rewards[outcome]) for outcome in OUTCOMES])
+    return np.array([float(known[outcome]) for outcome in OUTCOMES])
 
 
 def _check_requests(log: Log, estimator: str, kind: Kind) -> None:

@@ -116,7 +116,8 @@ def _add_errors(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
-        return _told(422, f"{place}: {first['msg']}" if place else first["msg"], place or None)
+        said = first["msg"].removeprefix("Value error, ")
+        return _told(422, f"{place}: {said}" if place else said, place or None)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:

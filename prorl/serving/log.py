@@ -19,6 +19,7 @@ from prorl.offpolicy.reading import checked_values
 from prorl.serving.journal import BLOCKED, KINDS, OUTCOME, SHOWN
 
 LONGEST_LINE = 64 * 2**20  # bytes; what rules block is the longest
+LARGE = ("time", "request_id", "user", "history", "rules", "model")  # what rows of a request share
 ANSWERS = tuple(outcome for outcome in OUTCOMES if outcome != UNANSWERED)
 
 
@@ -129,6 +130,8 @@ def _read(file: Path, contents: _Contents) -> None:
             contents.blocked[_text(row, "blocked", where)] = row["items"]
         elif row["kind"] == SHOWN:
             last = contents.paths.setdefault(_text(row, "request_id", where), _Path())
+            first = last.rows[0][1] if last.rows else row
+            row |= {name: first[name] for name in LARGE if first[name] == row[name]}  # kept once
             last.rows.append((where, row))
         elif row["kind"] == OUTCOME:
             strays += not _answered(row, where, contents)

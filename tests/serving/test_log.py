@@ -145,7 +145,7 @@ def test_a_log_rotates_by_size_and_its_files_are_one_log(tmp_path):
     log = read_log(tmp_path).log
     assert log.request_id.tolist() == [f"r{number}" for number in range(6)]
     assert outcomes_of(log)[2] == "accepted"
-    assert len(read_log(files[:2]).log) < 6
+    assert len(read_log(files[0]).log) < 6
     assert read_log([files[0], tmp_path]).log.request_id.tolist() == log.request_id.tolist()
     assert read_log(files[1:]).notes[0] == (
         f"{files[-1]}: 1 answer to requests that none of these files shows; left out"
