@@ -10,6 +10,7 @@ service with batches of one request.
 
 import asyncio
 import contextlib
+import json
 import random
 import re
 import statistics
@@ -20,8 +21,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-import httpx
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -139,55 +140,88 @@ def served(folder: Path, load: Load, options: Options) -> Served:
         process.wait()
 
 
+class Connection:
+    """A user's connection, kept open, with as little work as can be: what a client computes, the service on
+    the same machine does not.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str):
+        self._reader, self._writer, self._host = reader, writer, host
+
+    @classmethod
+    async def to(cls, address: str) -> Self:
+        """One to the service at `address`, `http://host:port/`."""
+        host = address.split("/")[2]
+        name, _, port = host.rpartition(":")
+        return cls(*await asyncio.open_connection(name, int(port)), host)
+
+    async def ask(self, method: str, route: str, body: object = None) -> bytes:
+        """The body of the answer; raises `AssertionError` for one that is not 200."""
+        text = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {route} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        self._writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
+        status, *headers = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        length = next(line for line in headers if line.lower().startswith("content-length:"))
+        answer = await self._reader.readexactly(int(length.split(":")[1]))
+        if status.split()[1] != "200":
+            raise AssertionError(f"{route}: got {status} {answer.decode()}, allowed: 200")
+        return answer
+
+    async def guided(self, body: object) -> float:
+        """Seconds until there is a path; raises `AssertionError` for an empty one."""
+        started = time.perf_counter()
+        answer = await self.ask("POST", "/guide", body)
+        taken = time.perf_counter() - started
+        if b'"items":[]' in answer:
+            raise AssertionError("got an empty path, allowed: one of an item or more")
+        return taken
+
+    async def counted(self) -> dict[str, float]:
+        """The service's metrics that have no labels."""
+        text = (await self.ask("GET", "/metrics")).decode()
+        return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()
+
+
 async def users(address: str, service: psutil.Process, folder: Path, load: Load, seconds: float) -> Served:
-    """Send the requests of all users, after one that finds everything loaded."""
+    """Send the requests of all users, after one of each that finds everything loaded."""
     raw_ids = [item.raw_id for item in read_items(folder / ITEMS_FILE)]
+    connections = [await Connection.to(address) for _ in range(load.users)]
+    prompts = [prompts_of(number, raw_ids, load.guide) for number in range(load.users)]
+    pairs = list(zip(connections, prompts, strict=True))
+    await asyncio.gather(*(connection.guided(next(own)) for connection, own in pairs))
     latencies: list[float] = []
-    limits = httpx.Limits(max_connections=load.users)
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        await ask(client, prompt(random.Random(-1), raw_ids, load.guide))
-        before = await counted(client)
-        started, used = time.perf_counter(), processor_time(service)
+    before, used, started = await connections[0].counted(), processor_time(service), time.perf_counter()
 
-        async def user(number: int) -> None:
-            drawn = random.Random(number)
-            while time.perf_counter() - started < seconds:
-                latencies.append(await ask(client, prompt(drawn, raw_ids, load.guide)))
+    async def user(connection: Connection, own: Iterator[dict]) -> None:
+        while time.perf_counter() - started < seconds:
+            latencies.append(await connection.guided(next(own)))
 
-        await asyncio.gather(*(user(number) for number in range(load.users)))
-        taken, used = time.perf_counter() - started, processor_time(service) - used
-        after = await counted(client)
+    await asyncio.gather(*(user(connection, own) for connection, own in pairs))
+    taken, used = time.perf_counter() - started, processor_time(service) - used
+    after = await connections[0].counted()
+    for connection in connections:
+        connection.close()
     n_batches = after["prorl_batch_size_count"] - before["prorl_batch_size_count"]
     size = (after["prorl_batch_size_sum"] - before["prorl_batch_size_sum"]) / n_batches
     return Served(latencies, taken, size, used / len(latencies))
+
+
+def prompts_of(user: int, raw_ids: list[str], guide: str) -> Iterator[dict]:
+    """A user's requests, of random items."""
+    drawn = random.Random(user)
+    while True:
+        *history, target = drawn.sample(raw_ids, HISTORY + 1)
+        yield {"history": history, "target": target, "guide": guide}
 
 
 def processor_time(service: psutil.Process) -> float:
     """Seconds that the service has computed."""
     times = service.cpu_times()
     return times.user + times.system
-
-
-def prompt(drawn: random.Random, raw_ids: list[str], guide: str) -> dict:
-    """A request of random items."""
-    *history, target = drawn.sample(raw_ids, HISTORY + 1)
-    return {"history": history, "target": target, "guide": guide}
-
-
-async def ask(client: httpx.AsyncClient, body: dict) -> float:
-    """Seconds until the answer; raises for one that is none."""
-    started = time.perf_counter()
-    answer = await client.post("/guide", json=body)
-    answer.raise_for_status()
-    if not answer.json()["paths"][0]["items"]:
-        raise AssertionError("got an empty path, allowed: one of an item or more")
-    return time.perf_counter() - started
-
-
-async def counted(client: httpx.AsyncClient) -> dict[str, float]:
-    """The service's metrics that have no labels."""
-    text = (await client.get("/metrics")).text
-    return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}
 
 
 def tiny_bundle(folder: Path) -> Path:
