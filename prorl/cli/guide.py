@@ -18,9 +18,10 @@ DESCRIPTION = """\
 Write a path that leads a person from what they had last towards a target: items that they are likely to
 accept, one after another, after which the target interests them more.
 
-The person is a user of the data (--user, in a checkout whose data are prepared), or anybody else (--history:
-what they had, oldest first; the last 10 count). Items are named by title or raw id; case, a missing year and
-articles do not matter, and for a title that is none the nearest ones are named.
+The person is a user of the data (--user: their last 10 items, in a checkout whose data are prepared), or
+anybody else (--history: what they had, oldest first; the last 10 count, and none is shown again). Items are
+named by title or raw id; case, a missing year and articles do not matter, and for a title that is none the
+nearest ones are named.
 
 Shown are each item's attributes, those marked that it shares with the item before; how probably the person
 accepts it; and the target's probability and rank among all items before the path and after each item, all by

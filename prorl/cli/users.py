@@ -24,13 +24,14 @@ def require_users(user: str) -> None:
 
 
 def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
-    """The last items of the user with the raw id `user`, oldest first, as many as count for `policy`.
+    """The last items of the user with the raw id `user`, oldest first: as many as count for `policy`, which
+    are all that it was given of a user where it was judged.
 
     Raises `DataError` for a user that the data do not have, and where the data's items are not the policy's.
     """
-    layout = Layout(policy.dataset)
     from pyarrow.compute import call_function
 
+    layout = Layout(policy.dataset)
     for path in (layout.splits, layout.interactions, layout.items):
         if not path.exists():
             raise DataError(f"--user: {path}: missing; it belongs to {policy.dataset}, the policy's data set")

@@ -38,7 +38,7 @@ def test_a_user_of_the_data_is_led_from_the_last_items_they_had(checkout, policy
     (path,) = found["paths"]
     assert [item["title"] for item in path["history"]] == [title_of(item) for item in HISTORY[-5:]]
     assert path["target"]["title"] == "Alien"
-    (expected,) = policy.guide([policy.items[item] for item in HISTORY], "Alien")
+    (expected,) = policy.guide([policy.items[item] for item in HISTORY[-5:]], "Alien")
     assert titles(path) == [item.title for item in expected.items]
     judged = policy.judged([expected])[0]
     assert path["judged"] == judged.as_dict()
