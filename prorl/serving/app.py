@@ -41,7 +41,7 @@ OPEN_ERRORS = (400, 403, 408, 413, 500)
 def create_app(policy: ReleasedPolicy, settings: Serve) -> FastAPI:
     """The service of `policy`: its application, and `app.state.service`, which does the work.
 
-    Raises `ConfigError` for a token or key that cannot be read.
+    Raises `ConfigError` for a token, a key or a log that cannot be used.
     """
     service = Service(policy, settings)
     app = FastAPI(

@@ -5,10 +5,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from prorl.bundle.paths import GuidedPath, Judged
 from prorl.bundle.policy import ReleasedPolicy
+from prorl.config.section import ConfigError
 from prorl.offpolicy.users import keyed_hash
 from prorl.serving.batching import Batcher, Batches, Full
 from prorl.serving.calls import Calls
@@ -26,7 +28,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Service:
-    """A released policy that is asked, by many at once; `start` before, `close` after."""
+    """A released policy that is asked, by many at once; `start` before, `close` after.
+
+    Raises `ConfigError` for a log that cannot be written, and for a key of users' hashes that is none.
+    """
 
     def __init__(self, policy: ReleasedPolicy, settings: Serve):
         self.policy, self.settings = policy, settings
@@ -34,8 +39,8 @@ class Service:
         self.maker = Maker(policy)
         self._journal, self._key = None, None
         if settings.log is not None:
-            self._key = user_key(settings.key_file or settings.log.with_name(f"{settings.log.name}.key"))
-            self._journal = Journal(settings.log, int(settings.rotate_mb * 1e6), settings.sync_seconds)
+            self._key = user_key(settings.key_file or Path(f"{settings.log.resolve()}.key"))
+            self._journal = _journal(settings.log, settings)
         self._calls = Calls(policy, settings, self.remembered, self._key)
         self.metrics = Metrics(
             lambda: self._batcher.waiting,
@@ -143,6 +148,13 @@ class Service:
             )
             for number, path in enumerate(paths)
         ]
+
+
+def _journal(folder: Path, settings: Serve) -> Journal:
+    try:
+        return Journal(folder, int(settings.rotate_mb * 1e6), settings.sync_seconds)
+    except OSError as error:
+        raise ConfigError(f"serve.log: {folder}: {error}, allowed: a folder that can be written") from None
 
 
 def _path_id(request_id: str, path: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from prorl.config.section import ConfigError
 from prorl.offpolicy.estimate import estimate
 from prorl.offpolicy.outcomes import OUTCOMES
 from prorl.offpolicy.policy import AskedTarget
@@ -450,6 +451,16 @@ def test_what_cannot_be_logged_is_not_shown(policy, tmp_path, monkeypatch, caplo
     assert log.request_id.tolist() == [f"{guide['request_id']}.0"]
     assert {OUTCOMES[place] for place in log.outcome} == {"refused"}
     assert "No space left" in caplog.text
+
+
+def test_a_log_that_cannot_be_written_is_told_at_the_start(policy, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^serve\.log: .*file: .*, allowed: a folder that can be written$"):
+        create_app(policy, serve_settings({"log": tmp_path / "file"}))
+    monkeypatch.chdir(tmp_path)
+    with serving(policy, log="logs") as client:
+        guided(client)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "file.key", "logs", "logs.key"}
 
 
 def test_only_the_last_requests_are_remembered(policy):
