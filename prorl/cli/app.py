@@ -6,6 +6,7 @@ answer at once. The pipeline's stages are scripts of their own, started by DVC.
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     Errors of use, settings and data are one line on standard error.
     """
     top = typer.main.get_command(app)
+    # A released policy needs no NumPy, and Torch says at every start that it has none.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     try:
         if COMPLETING in os.environ:
             top.main(prog_name=NAME)
@@ -74,14 +77,31 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{NAME}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(f"{NAME}: {_of_extra(error)}", file=sys.stderr)
+        return 1
     except Exception as error:
         if isinstance(error, OF_USE):
             print(_of_use(error), file=sys.stderr)
             return 2
-        if not isinstance(error, _told_errors()):
+        if not _is_for_people(error):
             raise
         print(f"{NAME}: {error}", file=sys.stderr)
         return 1
+
+
+def _of_extra(error: ModuleNotFoundError) -> str:
+    """What must be installed for a command whose import failed. Raises `error` where nothing is known to be
+    missing.
+    """
+    from prorl.config.section import ConfigError
+    from prorl.extras import need
+
+    try:
+        need("pipeline", "this command")
+    except ConfigError as missing:
+        return str(missing)
+    raise error
 
 
 def _of_use(error: Any) -> str:
@@ -91,10 +111,14 @@ def _of_use(error: Any) -> str:
     return f"{NAME}: {words}; see `{path} --help`"
 
 
-def _told_errors() -> tuple[type[Exception], ...]:
-    """The errors whose message is for people, imported once there is one."""
+def _is_for_people(error: Exception) -> bool:
+    """Whether the message of `error` is all that a person needs."""
     from prorl.config.section import ConfigError
     from prorl.errors import DataError
-    from prorl.worktrees import WorktreeError
 
-    return ConfigError, DataError, WorktreeError
+    kinds: list[type[Exception]] = [ConfigError, DataError]
+    if "prorl.worktrees" in sys.modules:  # else nothing has raised its error, and it may lack what it imports
+        from prorl.worktrees import WorktreeError
+
+        kinds.append(WorktreeError)
+    return isinstance(error, tuple(kinds))

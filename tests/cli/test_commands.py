@@ -165,3 +165,47 @@ def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+ALONE = """
+import sys
+
+MISSING = {"numpy", "pandas", "transformers", "ruamel", "tqdm", "sklearn", "scipy", "recbole", "fastapi"}
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+from prorl.cli import main
+
+for command in sys.argv[1].split(";"):
+    print("status", main(command.split()))
+"""
+
+
+def test_with_few_packages_a_path_is_written_and_the_rest_says_what_it_needs(checkout):
+    asked = "guide --history m7 m8 --target Alien"
+    commands = [asked, "export", "datasets list", f"{asked} --guide search", "serve"]
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, ";".join(commands)],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == [
+        *("status 0", "status 1", "status 1", "status 1", "status 1"),
+    ], done.stderr
+    assert "Target: Alien" in done.stdout
+    needed = 'needs the extra "pipeline": pip install "prorl[pipeline]"'
+    assert done.stderr.splitlines() == [
+        f"acceptance, probability and rank are not shown: judging paths {needed}",
+        "prorl: DESTINATION, --hub: got neither, allowed: one of the two",
+        f"prorl: this command {needed}",
+        f"prorl: searching {needed}",
+        'prorl: the service needs the extra "serve": pip install "prorl[serve]"',
+    ]
