@@ -23,7 +23,7 @@ from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, read_json, write_json
 from prorl.guide import GuideContext
 from prorl.guides.data import guide_data
-from prorl.guides.registry import written_guides
+from prorl.guides.registry import own_kinds, written_guides
 from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
 from prorl.params import Params
@@ -61,7 +61,7 @@ def body(params: Params, dataset: str) -> None:
         layout.guides,
     )
     policies = {n: PolicyGuide.load(layout.policy(n), decoding, device, settings.precision) for n in POLICIES}
-    others = written_guides(params.guides, context)
+    others = written_guides(params.guides, context, own_kinds(params))
     guides = {**policies, **{name: guide for name, (_, guide) in others.items()}}
 
     of_simulators = {name: of_simulator(layout, name, own) for name, own in classes.items()}
