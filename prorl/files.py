@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,29 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON value in `path`. Raises `ValueError` naming the file if it is not JSON."""
+    return _json_in(path, None)
+
+
+def read_unrepeated_json(path: Path) -> Any:
+    """`read_json`, which also raises `ValueError` for an object that has a key twice: the first value would
+    be lost.
+    """
+
+    def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            raise ValueError(f"key {twice!r} stands more than once in one object")
+        return found
+
+    return _json_in(path, unrepeated)
+
+
+def _json_in(path: Path, of_pairs: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=of_pairs)
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number or nesting beyond Python's
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 

@@ -91,7 +91,7 @@ def read_delimited(path: Path, form: TextForm) -> ReadTable:
         table = csv.read_csv(
             BytesIO(data), read_options=reading, parse_options=parsing, convert_options=converting
         )
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names of columns
         if not malformed:
             raise DataError(f"{path}: not readable as delimited text in {form.encoding}: {error}") from error
         row = malformed[0]

@@ -21,7 +21,8 @@ ARTICLES = (
 )
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
-TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
+YEAR_IN_BRACKETS = re.compile(r"\(([0-9]{4})\)")
+LONGEST_TITLE = 1000  # characters of one whose article is looked for, which takes longer than the title is long
 PROFILE = ("{title}", "({year}).", "{attributes}")
 YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word there
 
@@ -29,9 +30,9 @@ YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word t
 def natural_title(title: str) -> str:
     """The title with its article in front: "Convent, The" -> "The Convent".
 
-    The same for a title in brackets behind it.
+    The same for a title in brackets behind it. One of more than `LONGEST_TITLE` characters stays as it is.
     """
-    return INVERTED.sub(_uninverted, title)
+    return INVERTED.sub(_uninverted, title) if len(title) <= LONGEST_TITLE else title
 
 
 def _uninverted(match: re.Match) -> str:
@@ -40,10 +41,11 @@ def _uninverted(match: re.Match) -> str:
     return f"{space}{article}{'' if article.endswith(chr(39)) else ' '}{name.lstrip()}"
 
 
-def _title_and_year(text: str) -> re.Match[str]:
-    match = TITLE_AND_YEAR.fullmatch(text)
-    assert match is not None  # the pattern matches any text
-    return match
+def _title_and_year(text: str) -> tuple[str, str]:
+    """Title and year of `Title (1995)`; the year is empty where none stands at the end."""
+    text = text.rstrip()
+    year = YEAR_IN_BRACKETS.fullmatch(text, len(text) - 6) if len(text) >= 6 else None
+    return (text[:-6].rstrip(), year[1]) if year else (text, "")
 
 
 def _genres(values: pa.ChunkedArray, separator: str) -> list[list[str]]:
@@ -91,8 +93,8 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
     items = pd.DataFrame(
         {
             "raw_id": identifiers(movies, "item", "MovieID").to_pylist(),
-            "title": [natural_title(match["title"]) for match in titles],
-            "year": [match["year"] or "" for match in titles],
+            "title": [natural_title(title) for title, _ in titles],
+            "year": [year for _, year in titles],
             "genres": _genres(movies.column("genres"), "|"),
         }
     )
