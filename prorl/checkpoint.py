@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from prorl.code import ROOT, modules_of
 from prorl.errors import DataError
@@ -106,7 +107,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: not readable as safetensors: {error}; allowed: safetensors alone") from error
+        raise DataError(
+            f"{path}: not readable as safetensors: {error}; allowed: safetensors alone"
+        ) from error
 
 
 def require_fit(
@@ -120,7 +123,7 @@ def require_fit(
     if n_layers > len(weights):
         raise DataError(f"{misfit}{len(weights)} weights, allowed: those of {n_layers} layers")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             expected = {name: tensor.shape for name, tensor in model().state_dict().items()}
     except (RuntimeError, ValueError, OverflowError, TypeError) as error:
         raise DataError(f"{path.parent}/config.json: no model has these sizes: {error}") from error
@@ -134,6 +137,18 @@ def require_fit(
             raise DataError(f"{misfit}weight {name!r} has shape {found}, allowed: {allowed}")
         if weights[name].is_floating_point() and not weights[name].isfinite().all():
             raise DataError(f"{path}: weight {name!r} holds a number that is not finite")
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what fills tensors in place: it has no effect without memory, and takes imports of seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.startswith("__"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def pack(name: str, module: nn.Module | torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -173,7 +173,9 @@ def test_a_folder_cannot_name_the_module_of_its_guide(tmp_path, monkeypatch):
 
 
 def test_the_kinds_of_guides_are_those_of_params():
-    raw = PARAMS.raw | {"guide": {"mine": {"kind": "a:B"}, "search": {"n": 1}, "odd": {"kind": 3}, "none": None}}
+    raw = PARAMS.raw | {
+        "guide": {"mine": {"kind": "a:B"}, "search": {"n": 1}, "odd": {"kind": 3}, "none": None}
+    }
     assert own_kinds(Params(PARAMS.heads, raw, "params.yaml")) == {"mine": "a:B"}
 
 

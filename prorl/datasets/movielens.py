@@ -22,7 +22,9 @@ ARTICLES = (
 # An article after the last comma of a title, or of a translated title in brackets.
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 YEAR_IN_BRACKETS = re.compile(r"\(([0-9]{4})\)")
-LONGEST_TITLE = 1000  # characters of one whose article is looked for, which takes longer than the title is long
+LONGEST_TITLE = (
+    1000  # characters of one whose article is looked for, which takes longer than the title is long
+)
 PROFILE = ("{title}", "({year}).", "{attributes}")
 YEAR = re.compile("[0-9]{4}")  # two items of MovieLens-100K have another word there
 

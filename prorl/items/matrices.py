@@ -21,7 +21,15 @@ def read_matrix(path: Path) -> np.ndarray:
             _require_numbers(stream)
         matrix = np.load(path, allow_pickle=False)
     # What the numbers of NumPy's own header may raise, too.
-    except (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        OSError,
+        EOFError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:
         raise DataError(f"{path}: not readable as .npy: {error}") from error
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
         raise DataError(

@@ -55,7 +55,9 @@ STEAM = {
         "{u'username': u'a', u'product_id': u'2', u'date': u'2017-01-01', u'hours': 1.5}",
         "{u'username': u'b', u'product_id': u'2', u'date': u'2017-02-01', u'tags': [u'x']}",
     ),
-    "steam_games.json.gz": lines("{u'id': u'2', u'title': u'Sea', u'genres': [u'War'], u'release_date': u'1999'}"),
+    "steam_games.json.gz": lines(
+        "{u'id': u'2', u'title': u'Sea', u'genres': [u'War'], u'release_date': u'1999'}"
+    ),
 }
 BOOKS = {
     "Books_5.json.gz": lines(
@@ -63,16 +65,20 @@ BOOKS = {
         json.dumps({"reviewerID": "b", "asin": "2", "unixReviewTime": 2, "reviewText": "é"}),
     ),
     "meta_Books.json.gz": lines(
-        json.dumps({"asin": "2", "title": "Sea", "category": ["Books", "War"], "brand": "Visit Amazon's A Page"})
+        json.dumps(
+            {"asin": "2", "title": "Sea", "category": ["Books", "War"], "brand": "Visit Amazon's A Page"}
+        )
     ),
 }
 CSV = {
     "interactions.csv": b'when,who,what\n2001-01-01,a,x\n20010203,"b",x\n2001-01-01T10:00,a,y\n',
-    "items.csv": b'id,name,kinds,maker\nx,"The, X","[\'red\', \'big\']",M\ny,Y,red|big,\n',
+    "items.csv": b"id,name,kinds,maker\nx,\"The, X\",\"['red', 'big']\",M\ny,Y,red|big,\n",
 }
 PARQUET = {
     "interactions.parquet": parquet({"when": [30, 20], "who": ["a", "b"], "what": ["x", "y"]}),
-    "items.parquet": parquet({"id": ["x", "y"], "name": ["X", "Y"], "kinds": [["a"], []], "maker": ["M", None]}),
+    "items.parquet": parquet(
+        {"id": ["x", "y"], "name": ["X", "Y"], "kinds": [["a"], []], "maker": ["M", None]}
+    ),
 }
 READERS = {
     "ml-100k": (read_ml_100k, PREPARE, ML_100K),
@@ -167,7 +173,9 @@ def test_a_time_beyond_64_bits_is_named(tmp_path):
         write(tmp_path, name, content)
     review = json.dumps({"reviewerID": "a", "asin": "2", "unixReviewTime": 2**63})
     write(tmp_path, "Books_5.json.gz", BOOKS["Books_5.json.gz"] + lines(review))
-    with pytest.raises(DataError, match=r"Books_5.json.gz: line 3: unixReviewTime is 9223372036854775808, allowed"):
+    with pytest.raises(
+        DataError, match=r"Books_5.json.gz: line 3: unixReviewTime is 9223372036854775808, allowed"
+    ):
         read("amazon-books", tmp_path)
 
 
@@ -193,7 +201,8 @@ def test_a_packed_line_longer_than_any_is_refused_while_it_is_unpacked(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "text", ["<script " * 200_000, "<style><script>" * 100_000, "</script>" * 200_000, "<a" * 400_000, "&" * 10**6]
+    "text",
+    ["<script " * 200_000, "<style><script>" * 100_000, "</script>" * 200_000, "<a" * 400_000, "&" * 10**6],
 )
 def test_no_text_takes_long_to_make_plain(text):
     with only_declared("", "x"):
@@ -224,7 +233,9 @@ def test_no_title_takes_long(title, tmp_path):
 
 def test_ids_that_differ_by_case_or_spaces_are_different(tmp_path):
     write(tmp_path, "items.csv", b"id,name,kinds,maker\nx,X,,\nX,X,,\n x,X,,\n")
-    write(tmp_path, "interactions.csv", b"when,who,what\n1,a,x\n2,A,X\n3,a , x\n4,\xc3\xa1,x\n5,a\xcc\x81,x\n")
+    write(
+        tmp_path, "interactions.csv", b"when,who,what\n1,a,x\n2,A,X\n3,a , x\n4,\xc3\xa1,x\n5,a\xcc\x81,x\n"
+    )
     log = read("csv", tmp_path)
     assert log.user_ids.to_pylist() == ["a", "A", "a ", "á", "a\u0301"]
     assert log.item_ids.to_pylist() == ["x", "X", " x"]
