@@ -1,5 +1,5 @@
-"""Stores the state of a training, so that an interrupted run continues from where it was; and reads the files of
-stored models, which may come from anywhere.
+"""Stores the state of a training, so that an interrupted run continues from where it was; and reads the files
+of stored models, which may come from anywhere.
 """
 
 import hashlib
@@ -90,7 +90,7 @@ def read_config(path: Path, needed: Iterable[str]) -> dict[str, Any]:
 
 
 def whole_number(config: dict[str, Any], key: str, path: Path, least: int = 1) -> int:
-    """The number under `key` of a model's `config`, read from `path`. Raises `DataError` for anything else."""
+    """The number under `key` of a model's `config`, read from `path`. Raises `DataError` for all else."""
     value = config[key]
     if type(value) is not int or value < least:
         raise DataError(f"{path}: {key}: got {value!r}, allowed: a whole number of at least {least}")
@@ -115,7 +115,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def require_fit(
     path: Path, weights: dict[str, torch.Tensor], n_layers: int, model: Callable[[], nn.Module]
 ) -> None:
-    """Raise `DataError` unless the `weights` in `path` are those of what `model` builds, of `n_layers` layers.
+    """Raise `DataError` unless the `weights` in `path` are those of what `model` builds, of `n_layers`.
 
     It is built without memory: a config may state any size.
     """
@@ -140,7 +140,7 @@ def require_fit(
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out what fills tensors in place: it has no effect without memory, and takes imports of seconds."""
+    """Leaves out what fills tensors in place: without memory it has no effect but imports of seconds."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None

@@ -252,7 +252,10 @@ def test_what_is_no_matrix_of_numbers_is_refused_and_nothing_is_run(content, tmp
 
 
 RELEASED = {
-    "train": [{"user": "u", "inters": ["a"], "proc_path": ["b"]}, {"user": "v", "inters": ["b"], "proc_path": ["a"]}],
+    "train": [
+        {"user": "u", "inters": ["a"], "proc_path": ["b"]},
+        {"user": "v", "inters": ["b"], "proc_path": ["a"]},
+    ],
     "val": [{"user": "v", "inters": ["a"], "proc_path": ["b"]}],
     "test": [{"inters": ["a"], "proc_path": ["b", "a"], "target": "a"}],
     "datamaps": {

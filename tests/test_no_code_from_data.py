@@ -1,4 +1,4 @@
-"""Nothing that is read is ever run: no statement of the code could, and what could be mistaken for code is not."""
+"""Nothing that is read is ever run: no statement could, and what may be mistaken for code is not."""
 
 import ast
 import json
@@ -84,9 +84,9 @@ def faults(source, name="x.py"):
                 told = f"{called} with trust_remote_code"
             elif called == "YAML" and "typ" in options and not (is_set("typ", "safe") or is_set("typ", "rt")):
                 told = "YAML that is neither safe nor round-trip"
-            elif called.startswith("yaml.") and ending in ("load", "load_all") and _is_pyyaml(tree):
-                told = called
-            elif ending == "import_module" and name not in NAMED_IMPORTS:
+            elif (called.startswith("yaml.") and ending in ("load", "load_all") and _is_pyyaml(tree)) or (
+                ending == "import_module" and name not in NAMED_IMPORTS
+            ):
                 told = called
         if told:
             found.append(f"{node.lineno}: {told}")
@@ -205,7 +205,7 @@ def with_code(folder, ran):
     (model / "intruder.py").write_text(f"open({str(ran)!r}, 'w')\n")
     file = next(model.rglob("config.json"))
     config = json.loads(file.read_text())
-    auto = {name: "intruder.Model" for name in ("AutoConfig", "AutoModel", "AutoModelForCausalLM")}
+    auto = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForCausalLM"), "intruder.Model")
     config |= {"model_type": "intruder", "auto_map": auto}
     file.write_text(json.dumps(config))
     if file.parent != model:

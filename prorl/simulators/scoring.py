@@ -23,6 +23,7 @@ from prorl.simulators.blocks import (
     READ_AT_ONCE,
     SCORES_AT_ONCE,
     SharedVectors,
+    at_least_float32,
     at_once,
     full_precision,
     of_like_length,
@@ -153,13 +154,15 @@ class InnerProductSimulator(Simulator):
         """log P(target) [r] at `states` [r, d], as `target_scores` gives it, without the rank."""
         vectors = self.vectors[1:]
         own = (states * vectors[target - 1]).sum(-1)
-        normaliser = torch.full_like(own, -torch.inf)
+        summed = at_least_float32(own.dtype)
+        normaliser = torch.full_like(own, -torch.inf, dtype=summed)
         n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
         for first in range(0, len(states), n_states):
             rows = slice(first, first + n_states)
             for block in vectors.split(n_items):
-                normaliser[rows] = torch.logaddexp(normaliser[rows], (states[rows] @ block.T).logsumexp(-1))
-        return own - normaliser
+                scores = (states[rows] @ block.T).to(summed)
+                normaliser[rows] = torch.logaddexp(normaliser[rows], scores.logsumexp(-1))
+        return (own - normaliser).to(own.dtype)
 
 
 def simulator_of(model: Any) -> InnerProductSimulator | PaddedSimulator:

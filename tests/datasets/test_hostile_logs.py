@@ -42,7 +42,8 @@ def lines(*records):
 
 
 ML_100K = {
-    "ml-100k.inter": b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3\t881250949\n2\t2\t1\t9\n",
+    "ml-100k.inter": b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    b"1\t2\t3\t881250949\n2\t2\t1\t9\n",
     "ml-100k.item": b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
     b"2\tSea, The\t1995\tDrama War\n3\tA\t\tunknown\n",
 }
