@@ -2,6 +2,7 @@
 of stored models, which may come from anywhere.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,9 +61,18 @@ class Checkpoint:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             return tensors, json.loads(stored.metadata()["state"])
 
+    def beside(self, name: str) -> Self:
+        """The checkpoint of a part of the same run, such as what it prepares before it trains."""
+        own = copy.copy(self)
+        own.path = self.path.with_name(f"{self.path.stem}-{name}.safetensors")
+        own._unfinished = self._unfinished.with_name(f"{self._unfinished.stem}-{name}.partial")
+        return own
+
     def remove(self) -> None:
-        """Forget the state, once the run's outputs are written."""
+        """Forget the state, and that of parts, once the run's outputs are written."""
         self.path.unlink(missing_ok=True)
+        for part in self.path.parent.glob(f"{self.path.stem}-*.safetensors"):
+            part.unlink(missing_ok=True)
 
 
 def _files(inputs: Iterable[Path]) -> list[Path]:
