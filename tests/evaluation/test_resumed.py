@@ -1,6 +1,7 @@
 """An evaluation that is ended at any batch goes on from there, and finds the same."""
 
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,15 +34,7 @@ class Ending:
 
 
 def test_an_evaluation_that_was_ended_asks_for_no_batch_twice(tmp_path, judge, guides):  # noqa: F811
-    small = type(judge)(
-        judge.prompts,
-        judge.simulators,
-        judge.attribute_words,
-        judge.max_length,
-        judge.diversity_pairs,
-        2,
-        judge.seed,
-    )
+    small = replace(judge, batch_size=2)
     settings = SETTINGS.replace(batch_size=2)
     guides = {"policy": guides["policy"], "greedy": guides["greedy"].guide}
     whole = evaluate(guides, small, {}, settings, 60)

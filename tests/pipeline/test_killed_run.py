@@ -90,6 +90,7 @@ def checkpoints(clone: Clone) -> list[Path]:
         path
         for path in (clone.root / ".checkpoints").rglob("*")
         if path.is_file()
+        and "-search-" not in path.name  # of what is searched for before the training
         and not any(part.startswith(".") for part in path.parts[len(clone.root.parts) + 1 :])
     ]
 
