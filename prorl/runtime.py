@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import resource
 import signal
 import sys
@@ -28,6 +29,9 @@ from prorl.params import read_params
 
 GRACE = 8.0  # seconds after SIGTERM in which a step may end; whoever sends it often kills after 10
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a disk that takes no more, or no more of one file or user
+
+
+NUMPY_CUT_SHORT = re.compile(r"[0-9]+ requested and [0-9]+ written")  # all that NumPy says of it
 
 
 class Termination:
@@ -80,6 +84,8 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def disk_is_full(error: Exception) -> bool:
     """Whether `error`, of Python or of safetensors, says that a file could not grow."""
     told = str(error)
+    if NUMPY_CUT_SHORT.fullmatch(told):
+        return True
     return getattr(error, "errno", None) in FULL or any(
         os.strerror(number) in told or f"(os error {number})" in told for number in FULL
     )

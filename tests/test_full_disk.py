@@ -46,7 +46,7 @@ WRITERS = {
 
 
 def stage_on_a_full_disk(params, dataset, writer):
-    """A stage none of whose files may grow beyond 100 kB: what a full disk does, at a place that is chosen."""
+    """A stage none of whose files may grow beyond 100 kB, as on a full disk."""
     path = Path("data/out")
     path.parent.mkdir(exist_ok=True)
     if writer != "folder":
@@ -68,9 +68,12 @@ def test_a_file_that_cannot_grow_ends_a_stage_with_one_line(writer, tmp_path):
         except SystemExit as ended:
             (tmp_path / "told").write_text(str(ended.code))
             status = 1
+        except BaseException as error:
+            (tmp_path / "told").write_text(repr(error))
         finally:
             os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended == 1, (tmp_path / "told").read_text()
     told = (tmp_path / "told").read_text()
     assert len(told.splitlines()) == 1
     assert told.startswith("write@ml-100k-")
@@ -85,6 +88,7 @@ def test_a_file_that_cannot_grow_ends_a_stage_with_one_line(writer, tmp_path):
 def test_what_says_that_a_disk_is_full(number):
     assert disk_is_full(OSError(number, os.strerror(number)))
     assert disk_is_full(RuntimeError(f"Error: I/O error: x (os error {number})"))
+    assert disk_is_full(OSError("300000 requested and 24968 written"))
     assert not disk_is_full(OSError(13, os.strerror(13)))
     assert not disk_is_full(RuntimeError("os error"))
 
