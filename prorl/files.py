@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = re.compile(r"\..+\.([0-9]+)\.partial", re.DOTALL)  # as `_beside` names it
 
 
 def _beside(path: Path) -> Path:
@@ -15,6 +18,36 @@ def _beside(path: Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Remove, below `folders`, the temporary files and folders of processes of this machine that run no more,
+    and of this one: so it is called before anything is written.
+    """
+    for folder in folders:
+        for parent, names, files in os.walk(folder):
+            for name in [*names, *files]:
+                writer = UNFINISHED.fullmatch(name)
+                if writer is None or _runs(int(writer[1])):
+                    continue
+                path = Path(parent, name)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of that number runs."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # that of another user
+        return True
+    return True
 
 
 @contextmanager
@@ -61,9 +94,29 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON value in `path`. Raises `ValueError` naming the file if it is not JSON."""
+    return _json_in(path, None)
+
+
+def read_unrepeated_json(path: Path) -> Any:
+    """`read_json`, which also raises `ValueError` for an object that has a key twice: the first value would
+    be lost.
+    """
+
+    def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            raise ValueError(f"key {twice!r} stands more than once in one object")
+        return found
+
+    return _json_in(path, unrepeated)
+
+
+def _json_in(path: Path, of_pairs: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=of_pairs)
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number or nesting beyond Python's
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prorl.errors import DataError
@@ -37,8 +38,11 @@ class Instances:
 
 
 def read_instances(path: Path) -> Instances:
-    """Instances as arrays. Raises `DataError` if histories differ in length."""
-    names = pq.read_schema(path).names
+    """Instances as arrays. Raises `DataError` as `read_table`, and if histories differ in length."""
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable as parquet: {error}") from error
     table = read_table(path, PROMPTED_INSTANCES if "random_target" in names else INSTANCES)
     n = table.num_rows
     history = table["history"].combine_chunks()

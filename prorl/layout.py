@@ -7,6 +7,7 @@ IDS_FILE = "semantic_ids.parquet"
 GUIDE_FILE = "guide.json"  # in a guide's folder: its kind, its settings, and what its fitting gave
 CHECKPOINTS = Path(".checkpoints")
 CACHE = Path(".cache")  # what only saves time, and belongs to one machine
+WRITTEN = Path("data"), Path("models"), Path("reports"), CHECKPOINTS, CACHE  # where stages write
 CHECKED = CACHE / "checked"  # the state of params.yaml and the library that was last found right
 
 # What guides were fitted to before, and what was judged before, by digests of all that it was made from.

@@ -16,6 +16,9 @@ from prorl.config.heads import Heads
 from prorl.config.section import ConfigError, Section, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
+LARGEST = 4 * 2**20  # bytes of a YAML file of settings
+MOST_BRACKETS = 2000  # the parser's time grows with the square of those that are never closed
+MOST_VALUES, DEEPEST = 100_000, 50  # in one; an alias counts as often as it stands there
 S = TypeVar("S", bound=Section)
 
 
@@ -124,14 +127,46 @@ def read_yaml(path: Path, source: str | None = None, holds: str = "sections") ->
     """The mapping of `holds` in the YAML file `path`, which messages name `source`. Raises `ConfigError`."""
     source = source or str(path)
     try:
-        raw = YAML(typ="safe").load(Path(path))
-    except YAMLError as error:
-        raise ConfigError(f"{source}: not readable as YAML: {' '.join(str(error).split())}") from error
+        if (size := Path(path).stat().st_size) > LARGEST:
+            raise ConfigError(f"{source}: {size:,} bytes, allowed: at most {LARGEST:,}")
+        content = Path(path).read_bytes()
+        if (found := content.count(b"[") + content.count(b"{")) > MOST_BRACKETS:
+            raise ConfigError(f"{source}: {found:,} opening brackets, allowed: at most {MOST_BRACKETS:,}")
+        raw = YAML(typ="safe").load(content)
     except FileNotFoundError:
         raise ConfigError(f"{source}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{source}: {error.strerror}") from error
+    except ConfigError:
+        raise
+    # Beside the parser's own errors: no UTF-8, a date that is none, a list as a key, brackets without end.
+    except (YAMLError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        told = " ".join(str(error).split()).replace('in "<byte string>", ', "at ")
+        raise ConfigError(f"{source}: not readable as YAML: {told}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}: expected a mapping of {holds}, found {type(raw).__name__}")
+    _require_bounded(raw, source)
     return raw
+
+
+def _require_bounded(raw: dict[str, Any], source: str) -> None:
+    """Raise `ConfigError` for more values than settings have: a few aliases can stand for more than any
+    memory holds, or for themselves; and for a key outside text.
+    """
+    waiting: list[tuple[Any, int]] = [(raw, 0)]
+    count = 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            found = f"more than {MOST_VALUES:,} values" if depth <= DEEPEST else f"more than {DEEPEST} levels"
+            raise ConfigError(
+                f"{source}: {found}, allowed: fewer; aliases count as often as they stand there"
+            )
+        if isinstance(value, dict):
+            waiting += [(part, depth + 1) for part in value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, depth + 1) for part in value]
 
 
 def lay_over(values: dict, changes: dict) -> None:

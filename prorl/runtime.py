@@ -3,30 +3,100 @@ time and memory used.
 """
 
 import ctypes
+import errno
 import hashlib
 import os
 import platform
+import re
 import resource
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn, Self
 
+from safetensors import SafetensorError
 from tqdm import tqdm
 
-from prorl.config.section import ConfigError
+from prorl.config.section import ConfigError, one_line
 from prorl.errors import DataError, TrainingError
-from prorl.files import read_json, write_json
-from prorl.layout import Layout
+from prorl.files import read_json, remove_unfinished, write_json
+from prorl.layout import WRITTEN, Layout
 from prorl.params import read_params
+
+GRACE = 8.0  # seconds after SIGTERM in which a step may end; whoever sends it often kills after 10
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # a disk that takes no more, or no more of one file or user
+
+
+NUMPY_CUT_SHORT = re.compile(r"[0-9]+ requested and [0-9]+ written")  # all that NumPy says of it
+
+
+class Termination:
+    """A block in which SIGTERM ends the process at a place of the block's own choice.
+
+    `asked` says whether it has come; `told` what is said where `GRACE` is over before the block has chosen.
+    Without `enabled`, and outside the main thread, SIGTERM does what it did before.
+    """
+
+    def __init__(self, *, enabled: bool = True):
+        self.asked, self.told = False, ""
+        self._enabled = enabled and threading.current_thread() is threading.main_thread()
+        self._before: list[tuple[signal.Signals, Any]] = []
+
+    def __enter__(self) -> Self:
+        if self._enabled:
+            for number, handler in ((signal.SIGTERM, self._come), (signal.SIGALRM, self._over)):
+                self._before.append((number, signal.signal(number, handler)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disarm()
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+    def disarm(self) -> None:
+        """End no more by itself."""
+        if self._enabled and self.asked:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def leave(self, label: str, told: str) -> NoReturn:
+        """End the process with one line, and the exit status of SIGTERM."""
+        print(f"{label}: SIGTERM: {told}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + signal.SIGTERM)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+    def _over(self, number: int, frame: FrameType | None) -> None:
+        self.leave(Path(sys.argv[0]).stem, self.told)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """End as after an error, so that unfinished files are removed and finished parts are kept."""
+    print(f"{Path(sys.argv[0]).stem}: SIGTERM: run again to go on", file=sys.stderr, flush=True)
+    raise SystemExit(128 + number)
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether `error`, of Python or of safetensors, says that a file could not grow."""
+    told = str(error)
+    if NUMPY_CUT_SHORT.fullmatch(told):
+        return True
+    return getattr(error, "errno", None) in FULL or any(
+        os.strerror(number) in told or f"(os error {number})" in told for number in FULL
+    )
 
 
 def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] = ("dataset",)) -> None:
     """Run `body(params, *arguments)` with the command line's arguments as stage `name`.
 
-    A `ConfigError`, `DataError` or `TrainingError` ends the process with one line on standard error and exit
-    status 1. Seconds and peak memory go into `reports/<dataset>/runtime.json`, which git ignores.
+    A `ConfigError`, `DataError` or `TrainingError`, and a disk that is full, end the process with one line on
+    standard error and exit status 1. What killed writers have left unfinished is removed first. Seconds and
+    peak memory go into `reports/<dataset>/runtime.json`, which git ignores.
     """
     if len(sys.argv) != len(arguments) + 1:
         sys.exit(f"usage: {Path(sys.argv[0]).name} {' '.join(f'<{a}>' for a in arguments)}")
@@ -34,15 +104,24 @@ def run_stage(name: str, body: Callable[..., None], arguments: tuple[str, ...] =
     label = f"{name}@{'-'.join(values)}"
     keep_freed_memory()
     started = time.perf_counter()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         params = read_params()
         if values[0] not in params.datasets:
             raise ConfigError(
                 f"{params.source}: data set {values[0]!r} is not in `datasets`, which holds {params.datasets}"
             )
+        if int(os.environ.get("RANK", 0)) == 0:
+            remove_unfinished(WRITTEN)
         body(params, *values)
     except (ConfigError, DataError, TrainingError) as error:
         sys.exit(f"{label}: {error}")
+    except (OSError, SafetensorError) as error:
+        if not disk_is_full(error):
+            raise
+        where = f" in {Path.cwd()}" if getattr(error, "filename", None) is None else ""
+        sys.exit(f"{label}: no space left{where}: {one_line(error)}; free some and run again to go on")
     if int(os.environ.get("RANK", 0)) == 0:
         _record_runtime(Layout(values[0]).runtime, label, time.perf_counter() - started)
 

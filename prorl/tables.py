@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prorl.errors import DataError
-from prorl.files import atomic_file, read_json
+from prorl.files import atomic_file, read_unrepeated_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +49,12 @@ SEMANTIC_IDS = pa.schema(
 
 
 def imported_json(path: Path, setting: str) -> Any:
-    """The JSON value in the file that `setting` names. Raises `DataError` if it is missing or not JSON."""
+    """The JSON value in the file that `setting` names.
+
+    Raises `DataError` if it is missing, not JSON, or has a key twice in one object.
+    """
     try:
-        return read_json(path)
+        return read_unrepeated_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{setting}: {error}") from error
 
@@ -82,7 +85,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         with pq.ParquetFile(path) as stored:  # `pq.read_table` imports what reads folders, and pandas
             table = stored.read()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
@@ -91,7 +94,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         )
     try:
         return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise DataError(f"{path}: a column has the wrong type: {error}; needed {schema}") from error
 
 

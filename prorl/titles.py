@@ -12,15 +12,16 @@ ARTICLES = (
 INVERTED = re.compile(rf"(?P<name>[^()]+?), (?P<article>{'|'.join(ARTICLES.split())})(?=\s*(?:[()]|$))")
 INVERTED_IN_ANY_CASE = re.compile(INVERTED.pattern, re.IGNORECASE)
 WORD = re.compile(r"\w+")
-TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(?:\((?P<year>[0-9]{4})\))?\s*", re.DOTALL)
+YEAR_IN_BRACKETS = re.compile(r"\(([0-9]{4})\)")
+LONGEST_TITLE = 1000  # characters of one whose article is looked for, in time that grows with their square
 
 
 def natural_title(title: str, pattern: re.Pattern[str] = INVERTED) -> str:
     """The title with its article in front: "Convent, The" -> "The Convent".
 
-    The same for a title in brackets behind it.
+    The same for a title in brackets behind it. One of more than `LONGEST_TITLE` characters stays as it is.
     """
-    return pattern.sub(_uninverted, title)
+    return pattern.sub(_uninverted, title) if len(title) <= LONGEST_TITLE else title
 
 
 def _uninverted(match: re.Match) -> str:
@@ -29,18 +30,18 @@ def _uninverted(match: re.Match) -> str:
     return f"{space}{article}{'' if article.endswith(chr(39)) else ' '}{name.lstrip()}"
 
 
-def title_and_year(text: str) -> re.Match[str]:
-    """`title` and, where it ends in one in brackets, `year` of `text`."""
-    match = TITLE_AND_YEAR.fullmatch(text)
-    assert match is not None  # the pattern matches any text
-    return match
+def title_and_year(text: str) -> tuple[str, str]:
+    """Title and year of `Title (1995)`; the year is empty where none stands at the end."""
+    text = text.rstrip()
+    year = YEAR_IN_BRACKETS.fullmatch(text, len(text) - 6) if len(text) >= 6 else None
+    return (text[:-6].rstrip(), year[1]) if year else (text, "")
 
 
 def title_key(text: str) -> str:
     """What all spellings of a title share: its words in small letters, the article in front, without accents
     and the year behind. Empty only for empty text.
     """
-    title = title_and_year(" ".join(text.split()))["title"]
+    title, _ = title_and_year(" ".join(text.split()))
     if ", " in title:
         title = natural_title(title, INVERTED_IN_ANY_CASE)
     title = title.casefold().replace("'", "")

@@ -12,7 +12,8 @@ A stage makes a `Session`; a trainer begins it, and reads as its algorithm:
     training.finish()
 
 Nothing random is carried over: each step seeds its own generator from the run's seed and its number, so a
-continued run draws what an unbroken one would have drawn.
+continued run draws what an unbroken one would have drawn. No number that is not finite gets into a curve or a
+checkpoint.
 """
 
 import math
@@ -30,7 +31,7 @@ from prorl.config.logging import Logging
 from prorl.curves import Curves
 from prorl.errors import TrainingError
 from prorl.layout import Layout
-from prorl.runtime import progress
+from prorl.runtime import Termination, progress
 
 TENSORBOARD = Path(".tensorboard")
 
@@ -150,19 +151,31 @@ class Training:
         return not self._curves.rows
 
     def steps(self, n_steps: int) -> Iterator[int]:
-        """The steps that are left of 1..n_steps, with a progress bar; none once `stopped` is set."""
+        """The steps that are left of 1..n_steps, with a progress bar; none once `stopped` is set.
+
+        After SIGTERM the checkpoint of the step under way is written, and the process ends; where the step
+        takes longer than `GRACE`, it ends without it. What a step changes must be in `resumable` and
+        `counts` when it is over. Of several processes, each ends at once.
+        """
         self._bar = progress(
             range(self.step + 1, n_steps + 1),
-            description=self.session.name.replace("/", " "),
+            description=self._label,
             unit=self.unit,
             every_seconds=self.session.every_seconds,
             total=n_steps,
             initial=self.step,
         )
-        for step in self._bar:
-            if self.stopped is not None:
-                break
-            yield step
+        with Termination(enabled=self._run.num_processes == 1) as termination:
+            for step in self._bar:
+                if self.stopped is not None:
+                    break
+                termination.told = f"{self.unit} {step} is not over; {self._continuation()}"
+                yield step
+                self.step = step
+                if termination.asked:
+                    termination.disarm()
+                    self.save()
+                    termination.leave(self._label, f"checkpoint written; {self._continuation()}")
 
     def keep_best(self, step: int, score: float, by: float = 0.0) -> bool:
         """Keep the weights of `step` if their `score` is more than `by` above the best; gives whether."""
@@ -180,27 +193,48 @@ class Training:
         shown: str = "",
         untracked: dict[str, float] | None = None,
     ) -> None:
-        """Add the row of `step` to the curves, and show `shown` beside the progress bar."""
+        """Add the row of `step` to the curves, and show `shown` beside the progress bar.
+
+        Raises `TrainingError` where a value is not finite.
+        """
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise self.error(f"{name} is {value}", step)
         self.step = step
         self._curves.log(step, values, untracked)
         if shown:
             self._bar.set_postfix_str(shown, refresh=False)
 
     def save(self) -> None:
-        """Replace the checkpoint; of several processes the main one does."""
+        """Replace the checkpoint; of several processes the main one does.
+
+        Raises `TrainingError` where a weight, or what the optimiser knows of it, is not finite: the
+        checkpoint before stays.
+        """
         if not self._run.is_main_process:
             return
+        tensors = self._resumable.tensors()
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise self.error(f"{name} is not finite", self.step)
         names = ("step", "best_step", "best_score", "stopped", "counts")
         state = {name: getattr(self, name) for name in names}
-        self.session.checkpoint.save(
-            {**self._resumable.tensors(), **self._best}, {**state, "rows": self._curves.rows}
-        )
+        self.session.checkpoint.save({**tensors, **self._best}, {**state, "rows": self._curves.rows})
 
     def error(self, cause: object, step: int) -> TrainingError:
         """The error that ends the training: its cause, the step, and where the last good state lies."""
         path = self.session.checkpoint.path
         good = path if path.exists() else "none yet"
         return TrainingError(f"{cause}, at {self.unit} {step}; last good checkpoint: {good}")
+
+    @property
+    def _label(self) -> str:
+        return self.session.name.replace("/", " ")
+
+    def _continuation(self) -> str:
+        """Where a run that is ended now goes on."""
+        path = self.session.checkpoint.path
+        return f"run again to go on from {path}" if path.exists() else "run again to begin anew"
 
     def finish(self) -> None:
         """Write the curves' summary, and give the model its best weights."""

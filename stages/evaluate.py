@@ -19,11 +19,12 @@ from prorl.evaluation.judge import Judge
 from prorl.evaluation.judged import MILLISECONDS
 from prorl.evaluation.kept import Store, digest
 from prorl.evaluation.made_from import of_data, of_guide, of_policy, of_simulator
+from prorl.evaluation.precision import chosen
 from prorl.evaluation.targets import percentile_targets
 from prorl.files import atomic_file, read_json, write_json
 from prorl.guide import GuideContext
 from prorl.guides.data import guide_data
-from prorl.guides.registry import written_guides
+from prorl.guides.registry import own_kinds, written_guides
 from prorl.instances import read_instances
 from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
@@ -43,6 +44,7 @@ def body(params: Params, dataset: str) -> None:
     """Judge all guides."""
     settings, every_seconds = params.section(Evaluate, dataset), params.section(Logging).every_seconds
     layout, device = Layout(dataset), own_device()
+    precision = chosen(settings.precision, device)
     items = read_table(layout.items, ITEMS)
     blocked = blocked_items(items.to_pandas(), params.section(Guardrails, dataset), params.source)
     decoding = params.section(Decoding).blocking(blocked)
@@ -56,17 +58,17 @@ def body(params: Params, dataset: str) -> None:
         words,
         data,
         device,
-        settings.precision,
+        precision,
         params.seed,
         params.source,
         layout.guides,
     )
-    policies = {n: PolicyGuide.load(layout.policy(n), decoding, device, settings.precision) for n in POLICIES}
-    others = written_guides(params.guides, context)
+    policies = {n: PolicyGuide.load(layout.policy(n), decoding, device, precision) for n in POLICIES}
+    others = written_guides(params.guides, context, own_kinds(params))
     guides = {**policies, **{name: guide for name, (_, guide) in others.items()}}
 
     of_simulators = {name: of_simulator(layout, name, own) for name, own in classes.items()}
-    rules, of_tables = [decoding, settings.precision, params.seed, device.type], of_data(layout)
+    rules, of_tables = [decoding, precision, params.seed, device.type], of_data(layout)
     of_guides = {name: digest(of_policy(layout, name), rules) for name in POLICIES}
     for name, (named, _) in others.items():
         made_from = of_guide(named, named.options[0], of_tables, of_simulators)

@@ -18,11 +18,13 @@ from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.released import load_start
 from prorl.prompts import Prompts
+from prorl.rl.collapse import BEST_OF
 from prorl.rl.rollouts import PromptSource
 from prorl.rl.trainer import finetune
 from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
+from prorl.t5.model import T5
 from prorl.tables import INTERACTIONS, ITEMS, read_table
 from prorl.training import Session
 
@@ -60,15 +62,22 @@ def body(params: Params, dataset: str) -> None:
         params.seed,
     )
     on_device = catalogue.to(device)
+    sampled = settings.stop_on_collapse is not None and settings.stop_on_collapse.best_of is not None
+
+    def validate(current: T5) -> dict[str, float]:
+        guide = PolicyGuide(current, on_device, settings.precision)
+        means = judge.greedy_means(guide)[settings.simulator]
+        if sampled:
+            means[BEST_OF] = judge.best_of_means(guide, settings.n_rollouts)[settings.simulator]
+        return means
+
     training = finetune(
         policy,
         catalogue,
         simulator,
         words,
         source,
-        lambda current: judge.greedy_means(PolicyGuide(current, on_device, settings.precision))[
-            settings.simulator
-        ],
+        validate,
         settings,
         params.training_seed,
         session,

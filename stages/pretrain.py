@@ -63,6 +63,7 @@ def body(params: Params, dataset: str) -> None:
         None if teacher is None else demonstrating(teacher, asked, sizes, device),
         catalogue.acceptance_at,
         logging.every_seconds,
+        session.checkpoint,
     )
     policy = new_policy(sizes, catalogue, params.training_seed)
     in_full = in_steps(settings, len(train))

@@ -177,7 +177,7 @@ def session_in(folder):
 
 def begun(folder, model, main=True):
     optimizer = adamw(model, 0.1, 0.0)
-    run = SimpleNamespace(is_main_process=main)
+    run = SimpleNamespace(is_main_process=main, num_processes=1)
     resumable = Modules({"model": model, "optimizer": optimizer})
     return session_in(folder).begin(run, model, resumable, unit="epoch", seen=[]), optimizer
 

@@ -95,6 +95,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
     updates_per_rollout=1,
     reference_reset=None,
     stop_on_errors=None,
+    stop_on_collapse=None,
     learning_rate=1e-3,
     embedding_learning_rate=1e-3,
     warmup_share=0.0,

@@ -9,8 +9,8 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import json
 import os
-import pickle
 import shutil
 import signal
 import sys
@@ -156,7 +156,11 @@ def recorded(copy: Path, paths: tuple[str, ...], modules: list[str]) -> dict[str
     def work() -> int:
         recorder = Recorder(copy, modules)
         status = tests(copy, [*paths], recorder)
-        record.write_bytes(pickle.dumps(recorder.tests))
+        as_json = {
+            name: [test.seconds, {module: sorted(lines) for module, lines in test.lines.items()}]
+            for name, test in recorder.tests.items()
+        }
+        record.write_text(json.dumps(as_json))
         return status
 
     status = os.waitstatus_to_exitcode(os.waitpid(start(work, output), 0)[1])
@@ -164,7 +168,11 @@ def recorded(copy: Path, paths: tuple[str, ...], modules: list[str]) -> dict[str
         raise SystemExit(
             f"{', '.join(paths)}: the tests fail without any change:\n{output.read_text()[-3000:]}"
         )
-    return pickle.loads(record.read_bytes())
+    found = json.loads(record.read_text())
+    return {
+        name: Test(seconds, {module: set(own) for module, own in lines.items()})
+        for name, (seconds, lines) in found.items()
+    }
 
 
 def reaching(mutant: Mutant, recorded_tests: dict[str, Test]) -> list[str]:

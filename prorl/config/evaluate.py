@@ -1,10 +1,10 @@
 """Section `evaluate`: guides times simulators on the test prompts."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from prorl.config.section import Precision, Section, Settings
+from prorl.config.section import Section, Settings
 
 
 class Boredom(Settings):
@@ -59,4 +59,7 @@ class Evaluate(Section):
     bootstrap_resamples: int = Field(ge=100, description="Resamples of users behind an interval")
     diversity_pairs: int = Field(ge=1, description="Pairs of paths that are compared for diversity")
     batch_size: int = Field(ge=1, description="Prompts at once")
-    precision: Precision = Field(description="Precision in which policies write; simulators judge in float32")
+    precision: Literal["float32", "bf16", "auto"] = Field(
+        description="Precision in which policies write; simulators judge in float32. auto: bf16 where the "
+        "machine computes it faster, told when it runs; results then differ between machines"
+    )

@@ -71,6 +71,26 @@ class StopOnErrors(Settings):
     patience: int = Field(ge=1, description="Steps on end that may miss it")
 
 
+class StopOnCollapse(Settings):
+    """The end of a training whose policy has come to write few paths."""
+
+    distinct: float | None = Field(
+        gt=0, le=1, description="Share of the start's distinct validation paths that is needed; null: any"
+    )
+    best_of: float | None = Field(
+        gt=0,
+        le=1,
+        description="Share of the IoI of the start's best of `n_rollouts` paths that is needed; null: any",
+    )
+    patience: int = Field(ge=1, description="Validations on end that may miss one of them")
+
+    @model_validator(mode="after")
+    def _something_is_needed(self) -> Self:
+        if self.distinct is None and self.best_of is None:
+            raise Refused("distinct", "null", "a share, of `distinct` or of `best_of`")
+        return self
+
+
 class Finetune(Section):
     """The rectified policy gradient, and what it is compared with."""
 
@@ -131,6 +151,11 @@ class Finetune(Section):
     )
     stop_on_errors: StopOnErrors | None = Field(
         description="{min_valid_share: .., patience: steps}, where decoding is not constrained"
+    )
+    stop_on_collapse: StopOnCollapse | None = Field(
+        description="{distinct: .., best_of: .., patience: validations}: where the policy writes fewer paths "
+        "on validation prompts than that share of what it started with, training ends, and the best policy "
+        "before is kept; null: it goes on"
     )
     learning_rate: float = Field(gt=0, description="Learning rate of all but the token embeddings")
     embedding_learning_rate: float = Field(gt=0, description="Learning rate of the token embeddings")

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 Precision = Literal["float32", "bf16"]
 WORDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}  # in the order they are told
+LONGEST_MESSAGE = 1000  # characters; what a file holds may be quoted, and a file may hold anything
 KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -29,8 +30,20 @@ KINDS = {
 }
 
 
+def one_line(message: object) -> str:
+    """`message` as one line of at most `LONGEST_MESSAGE` characters; of a longer one, start and end."""
+    line = " ".join(str(message).splitlines())
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    start = LONGEST_MESSAGE * 2 // 3
+    return f"{line[:start]} [..] {line[-(LONGEST_MESSAGE - start - 6) :]}"
+
+
 class ConfigError(ValueError):
-    """A setting that is missing, unknown, of the wrong type or out of range."""
+    """A setting that is missing, unknown, of the wrong type or out of range. Its message is `one_line`."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(one_line(message))
 
 
 class Refused(ValueError):

@@ -59,6 +59,8 @@ def _read_reviews(path: Path) -> pa.Table:
     for number, review in json_records(path):
         for name, kind in (("reviewerID", str), ("asin", str), ("unixReviewTime", int)):
             columns[name].append(required(review, name, kind, path, number))
+        if abs(time := columns["unixReviewTime"][-1]) >= 2**63:
+            raise DataError(f"{path}: line {number}: unixReviewTime is {time}, allowed: a number of 64 bits")
     return pa.table(columns, schema=REVIEW)
 
 

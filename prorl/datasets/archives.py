@@ -1,12 +1,17 @@
 """Raw files taken from a local folder or zip, unpacked without trusting the archive."""
 
+import errno
+import lzma
 import shutil
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from prorl.errors import DataError
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 MAX_UNPACKED_BYTES = 64 * 2**30  # several times the largest source
 
 FileNames = tuple[tuple[str, ...], ...]  # for each raw file, the names it may have
@@ -52,8 +57,14 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
                 _unpack(zipped, members[names.index(name)], folder / name, archive)
     except FileNotFoundError:
         raise DataError(f"{archive}: no such file or folder") from None
+    except DataError:
+        raise
     # Damaged, compressed in an unknown way, encrypted.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (*DAMAGED, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        raise DataError(f"{archive}: not readable as a zip: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place in the file that there is not; else a disk that is full
+            raise
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
 
 

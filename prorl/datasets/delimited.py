@@ -70,6 +70,7 @@ def read_delimited(path: Path, form: TextForm) -> ReadTable:
         return "error"
 
     data, delimiter = content(path, form.encoding), form.delimiter
+    _require_utf8(data, path, form.encoding)
     if len(delimiter) > 1:
         data, delimiter = data.replace(delimiter.encode(), b"\t"), "\t"
     quoted = form.quote is not None and form.quote.encode() in data
@@ -91,12 +92,12 @@ def read_delimited(path: Path, form: TextForm) -> ReadTable:
         table = csv.read_csv(
             BytesIO(data), read_options=reading, parse_options=parsing, convert_options=converting
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         if not malformed:
             raise DataError(f"{path}: not readable as delimited text in {form.encoding}: {error}") from error
-        row = malformed[0]
+        row = malformed[0]  # without a number where the line of names alone is read
         raise DataError(
-            f"{path}: line {line_of(row.number - 1, 1, line_ends)}: {row.actual_columns} values, "
+            f"{path}: line {line_of((row.number or 1) - 1, 1, line_ends)}: {row.actual_columns} values, "
             f"allowed: {row.expected_columns}; found {row.text[:200]!r}"
         ) from error
     return ReadTable(path, table, 1 if form.columns is not None else 2, line_ends)
@@ -121,6 +122,23 @@ def content(path: Path, encoding: str = "utf8") -> bytes:
     last = len(data.rstrip(b"\r\n \t"))
     end = data.find(b"\n", last)
     return data[: end + 1] if end >= 0 else data
+
+
+def _require_utf8(data: bytes, path: Path, encoding: str) -> None:
+    """Raise `DataError` naming the first line of `data` that is no UTF-8: pyarrow reads others before it
+    says so, and cannot show the row that it stops at.
+    """
+    try:
+        pa.array([data], pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            told = f"byte {data[error.start]:#04x} where none can stand"
+            raise DataError(
+                f"{path}: not readable as delimited text in {encoding}: line {line}: {told}"
+            ) from error
 
 
 def _header(data: bytes, parsing: csv.ParseOptions) -> list[str]:

@@ -69,8 +69,8 @@ def read_ml_1m(folder: Path, settings: Prepare) -> RawLog:
     items = pd.DataFrame(
         {
             "raw_id": identifiers(movies, "item", "MovieID").to_pylist(),
-            "title": [natural_title(match["title"]) for match in titles],
-            "year": [match["year"] or "" for match in titles],
+            "title": [natural_title(title) for title, _ in titles],
+            "year": [year for _, year in titles],
             "genres": _genres(movies.column("genres"), "|"),
         }
     )

@@ -82,7 +82,7 @@ def _read_parquet(path: Path, columns: list[str] | None) -> ReadTable:
             )
         complete = columns is not None and set(columns) <= set(names)
         return ReadTable(path, pq.read_table(path, columns=columns if complete else None), None)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
 
 
@@ -130,7 +130,7 @@ def texts_of(read: ReadTable, name: str) -> pa.ChunkedArray:
             values = pc.cast(values, pa.int64())
     try:
         return values if pa.types.is_string(values.type) else pc.cast(values, pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise DataError(
             f"{read.path}: column {name!r} is {values.type}, allowed: texts or numbers"
         ) from error

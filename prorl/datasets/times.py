@@ -24,7 +24,7 @@ def timestamps(read: ReadTable, name: str) -> np.ndarray:
     if pa.types.is_temporal(values.type):
         try:
             values = pc.cast(values, pa.timestamp("us"), safe=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except pa.ArrowException as error:
             raise DataError(
                 f"{read.path}: column {name!r} is {values.type}, allowed: times with a date"
             ) from error
@@ -34,7 +34,7 @@ def timestamps(read: ReadTable, name: str) -> np.ndarray:
         _refuse(~fits.to_numpy(), values, read)
     try:
         return pc.cast(values, pa.int64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise DataError(
             f"{read.path}: column {name!r} is {values.type}, allowed: whole numbers or dates"
         ) from error

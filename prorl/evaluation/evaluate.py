@@ -17,7 +17,7 @@ from prorl.config.evaluate import Evaluate
 from prorl.errors import DataError
 from prorl.evaluation.judge import Judge
 from prorl.evaluation.judged import BY_LENGTH, STEPS, Arrays, Ways, judged, milliseconds, written
-from prorl.evaluation.kept import Store, digest
+from prorl.evaluation.kept import Parts, Store, digest
 from prorl.evaluation.lengths import means
 from prorl.guide import Guide
 from prorl.guides.modules import code_of
@@ -147,23 +147,23 @@ def judged_guide(
 ) -> tuple[Arrays, dict[str, Arrays]]:
     """The paths of `guide`, see `written`, and what each simulator says of them, see `judged`."""
 
-    def write() -> Arrays:
-        return written(name, guide, judge, ways, every_seconds)
+    def write(parts: Parts) -> Arrays:
+        return written(name, guide, judge, ways, every_seconds, parts)
 
     of_each = {
         simulator: replace(judge, simulators={simulator: own}) for simulator, own in judge.simulators.items()
     }
     if kept is None:
-        paths = write()
+        paths = write(Parts())
         return paths, {simulator: judged(paths, own, ways) for simulator, own in of_each.items()}
     key = digest(kept.guides[name], _asked(judge, ways), code_of(Path(__file__).with_name("judged.py")))
-    paths = kept.store.arrays(f"{name}-paths", key, write)
+    paths = kept.store.resumed(f"{name}-paths", key, write)
     found = {}
     for simulator, own in of_each.items():
         asked = [ways.rollouts, ways.rejection, judge.diversity_pairs]
         under = digest(key, kept.simulators[simulator], judge.attribute_words, asked)
-        found[simulator] = kept.store.arrays(
-            f"{name}-{simulator}", under, lambda own=own: judged(paths, own, ways)
+        found[simulator] = kept.store.resumed(
+            f"{name}-{simulator}", under, lambda parts, own=own: judged(paths, own, ways, parts)
         )
     return paths, found
 

@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import reduce
 
 from prorl.devices import process
-from prorl.guide import Guide
+from prorl.guide import Guide, SamplingGuide
 from prorl.metrics.judging import judged_metrics
 from prorl.metrics.registry import METRICS, headline
 from prorl.prompts import Prompts
@@ -60,6 +60,19 @@ class Judge:
             }
             for name, own in self._judged(headline(), samples).items()
         }
+
+    def best_of_means(self, guide: SamplingGuide, n: int, metric: str = "ioi") -> dict[str, float]:
+        """{simulator: mean of the best `metric` among `n` paths that the guide samples for each prompt}."""
+        seed = derived_seed(self.seed, "best of")
+        batches = torch.arange(len(self.prompts), device=self.prompts.target.device)
+        samples = torch.cat(
+            [
+                guide.samples(self.prompts[rows], n, seed)
+                for rows in batches.split(max(1, self.batch_size // n))
+            ]
+        )
+        best = self.best_of(samples, {"best": n})
+        return {name: float(np.mean(own["best"][metric])) for name, own in best.items()}
 
     def _judged(self, names: Iterable[str], items: torch.Tensor) -> dict[str, dict[str, np.ndarray]]:
         """{simulator: {metric: [p, k]}} of the metrics `names` of paths [p, k, t]."""

@@ -12,6 +12,7 @@ import torch
 
 from prorl.config.evaluate import Rejection
 from prorl.evaluation.judge import Judge, greedy_paths
+from prorl.evaluation.kept import Parts
 from prorl.evaluation.lengths import by_length
 from prorl.evaluation.rejection import rejection_metrics
 from prorl.guide import BeamGuide, CostedGuide, Guide, LiveBeamGuide, SamplingGuide
@@ -41,21 +42,32 @@ class Ways:
     rejection: Rejection | None = None
 
 
-def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: float) -> Arrays:
+def written(
+    name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: float, parts: Parts | None = None
+) -> Arrays:
     """The paths of `guide` for the prompts of `judge`: `greedy` [p, t], and where it has such, `samples`
     [p, k, t], `beam@K`, `max@K` and those towards harder targets, by their labels.
 
-    `states` [p]: what the greedy paths cost, where the guide says so.
+    `states` [p]: what the greedy paths cost, where the guide says so. Batches are kept in `parts`.
     """
+    parts = parts or Parts()
     prompts, seed = judge.prompts, derived_seed(judge.seed, "samples")
+
+    def plain(batch: Prompts) -> torch.Tensor:
+        return greedy_paths(guide, batch, judge.max_length, judge.batch_size)
 
     def in_batches(way: str, n_paths: int, write: Callable[[Prompts], torch.Tensor]) -> torch.Tensor:
         size = max(1, judge.batch_size // n_paths)
         batches = torch.arange(len(prompts), device=prompts.target.device).split(size)
         shown = progress(batches, description=f"{way} {name}", unit="batch", every_seconds=every_seconds)
-        return torch.cat([write(prompts[rows]) for rows in shown])
+        found = [
+            parts.arrays(f"{way}/{i}", lambda rows=rows: {"items": write(prompts[rows]).cpu().numpy()})
+            for i, rows in enumerate(shown)
+        ]
+        device = prompts.target.device
+        return torch.from_numpy(np.concatenate([part["items"] for part in found])).to(device)
 
-    greedy = greedy_paths(guide, prompts, judge.max_length, judge.batch_size)
+    greedy = in_batches("greedy", 1, plain)
     found = {"greedy": greedy}
     if isinstance(guide, CostedGuide):
         found["states"] = guide.states(prompts, greedy)
@@ -74,43 +86,63 @@ def written(name: str, guide: Guide, judge: Judge, ways: Ways, every_seconds: fl
     return {name: paths.cpu().numpy() for name, paths in found.items()}
 
 
-def judged(paths: Arrays, judge: Judge, ways: Ways) -> Arrays:
+def judged(paths: Arrays, judge: Judge, ways: Ways, parts: Parts | None = None) -> Arrays:
     """What the one simulator of `judge` says of `written` paths: the metrics [p] of greedy ones by their
     names, those of other ways as `rollout@5/ioi`, of the first items of the greedy paths, [p, t], as
-    `by_length/ioi`, and the target's [p, t+1] as `steps/rank`.
+    `by_length/ioi`, and the target's [p, t+1] as `steps/rank`. What is judged of one way is kept in `parts`.
     """
+    parts = parts or Parts()
     (name,) = judge.simulators
     device = judge.prompts.target.device
     items = {way: torch.from_numpy(own).to(device) for way, own in paths.items() if way != "states"}
-    found = dict(judge.metrics(items["greedy"])[name])
+    found = dict(parts.arrays("greedy", lambda: judge.metrics(items["greedy"])[name]))
 
     def add(label: str, metrics: Arrays) -> None:
         found.update({f"{label}/{metric}": values for metric, values in metrics.items()})
 
     if "samples" in items:
         counts = {f"rollout@{count}": count for count in ways.rollouts}
-        for label, metrics in judge.best_of(items["samples"], counts)[name].items():
-            add(label, metrics)
+
+        def best() -> Arrays:
+            of_counts = judge.best_of(items["samples"], counts)[name]
+            return {
+                f"{label}/{key}": own for label, metrics in of_counts.items() for key, own in metrics.items()
+            }
+
+        found.update(parts.arrays("samples", best))
     searched = [*((f"beam@{k}", k) for k in ways.beams), *((f"max@{k}", k) for k in ways.live_beams)]
     for label, k in searched:
         if label in items:
-            add(label, judge.best_of(items[label], {label: k})[name][label])
+
+            def best_of_search(label: str = label, k: int = k) -> Arrays:
+                return judge.best_of(items[label], {label: k})[name][label]
+
+            add(label, parts.arrays(label, best_of_search))
     for label, target in ways.harder.items():
         towards = replace(judge, prompts=replace(judge.prompts, target=target))
-        add(label, towards.metrics(items[label])[name])
+        own = items[label]
+        add(label, parts.arrays(label, lambda towards=towards, own=own: towards.metrics(own)[name]))
     if ways.rejection is not None:
-        refusing = rejection_metrics(
-            judge.simulators,
-            judge.prompts,
-            items["greedy"],
-            judge.attribute_words,
-            ways.rejection,
-            seed=derived_seed(judge.seed, "rejection"),
-            batch_size=judge.batch_size,
-        )
-        add(REJECTION, refusing[name])
-    for label, values in zip((BY_LENGTH, STEPS), by_length(judge, items["greedy"]), strict=True):
-        add(label, values)
+        rejection = ways.rejection
+
+        def refusing() -> Arrays:
+            return rejection_metrics(
+                judge.simulators,
+                judge.prompts,
+                items["greedy"],
+                judge.attribute_words,
+                rejection,
+                seed=derived_seed(judge.seed, "rejection"),
+                batch_size=judge.batch_size,
+            )[name]
+
+        add(REJECTION, parts.arrays(REJECTION, refusing))
+
+    def of_first_items() -> Arrays:
+        both = zip((BY_LENGTH, STEPS), by_length(judge, items["greedy"]), strict=True)
+        return {f"{label}/{metric}": own for label, values in both for metric, own in values.items()}
+
+    found |= parts.arrays(BY_LENGTH, of_first_items)
     return found
 
 

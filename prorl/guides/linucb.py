@@ -15,6 +15,7 @@ rewards are of use if it comes far below the regret of random choice, and near t
 Shape key: `r` paths under way, `c` candidates, `f` features and a constant.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from prorl.config.rivals import LinUCBSettings
+from prorl.errors import TrainingError
 from prorl.guide import GuideContext
 from prorl.guides.features import (
     CandidateGuide,
@@ -123,6 +125,10 @@ def fit(settings: LinUCBSettings, context: GuideContext, session: Session) -> di
             for own, reward in zip(x, rewards(after.outcome(before), settings).tolist(), strict=True):
                 bandit.learn(own, reward - total / max(1, bandit.n_updates))
                 total += reward
+        if not math.isfinite(total) or not np.isfinite(bandit.theta).all():
+            raise TrainingError(
+                f"a reward is not finite, at batch {i + 1}; nothing is kept before the last one"
+            )
         regrets += [(i, one) for one in measured]
     save_fitted(
         context,

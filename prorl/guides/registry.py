@@ -6,7 +6,7 @@ A guide's own module is imported in the function that builds or fits it, so that
 and so that it is known which modules a guide's results come from, see `prorl.guides.modules`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.guide import Guide, GuideContext, GuideEntry
 from prorl.layout import GUIDE_FILE
-from prorl.params import laid_over
+from prorl.params import Params, laid_over
 from prorl.registries import entry
 
 if TYPE_CHECKING:
@@ -344,20 +344,39 @@ def build_guides(names: list[str], section: Section, context: GuideContext) -> d
     }
 
 
-def written_guides(names: list[str], context: GuideContext) -> dict[str, tuple[Named, Guide]]:
+def own_kinds(params: Params) -> dict[str, str]:
+    """The guides that params.yaml gives a kind, such as `module:attribute`, and that kind.
+
+    A stage that builds written guides reads nothing else of their settings: their folders were made from the
+    rest.
+    """
+    named = params.values(Section, None).items()
+    kinds = {name: own.get("kind") for name, own in named if isinstance(own, dict)}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, str)}
+
+
+def written_guides(
+    names: list[str], context: GuideContext, own_kinds: Mapping[str, str] | None = None
+) -> dict[str, tuple[Named, Guide]]:
     """The guides called `names`, with the settings and from the files that their stages have written below
     the folder of `context`.
 
-    Raises `ConfigError` for settings that the library does not have any more.
+    A kind from outside the library is imported only where it is the one in `own_kinds`, which params.yaml
+    states: no module is imported because a folder says so. Raises `DataError` for another one, `ConfigError`
+    for settings that the library does not have any more.
     """
     found = {}
     for name in names:
         own = context_of(context, name)
         file = own.folder / GUIDE_FILE
         record = read_json(file)
-        entry = _entry(record["kind"], f"{file}: kind")
+        kind = record["kind"]
+        if kind not in GUIDES and kind != (own_kinds or {}).get(name):
+            allowed = f"{', '.join(GUIDES)}, or what params.yaml has as guide.{name}.kind"
+            raise DataError(f"{file}: kind: got {kind!r}, allowed: {allowed}")
+        entry = _entry(kind, f"{file}: kind")
         settings = build(entry.settings, record["settings"], "settings", str(file))
-        guide = Named(name, record["kind"], entry, [settings])
+        guide = Named(name, kind, entry, [settings])
         used = guide.simulators_named(settings, context.simulators)
         own = replace(own, simulators={simulator: context.simulators[simulator] for simulator in used})
         found[name] = guide, entry.build(settings, own)

@@ -20,6 +20,9 @@ PACKAGED = {
     )
 }
 
+# Said aloud: left out, Transformers asks at a terminal whether to run the code that a model brings.
+OWN_CODE_ONLY: dict[str, Any] = {"trust_remote_code": False}
+
 
 def load_causal_model(
     name: str, setting: str, precision: Precision, device: torch.device
@@ -27,16 +30,17 @@ def load_causal_model(
     """The model `name`, which `setting` has, frozen on `device`; its tokenizer; and the folder or file that
     it comes from, where it is a local one.
 
-    Raises `ConfigError` where it is not there or cannot be read, `DataError` where a package holds other
+    No code that a model brings is run. Raises `ConfigError` where it is not there, needs code of its own or
+    cannot be read, `DataError` where a package holds other
     weights.
     """
     source = str(packaged_file(PACKAGED[name], name, setting)) if name in PACKAGED else name
-    folder, options = Path(source), {}
+    folder, options = Path(source), OWN_CODE_ONLY.copy()
     if folder.suffix == ".gguf":
         if find_spec("gguf") is None:
             allowed = "after `pip install gguf`, which reads GGUF files"
             raise ConfigError(f"params.yaml: {setting}: {name} is a GGUF file; allowed: {allowed}")
-        folder, options = folder.parent, {"gguf_file": folder.name}
+        folder, options = folder.parent, {**OWN_CODE_ONLY, "gguf_file": folder.name}
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)

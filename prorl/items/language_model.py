@@ -70,7 +70,8 @@ def encode(
 def load_encoder(source: str, device: str, settings: Embed) -> SentenceTransformer:
     """The model in the folder `source`, or of that name on the hub.
 
-    Raises `ConfigError` for a model that is not there, cannot be loaded or does not say how it pools.
+    No code that a model brings is run. Raises `ConfigError` for a model that is not there, needs code of its
+    own, cannot be loaded or does not say how it pools.
     """
     got = f"embed.model: got {settings.model!r}"
     there = "a folder, or a model that is downloaded or can be"
@@ -80,9 +81,10 @@ def load_encoder(source: str, device: str, settings: Embed) -> SentenceTransform
             return SentenceTransformer(
                 source,
                 device=device,
+                trust_remote_code=False,
                 model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},
             )
-    except (OSError, ValueError) as error:  # what hub and transformers raise for files and names
+    except (OSError, ValueError, ImportError) as error:  # what hub and transformers raise for files and names
         told = " ".join(str(error).split())[:200]
         raise ConfigError(f"{got}, allowed: {there}; {told}") from error
     if config is None:

@@ -24,6 +24,7 @@ from prorl.tables import SPLITS
 ENDINGS = dict(zip(SPLITS, ("train", "val", "test"), strict=True))
 NAMED = ("train", "validation")  # the splits whose entries name their user
 MAPS = ("itemid2title", "raw_item_id2attribute", "id2attribute")
+RAW_OF = ("id2item", "id2user")  # raw ids by internal ones, in most of these files
 NO_USER, SEVERAL_USERS = 0, -1  # in place of the user of a history that is of none, or of several
 
 
@@ -177,6 +178,18 @@ def _maps(path: Path, setting: str) -> dict[str, Any]:
     missing = [name for name in MAPS if not isinstance(maps, dict) or name not in maps]
     if missing:
         raise DataError(f"{path}: {missing[0]!r} is missing; needed: {', '.join(MAPS)}")
+    for name in (*MAPS, *(name for name in RAW_OF if name in maps)):
+        if not isinstance(maps[name], dict):
+            raise DataError(f"{path}: {name} is {maps[name]!r}, allowed: an object")
+    for item, attributes in maps["raw_item_id2attribute"].items():
+        if not isinstance(attributes, list):
+            raise DataError(
+                f"{path}: raw_item_id2attribute: item {item!r} has {attributes!r}, allowed: a list of ids"
+            )
+    for name, texts in (("id2attribute", maps["id2attribute"]), ("id2item", maps.get("id2item", {}))):
+        wrong = next((key for key, text in texts.items() if isinstance(text, list | dict)), None)
+        if wrong is not None:
+            raise DataError(f"{path}: {name}: {wrong!r} is {texts[wrong]!r}, allowed: text or a number")
     return maps
 
 

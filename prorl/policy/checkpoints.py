@@ -8,15 +8,16 @@ tokens, and under which rules of decoding the policy was saved.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from prorl.checkpoint import read_config, read_weights, require_fit, whole_number
 from prorl.config.decoding import Decoding
 from prorl.config.section import build
 from prorl.errors import DataError
-from prorl.files import atomic_folder, read_json, write_json
+from prorl.files import atomic_folder, write_json
 from prorl.layout import IDS_FILE
 from prorl.policy.catalogue import Catalogue
 from prorl.semantic_ids.reading import read_semantic_ids
@@ -31,6 +32,15 @@ FUNCTION = {  # what, sizes apart, makes a T5 the function that `T5` computes
     "relative_attention_max_distance": RELATIVE_MAX_DISTANCE,
     "tie_word_embeddings": True,
     "is_encoder_decoder": True,
+}
+
+SIZES = {  # of T5Sizes by the keys of Transformers
+    "vocabulary": "vocab_size",
+    "n_layers": "num_layers",
+    "d_model": "d_model",
+    "d_ff": "d_ff",
+    "d_kv": "d_kv",
+    "n_heads": "num_heads",
 }
 
 
@@ -104,7 +114,8 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     """
     folder = Path(folder)
     try:
-        config, own = read_json(folder / "config.json"), read_json(folder / "prorl.json")
+        config = read_config(folder / "config.json", (*SIZES.values(), "dropout_rate"))
+        own = read_config(folder / "prorl.json", ["target_tokens"])
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename}: no such file; a policy is a folder as the pretrain stage writes it"
@@ -112,28 +123,34 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     for key, value in FUNCTION.items():
         if config.get(key) != value:
             raise DataError(f"{folder}/config.json: {key}: got {config.get(key)!r}, allowed: {value!r}")
-    sizes = T5Sizes(
-        vocabulary=config["vocab_size"],
-        n_layers=config["num_layers"],
-        d_model=config["d_model"],
-        d_ff=config["d_ff"],
-        d_kv=config["d_kv"],
-        n_heads=config["num_heads"],
-        dropout=config["dropout_rate"],
-    )
+    file = folder / "config.json"
+    numbers = {name: whole_number(config, key, file) for name, key in SIZES.items()}
+    if not isinstance(dropout := config["dropout_rate"], int | float) or not 0 <= dropout < 1:
+        raise DataError(f"{file}: dropout_rate: got {dropout!r}, allowed: a number from 0 to below 1")
+    sizes = T5Sizes(**numbers, dropout=dropout)
+    weights = read_weights(folder / "model.safetensors")
+    require_fit(folder / "model.safetensors", weights, sizes.n_layers, lambda: T5(sizes))
     policy = T5(sizes)
-    try:
-        policy.load_state_dict(load_file(folder / "model.safetensors"))
-    except RuntimeError as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{folder}/model.safetensors: does not fit config.json: {told}") from error
+    policy.load_state_dict(weights)
     if decoding is None:
         decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
-    told = own.get("acceptances", ()), own.get("acceptance")  # earlier policies are told none
-    catalogue = load_catalogue(folder / IDS_FILE, decoding, own["target_tokens"], *told)
+    catalogue = load_catalogue(folder / IDS_FILE, decoding, *_told(own, folder / "prorl.json"))
     if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
             f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make "
             f"{catalogue.n_ids} ids"
         )
     return policy, catalogue
+
+
+def _told(own: dict[str, Any], path: Path) -> tuple[Literal["shared", "separate"], list[float], float | None]:
+    """How targets are told, and acceptances, as `prorl.json` states them; earlier policies are told none."""
+    target_tokens, all_of_them = own["target_tokens"], own.get("acceptances", [])
+    if target_tokens not in ("shared", "separate"):
+        raise DataError(f"{path}: target_tokens: got {target_tokens!r}, allowed: shared, separate")
+    if not isinstance(all_of_them, list) or not all(type(one) in (int, float) for one in all_of_them):
+        raise DataError(f"{path}: acceptances: got {all_of_them!r}, allowed: a list of numbers")
+    acceptance = own.get("acceptance")
+    if acceptance is not None and type(acceptance) not in (int, float):
+        raise DataError(f"{path}: acceptance: got {acceptance!r}, allowed: a number or null")
+    return target_tokens, all_of_them, acceptance

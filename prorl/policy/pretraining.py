@@ -12,6 +12,7 @@ Shape key: `b` demonstrations, `t` path position, `s` token of a path, `c` alter
 """
 
 import math
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -115,6 +116,25 @@ def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
     return int((batch.lengths * catalogue.n_levels + (batch.lengths < catalogue.decoding.max_length)).sum())
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """Policy and optimiser, and the losses [] of the steps since the curves' last row, as `Resumable`."""
+
+    modules: Modules
+    losses: list[torch.Tensor]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """See `Resumable.tensors`."""
+        losses = {"losses": torch.stack(self.losses)} if self.losses else {}
+        return {**self.modules.tensors(), **losses}
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """See `Resumable.restore`."""
+        self.modules.restore(tensors)
+        device = next(self.modules.by_name["model"].parameters()).device  # pyright: ignore
+        self.losses[:] = tensors["losses"].to(device).unbind() if "losses" in tensors else []
+
+
 def pretrain(
     policy: T5, catalogue: Catalogue, demonstrations: Mixture, settings: Pretrain, seed: int, session: Session
 ) -> dict:
@@ -135,8 +155,9 @@ def pretrain(
     own_rates = {policy.shared.weight: settings.embedding_learning_rate}
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
     model, optimizer = run.prepare(policy, optimizer)
-    training = session.begin(run, policy, Modules({"model": policy, "optimizer": optimizer}))
-    losses = []
+    resumable = Learnt(Modules({"model": policy, "optimizer": optimizer}), [])
+    losses = resumable.losses
+    training = session.begin(run, policy, resumable)
     for step in training.steps(settings.max_steps):
         scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
         step_seed = derived_seed(seed, "pretrain", step)
@@ -161,8 +182,8 @@ def pretrain(
             {"train/loss": train_loss, **validation},
             shown=f"loss {train_loss:.3f}, validation {loss:.3f}",
         )
-        training.save()
         losses.clear()
+        training.save()
     training.finish()
     return {
         "steps": training.step,

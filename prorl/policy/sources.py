@@ -3,6 +3,7 @@
 Shape key: `b` prompts.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Protocol, cast
@@ -10,6 +11,7 @@ from typing import Protocol, cast
 import torch
 from accelerate.utils import reduce
 
+from prorl.checkpoint import Checkpoint
 from prorl.config.pretrain import Pretrain
 from prorl.devices import process
 from prorl.instances import Instances
@@ -117,6 +119,50 @@ def shared_search(search: Search, prompts: Prompts, acceptance: float | None) ->
     return Demonstrations(*(of_all(entry.name) for entry in fields(Demonstrations)))
 
 
+def searched(
+    search: Callable[[Prompts], Demonstrations],
+    prompts: Prompts,
+    every_seconds: float,
+    checkpoint: Checkpoint | None = None,
+) -> Demonstrations:
+    """What `search` finds for `prompts`, `SEARCHED_AT_ONCE` at a time; what `checkpoint` holds of it is taken
+    from there. It is replaced every `every_seconds`, where SIGTERM ends the process, and at the end.
+    """
+    stored = None if checkpoint is None else checkpoint.load()
+    done = [] if stored is None else [Demonstrations(**stored[0]).to(prompts.target.device)]
+    batches = [
+        prompts[first : first + SEARCHED_AT_ONCE] for first in range(0, len(prompts), SEARCHED_AT_ONCE)
+    ]
+    n_done = 0 if stored is None else stored[1]["batches"]
+    watched = progress(
+        batches[n_done:],
+        description="search for paths",
+        unit="batch",
+        every_seconds=every_seconds,
+        total=len(batches),
+        initial=n_done,
+    )
+
+    def save() -> None:
+        if checkpoint is not None and done and process().is_main_process:
+            whole = concatenated(done)
+            parts = {entry.name: getattr(whole, entry.name) for entry in fields(whole)}
+            checkpoint.save(parts, {"batches": n_done})
+
+    saved = time.monotonic()
+    try:
+        for batch in watched:
+            done.append(search(batch))
+            n_done += 1
+            if time.monotonic() - saved >= every_seconds or n_done == len(batches):
+                save()
+                saved = time.monotonic()
+    except SystemExit:
+        save()
+        raise
+    return concatenated(done)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Demonstrations by source, and the share of every batch that comes from each: {name: share}."""
@@ -152,12 +198,14 @@ def mixture(
     search: Search | None,
     told: ToldAt,
     every_seconds: float,
+    checkpoint: Checkpoint | None = None,
 ) -> Mixture:
     """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
     towards random targets.
 
     Fresh ones are at the acceptance that the policy is `told` at their step, others at that of step 1. Paths
-    that are searched for beforehand tell how far they are every `every_seconds`.
+    that are searched for beforehand tell how far they are every `every_seconds`; as often they are kept
+    beside `checkpoint`, where a run that was killed finds them again.
     """
     logged = {"train": train, "validation": validation}
     if settings.paths == "slices":
@@ -173,9 +221,8 @@ def mixture(
     def found(instances: Instances, split: str, n_paths: int) -> Demonstrations:
         search_seed = derived_seed(seed, "search", split)
         prompts = random_prompts(instances, sequences, n_items, n_paths, search_seed)
-        batches = [prompts[first : first + SEARCHED_AT_ONCE] for first in range(0, n_paths, SEARCHED_AT_ONCE)]
-        watched = progress(batches, description="search for paths", unit="batch", every_seconds=every_seconds)
-        return concatenated([search(batch, told(1)) for batch in watched])
+        kept = None if checkpoint is None else checkpoint.beside(f"search-{split}")
+        return searched(lambda batch: search(batch, told(1)), prompts, every_seconds, kept)
 
     asked = settings.search
     own["search"] = found(validation, "validation", asked.validation_paths)

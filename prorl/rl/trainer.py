@@ -8,6 +8,7 @@ constrained and no path is empty, and one scorer serves training and evaluation.
 Stage: `stages/finetune.py`.
 """
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from prorl.config.section import ConfigError
 from prorl.devices import accelerator
 from prorl.errors import TrainingError
 from prorl.policy.catalogue import Catalogue
+from prorl.rl.collapse import fallen
 from prorl.rl.kl import adapted
 from prorl.rl.learner import Learner
 from prorl.rl.rollouts import PromptSource
@@ -30,6 +32,7 @@ from prorl.training import Session, scale_learning_rate
 NEW_COUNTS = {
     "stalled": 0,  # validations on end without a better score, since the reference's last reset
     "invalid_steps": 0,  # steps on end that held too few items
+    "collapsed": 0,  # validations on end of a policy that writes too few paths
     "initial": {},
     "validation": {},
 }
@@ -65,9 +68,11 @@ def finetune(
     """Train `policy` in place to its best `select_on` among validations, the starting policy's not counted.
 
     attribute_words [n+1, w] are the items' attributes as bits; `validate` gives the greedy validation metrics
-    of a policy. Gives `{"steps", "best_step", "stopped", "centering", "validation_initial", "validation"}`,
-    `stopped` being `steps` or `errors`. Raises `ConfigError` for settings that contradict each other, and
-    `TrainingError` naming step, cause and last good checkpoint where no further step can be taken.
+    of a policy, and `BEST_OF` where that is guarded. Gives `{"steps", "best_step", "stopped", "centering",
+    "validation_initial", "validation"}`, `stopped` being `steps`, `errors` or `collapse`: a validation that
+    misses `stop_on_collapse` counts for nothing, and the policy that is kept may be the starting one. Raises
+    `ConfigError` for settings that contradict each other, and `TrainingError` naming step, cause and last
+    good checkpoint where no further step can be taken.
     """
     n_steps, centering_steps = n_steps_and_centering(settings, source.steps_per_epoch)
     require_moments(catalogue, settings, centering_steps)
@@ -118,8 +123,15 @@ def finetune(
             row |= {f"validation/{name}": value for name, value in metrics.items()}
             score = sum(weight * metrics[name] for name, weight in settings.select_on.items())
             counts["stalled"] += 1
-            if training.keep_best(step, score):
+            few = fallen(metrics, counts["initial"], settings.stop_on_collapse)
+            if few is None and training.keep_best(step, score):
                 counts.update(validation=metrics, stalled=0)
+            counts["collapsed"] = counts["collapsed"] + 1 if few else 0
+            if settings.stop_on_collapse and counts["collapsed"] >= settings.stop_on_collapse.patience:
+                training.stopped = "collapse"
+                if run.is_main_process:
+                    kept = f"the policy of step {training.best_step} is kept"
+                    print(f"finetune: collapse at step {step}: {few}; {kept}", file=sys.stderr)
         if (reset := settings.reference_reset) and is_reset_due(reset, step, counts["stalled"]):
             learner.reset_reference(reset.optimiser)
             counts["stalled"] = 0
@@ -139,7 +151,7 @@ def finetune(
             for name, m in learner.moments_at[catalogue.acceptance].items()
         },
         "validation_initial": counts["initial"],
-        "validation": counts["validation"],
+        "validation": counts["validation"] or counts["initial"],  # of step 0 where all have collapsed
     }
 
 

@@ -35,6 +35,13 @@ def full_precision(method: Callable) -> Callable:
     return outside
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The type that a sum over all items is taken in: in bfloat16 most of a million are less than the last
+    bit of what is summed before them.
+    """
+    return torch.promote_types(dtype, torch.float32)
+
+
 def of_like_length(length: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, int]]:
     """Groups of rows, the shortest first, with the longest's length, from `length` [r] of all; rows of length
     0 are left out.
@@ -71,7 +78,8 @@ class SharedVectors:
         """
         state = [(part.data_ptr(), part._version) for part in parts]
         if self._found is None or self._found[0] != state:
-            rows = torch.cat(parts, dim=1).detach().cpu().numpy() + 0.0  # -0 becomes 0
+            rows = torch.cat(parts, dim=1).detach().cpu()
+            rows = rows.to(at_least_float32(rows.dtype)).numpy() + 0.0  # -0 becomes 0
             as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))
             _, first, group = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True)
             shares = len(first) < len(rows)
@@ -113,11 +121,12 @@ def _target_scores(
     """log P(target) [r] and rank [r], from `own` [r], the target's score, in one pass over `vectors` [n, d],
     `n_items` at a time.
     """
-    normaliser = torch.full_like(own, -torch.inf)
+    summed = at_least_float32(own.dtype)
+    normaliser = torch.full_like(own, -torch.inf, dtype=summed)
     n_better = torch.zeros(len(own), dtype=torch.int64, device=own.device)
     for first in range(0, len(vectors), n_items):
         scores = states @ vectors[first : first + n_items].T
-        normaliser = torch.logaddexp(normaliser, scores.logsumexp(-1))
+        normaliser = torch.logaddexp(normaliser, scores.to(summed).logsumexp(-1))
         better = scores > own[:, None]
         if shared is not None:
             better &= shared[first : first + n_items] != shared[target - 1][:, None]
@@ -126,4 +135,4 @@ def _target_scores(
         inside = (column >= 0) & (column < scores.shape[1])
         counted = better.gather(1, column.clamp(0, scores.shape[1] - 1)[:, None])[:, 0] & inside
         n_better += better.view(torch.uint8).sum(-1, dtype=torch.int32) - counted.int()
-    return own - normaliser, 1 + n_better
+    return (own - normaliser).to(own.dtype), 1 + n_better

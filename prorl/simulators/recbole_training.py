@@ -24,7 +24,7 @@ import torch
 
 from prorl.config.simulator import Simulator as SimulatorSettings
 from prorl.curves import Curves
-from prorl.errors import DataError
+from prorl.errors import DataError, TrainingError
 from prorl.paths.sequences import Sequences
 from prorl.runtime import derived_seed
 from prorl.simulators.padded import PaddedSimulator
@@ -89,7 +89,8 @@ def fit_by_recbole(
 ) -> Trained:
     """Train simulator `name` on all prefixes of `train`, with the last item of `validation` to stop by.
 
-    Reading and preparing the data is not timed. Raises `DataError` for fewer items than it ranks.
+    Reading and preparing the data is not timed. Raises `DataError` for fewer items than it ranks,
+    and `TrainingError` where its loss is not a number.
     """
     if n_items < TOP_K:
         allowed = f"own below {TOP_K}, the number that RecBole ranks"
@@ -134,7 +135,13 @@ def fit_by_recbole(
             mrr.append(float(score))
 
         started = time.perf_counter()
-        trainer.fit(train_data, valid_data, saved=False, show_progress=False, callback_fn=after_epoch)
+        try:
+            trainer.fit(train_data, valid_data, saved=False, show_progress=False, callback_fn=after_epoch)
+        except ValueError as error:
+            if "nan" not in str(error):  # what RecBole says of a loss
+                raise
+            told = f"{error}, at epoch {len(mrr) + 1}; RecBole's trainer keeps no checkpoint"
+            raise TrainingError(f"simulator {name}: {told}") from error
         seconds = time.perf_counter() - started
         order = dataset.token2id(dataset.iid_field, [str(item) for item in range(1, n_items + 1)])
     ours.load_state_dict(_in_order(best, np.concatenate([[0], order])))

@@ -13,14 +13,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from prorl.checkpoint import read_config, read_weights, require_fit, whole_number
+from prorl.config.section import build
 from prorl.errors import DataError
-from prorl.files import atomic_folder, read_json, write_json
+from prorl.files import atomic_folder, write_json
 from prorl.simulators.blocks import (
     READ_AT_ONCE,
     SCORES_AT_ONCE,
     SharedVectors,
+    at_least_float32,
     at_once,
     full_precision,
     of_like_length,
@@ -151,13 +154,15 @@ class InnerProductSimulator(Simulator):
         """log P(target) [r] at `states` [r, d], as `target_scores` gives it, without the rank."""
         vectors = self.vectors[1:]
         own = (states * vectors[target - 1]).sum(-1)
-        normaliser = torch.full_like(own, -torch.inf)
+        summed = at_least_float32(own.dtype)
+        normaliser = torch.full_like(own, -torch.inf, dtype=summed)
         n_states, n_items = at_once(SCORES_AT_ONCE, states.device)
         for first in range(0, len(states), n_states):
             rows = slice(first, first + n_states)
             for block in vectors.split(n_items):
-                normaliser[rows] = torch.logaddexp(normaliser[rows], (states[rows] @ block.T).logsumexp(-1))
-        return own - normaliser
+                scores = (states[rows] @ block.T).to(summed)
+                normaliser[rows] = torch.logaddexp(normaliser[rows], scores.logsumexp(-1))
+        return (own - normaliser).to(own.dtype)
 
 
 def simulator_of(model: Any) -> InnerProductSimulator | PaddedSimulator:
@@ -197,7 +202,7 @@ def load_simulator(folder: Path, own: str | None = None, device: torch.device | 
     class, or weights of another shape, and `ConfigError` for a class that is not there.
     """
     try:
-        config = read_json(Path(folder) / "config.json")
+        config = read_config(Path(folder) / "config.json", ["name"])
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename}: no such file; a simulator is a folder as the simulator stage writes it"
@@ -206,20 +211,22 @@ def load_simulator(folder: Path, own: str | None = None, device: torch.device | 
     if own is not None and config.get("class") != own:
         allowed = f"{own!r}, which params.yaml names"
         raise DataError(f"{folder}/config.json: class: got {config.get('class')!r}, allowed: {allowed}")
-    if own is None and name not in SIMULATORS:
+    if own is None and (not isinstance(name, str) or name not in SIMULATORS):
         raise DataError(f"{folder}/config.json: name: got {name!r}, allowed: {', '.join(SIMULATORS)}")
     entry = SIMULATORS[name] if own is None else Own(found_class(own, name))
     if isinstance(entry, Own):
         simulator: Any = entry.kind.load(Path(folder) / OWN_FOLDER)
         return simulator.to(device) if hasattr(simulator, "to") else simulator
-    expected = entry.sizes.model_fields.keys()
-    if config["sizes"].keys() != expected:
-        raise DataError(
-            f"{folder}/config.json: sizes: got {sorted(config['sizes'])}, allowed: {sorted(expected)}"
-        )
-    model = entry.model(entry.sizes(**config["sizes"]), config["n_items"], config["max_length"])
-    try:
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    except RuntimeError as error:
-        raise DataError(f"{folder}/model.safetensors: does not fit config.json: {error}") from error
+    file = Path(folder) / "config.json"
+    found, expected = read_config(file, ["sizes", "n_items", "max_length"])["sizes"], entry.sizes.model_fields
+    if not isinstance(found, dict) or found.keys() != expected.keys():
+        raise DataError(f"{file}: sizes: got {found!r}, allowed: {sorted(expected)}")
+    sizes = build(entry.sizes, found, "sizes", str(file))
+    lengths = [whole_number(config, key, file) for key in ("n_items", "max_length")]
+    weights = read_weights(Path(folder) / "model.safetensors")
+    n_layers = getattr(sizes, "n_layers", None) or getattr(sizes, "num_layers", 0)
+    path = Path(folder) / "model.safetensors"
+    require_fit(path, weights, n_layers, lambda: entry.model(sizes, *lengths))
+    model = entry.model(sizes, *lengths)
+    model.load_state_dict(weights)
     return simulator_of(model).to(device)

@@ -15,9 +15,11 @@ import pytest
 from prorl.files import sha256_of
 from tests.items.tiny_qwen3 import save_tiny_qwen3
 from tests.pipeline.clones import DATASET, Clone, clone_of_working_tree
+from tests.pipeline.test_pipeline import SIMULATORS, STAGES
 from tests.pipeline.test_repeated_run import alone, written_since
 
 MOMENTS = 5
+KILLS = int(os.environ.get("PRORL_KILLS", "1"))  # of every stage, at moments that are the same at every run
 LONG_STAGES = ("embed", "simulator-SASRec", "pretrain", "finetune")
 # Long enough for several checkpoints in each stage.
 LONGER = {
@@ -90,6 +92,7 @@ def checkpoints(clone: Clone) -> list[Path]:
         path
         for path in (clone.root / ".checkpoints").rglob("*")
         if path.is_file()
+        and "-search-" not in path.name  # of what is searched for before the training
         and not any(part.startswith(".") for part in path.parts[len(clone.root.parts) + 1 :])
     ]
 
@@ -174,3 +177,73 @@ def test_after_a_kill_of_dvc_and_its_stage_the_next_repro_goes_on(unbroken):
     first_step = re.search(r"^finetune: .*?([0-9]+)/[0-9]+", again.stderr, re.MULTILINE)
     assert int(first_step[1]) > 0, "it goes on from the checkpoint"
     assert written() == expected
+
+
+ALL_STAGES = (
+    *(name for name in STAGES if name not in ("inputs", "simulator", "validate", "guide")),
+    *(f"{stage}-{name}" for stage in ("simulator", "validate") for name in SIMULATORS),
+    "guide-search",
+)
+
+
+def unfinished(clone: Clone) -> list[Path]:
+    """What writers have left hidden where outputs are."""
+    return [
+        path for folder in ("data", "models", "reports") for path in (clone.root / folder).rglob(".*.partial")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL_STAGES)
+def test_any_stage_killed_at_random_and_run_again_writes_the_same_files(
+    pipeline, tmp_path, monkeypatch, name
+):
+    """`PRORL_KILLS` times, by SIGKILL and SIGTERM in turn; a process that ended before its moment counts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    clone, command = alone(pipeline.clone, name, tmp_path / "whole")
+    given = set(clone.files("data", "models", "reports"))
+    started = time.monotonic()
+    clone.run(*command)
+    seconds, expected = time.monotonic() - started, hashes(written_since(clone, given))
+    assert expected
+    seeded = random.Random(f"any moment of {name}")
+    for kill in range(KILLS):
+        clone, _ = alone(pipeline.clone, name, tmp_path / f"kill {kill}")
+        with open(clone.root / "log", "wb") as log:
+            stage = subprocess.Popen(command, cwd=clone.root, env=clone.environment, stdout=log, stderr=log)
+            try:
+                stage.wait(seeded.uniform(0.3, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                stage.send_signal((signal.SIGKILL, signal.SIGTERM)[kill % 2])
+            sent = time.monotonic()
+            stage.wait(60)
+        assert time.monotonic() - sent < 10
+        finished = hashes(written_since(clone, given))
+        assert all(expected[path] == own for path, own in finished.items()), (
+            "no partial file has a final name"
+        )
+        clone.run(*command)
+        assert hashes(written_since(clone, given)) == expected
+        assert unfinished(clone) == []
+        assert checkpoints(clone) == []
+        shutil.rmtree(clone.root)
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_clone_is_refused_while_the_first_goes_on(unbroken):
+    command = ["dvc", "repro", "--force", "--single-item", f"finetune@{DATASET}"]
+    first = subprocess.Popen(
+        command,
+        cwd=unbroken.root,
+        env=unbroken.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not checkpoints(unbroken):
+        assert first.poll() is None
+        time.sleep(0.005)
+    second = unbroken.run(*command, check=False)
+    assert first.poll() is None
+    assert second.returncode != 0
+    assert "is busy" in second.stderr or "Unable to acquire lock" in second.stderr
+    assert first.wait() == 0

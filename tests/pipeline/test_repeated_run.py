@@ -14,7 +14,12 @@ from tests.pipeline.test_pipeline import SIMULATORS, STAGES
 
 def resolved(path, simulator, params):
     """`path` of dvc.yaml with its variables filled in."""
-    values = {"item.dataset": DATASET, "item.simulator": simulator, "launch": params["launch"]}
+    values = {
+        "item.dataset": DATASET,
+        "item.simulator": simulator,
+        "item.guide": simulator,
+        "launch": params["launch"],
+    }
     values |= {f"{stage}.simulator": params[stage]["simulator"] for stage in ("pretrain", "finetune")}
     for name, value in values.items():
         path = path.replace(f"${{{name}}}", value)
@@ -57,7 +62,8 @@ def written_since(clone: Clone, given: set[str]) -> dict[str, Path]:
 @pytest.mark.parametrize(
     "name",
     [
-        *(name for name in STAGES if name not in ("inputs", "simulator", "validate")),
+        *(name for name in STAGES if name not in ("inputs", "simulator", "validate", "guide")),
+        "guide-search",
         *(f"{stage}-{name}" for stage in ("simulator", "validate") for name in SIMULATORS),
     ],
 )

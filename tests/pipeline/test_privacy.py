@@ -1,0 +1,65 @@
+"""No user's history leaves `data/` and `models/`, which git ignores."""
+
+import json
+import re
+
+import pyarrow.parquet as pq
+
+from prorl.layout import Layout
+from tests.pipeline.clones import DATASET
+
+IN_A_ROW = 4  # items of one history side by side: what is told of items alone has none
+KEYS = {"user", "users", "user_id", "raw_id", "raw_ids", "user_ids", "history", "histories"}
+
+
+def texts_in_git(clone):
+    """Every text that git has or would take from the clone's outputs."""
+    listed = clone.run("git", "ls-files", "-co", "--exclude-standard", "reports", "data", "models").stdout
+    return {name: (clone.root / name).read_text(encoding="utf-8") for name in listed.splitlines()}
+
+
+def listed_below(value, keys):
+    """Lists of ids or texts under one of `keys` anywhere in the JSON `value`."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if key in keys and isinstance(part, list):
+                yield key
+            yield from listed_below(part, keys)
+    elif isinstance(value, list):
+        for part in value:
+            yield from listed_below(part, keys)
+
+
+def test_git_takes_nothing_of_data_and_models_and_reports_are_texts(pipeline):
+    texts = texts_in_git(pipeline.clone)
+    assert texts
+    assert not [name for name in texts if not name.startswith("reports/")]
+    for name, text in texts.items():
+        if name.endswith(".json"):
+            assert list(listed_below(json.loads(text), KEYS)) == [], name
+
+
+def test_no_report_holds_a_stretch_of_a_history(pipeline):
+    root, layout = pipeline.clone.root, Layout(DATASET)
+    table = pq.read_table(root / layout.interactions).sort_by(
+        [("user", "ascending"), ("timestamp", "ascending")]
+    )
+    items = pq.read_table(root / layout.items)
+    titles, raw_ids = (items[name].to_pylist() for name in ("title", "raw_id"))
+    histories = {}
+    for user, item in zip(table["user"].to_pylist(), table["item"].to_pylist(), strict=True):
+        histories.setdefault(user, []).append(item)
+    for split in ("validation", "test"):
+        for user, history in enumerate(pq.read_table(root / layout.instances(split))["history"].to_pylist()):
+            histories[split, user] = history
+    assert len(histories) > 100
+    ways = (lambda item: str(item), lambda item: raw_ids[item - 1], lambda item: titles[item - 1])
+    forbidden = set()
+    for history in histories.values():
+        for first in range(len(history) - IN_A_ROW + 1):
+            stretch = history[first : first + IN_A_ROW]
+            forbidden |= {"|".join(way(item) for item in stretch) for way in ways}
+    for name, text in texts_in_git(pipeline.clone).items():
+        values = [part.strip() for part in re.split(r"[\n\t,;|<>\"\[\]{}]+", text) if part.strip()]
+        found = {"|".join(values[i : i + IN_A_ROW]) for i in range(len(values))} & forbidden
+        assert not found, f"{name}: {found}"
