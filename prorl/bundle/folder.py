@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from prorl.bundle.items import Item, Items
+from prorl.checkpoint import read_config
 from prorl.errors import DataError
-from prorl.files import read_json, sha256_of
+from prorl.files import sha256_of
 from prorl.layout import IDS_FILE
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
@@ -77,10 +76,7 @@ def read_bundle(folder: Path) -> Bundle:
         if not (folder / name).is_file():
             raise _missing(folder / name)
     items = read_items(folder / ITEMS_FILE)
-    try:
-        policy, catalogue = load_policy(folder)
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{folder / WEIGHTS_FILE}: no safetensors: {error}") from error
+    policy, catalogue = load_policy(folder)
     if catalogue.trie.n_items != len(items):
         n_ids = catalogue.trie.n_items
         raise DataError(
@@ -124,11 +120,8 @@ def _own(folder: Path) -> dict[str, Any]:
     path = folder / OWN_FILE
     if not path.is_file():
         raise _missing(path)
-    try:
-        own = read_json(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    version = own.get("format_version") if isinstance(own, dict) else None
+    own = read_config(path, needed=())
+    version = own.get("format_version")
     if version not in READ_VERSIONS:
         read = ", ".join(map(str, READ_VERSIONS))
         raise DataError(f"{path}: format_version: got {version}, allowed: {read}, which this prorl reads")

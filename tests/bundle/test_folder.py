@@ -88,7 +88,7 @@ def test_pickles_are_refused_whatever_lies_beside_them(copied):
 
 def test_a_pickle_under_the_name_of_the_weights_is_refused(copied):
     torch.save(weights_of(copied), copied / "model.safetensors")
-    refused(copied, r"model\.safetensors: no safetensors")
+    refused(copied, r"model\.safetensors: not readable as safetensors")
 
 
 def test_weights_that_do_not_fit_are_refused(copied):
