@@ -16,5 +16,6 @@ class Reduce(Section):
     whiten: bool = Field(description="Whether every component is scaled to unit variance")
     mapped_above: int = Field(
         ge=0,
-        description="MiB of embeddings above which they stay on disk, memory-mapped, and are read part by part",
+        description="MiB of embeddings above which they stay on disk, memory-mapped, and are read "
+        "part by part",
     )

@@ -9,7 +9,6 @@ import numpy as np
 from prorl.errors import DataError
 from prorl.files import atomic_file
 
-
 CHUNK = 16384  # rows read from a memory-mapped matrix at a time
 
 
@@ -40,15 +39,14 @@ def row_chunks(matrix: np.ndarray, size: int = CHUNK) -> Iterator[tuple[int, np.
     Each part of a memory-mapped matrix is mapped by itself, so that memory holds no more than one. Raises
     `DataError` naming the first row of such a matrix that holds a number that is not finite.
     """
-    mapped = isinstance(matrix, np.memmap) and matrix.filename is not None and matrix.flags.c_contiguous
     for start in range(0, len(matrix), size):
-        if not mapped:
-            yield start, matrix[start : start + size]
-            continue
-        shape = (min(size, len(matrix) - start), matrix.shape[1])
-        offset = matrix.offset + start * matrix.strides[0]
-        rows = np.memmap(matrix.filename, matrix.dtype, "r", offset, shape)
-        _require_finite(rows, start, Path(matrix.filename))
+        rows = matrix[start : start + size]
+        if isinstance(matrix, np.memmap) and matrix.filename is not None:
+            path = Path(matrix.filename)
+            if matrix.flags.c_contiguous:
+                offset = matrix.offset + start * matrix.strides[0]
+                rows = np.memmap(path, matrix.dtype, "r", offset, rows.shape)
+            _require_finite(rows, start, path)
         yield start, np.asarray(rows)
 
 

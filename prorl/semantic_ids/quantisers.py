@@ -41,8 +41,8 @@ def semantic_ids(
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
-    finite = [np.isfinite(vectors[at : at + CHUNK]).all(axis=1) for at in range(0, len(vectors), CHUNK)]
-    bad = np.flatnonzero(~np.concatenate(finite)) if finite else ()
+    parts = (vectors[start : start + CHUNK] for start in range(0, max(len(vectors), 1), CHUNK))
+    bad = np.flatnonzero(~np.concatenate([np.isfinite(part).all(axis=1) for part in parts]))
     if len(bad):
         raise DataError(
             f"{len(bad)} of {len(vectors)} reduced vectors hold a number that is not finite, the first is "

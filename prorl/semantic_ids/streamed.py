@@ -1,8 +1,8 @@
 """Residual k-means of vectors that are read part by part, of which memory need not hold all.
 
 Each level's codebook is a k-means of a sample, as faiss takes one, which random batches of all vectors then
-move: Sculley, Web-scale k-means clustering, 2010. Codes of all items are held, residuals of none: they are made
-anew from vectors, codes and codebooks wherever they are needed.
+move: Sculley, Web-scale k-means clustering, 2010. Codes of all items are held, residuals of none: they are
+made anew from vectors, codes and codebooks wherever they are needed.
 
 Shape key: `n` items, `l` levels, `c` codes of a level, `d` components of a vector, `b` vectors of a batch.
 """
@@ -90,7 +90,7 @@ def minibatch_codebook(residuals: Residuals, settings: Quantize, seed: int) -> n
         random_state=derived_seed(seed, "sample"),
     ).fit(sample)
     codebook = kmeans.cluster_centers_.astype(np.float64)
-    counts = np.bincount(kmeans.labels_, minlength=n_codes)
+    counts = np.bincount(kmeans.predict(sample), minlength=n_codes)
     for _ in range(-(-len(residuals) // BATCH)):
         batch = residuals[np.sort(random.integers(len(residuals), size=BATCH))]
         moved(codebook, counts, batch)

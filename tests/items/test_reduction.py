@@ -69,7 +69,8 @@ def test_vectors_that_stay_on_disk_give_the_same_projection_in_one_pass(
 
 def test_vectors_in_memory_give_the_bits_of_the_plain_computation(vectors):
     mean = vectors.mean(axis=0, dtype=np.float64)
-    covariance = (vectors - mean).T @ (vectors - mean) / (len(vectors) - 1)
+    centred = vectors - mean
+    covariance = centred.T @ centred / (len(vectors) - 1)
     variances, columns = eigh(covariance, subset_by_index=(12 - 5, 11))
     components = columns.T[::-1]
     components = components * np.sign(components[np.arange(5), np.abs(components).argmax(axis=1)])[:, None]
