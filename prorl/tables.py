@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from prorl.errors import DataError
 from prorl.files import atomic_file, read_json
 
+pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = "left_out"  # in place of a split: of users that stages make nothing of
 
@@ -69,13 +71,35 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -
         pq.write_table(table.select(schema.names).cast(schema), temporary)
 
 
+def part_path(folder: Path, number: int) -> Path:
+    """The file of part `number`, counted from 0, of a table that is a folder of parts."""
+    return Path(folder) / f"part-{number:05}.parquet"
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of the table at `path`: itself, or the parts in its folder, in the order of their names.
+
+    Raises `DataError` for a folder without parts.
+    """
+    if not Path(path).is_dir():
+        return [path]
+    parts = sorted(Path(path).glob("part-*.parquet"))
+    if not parts:
+        raise DataError(f"{path}: a folder without a part, allowed: part-00000.parquet and those after it")
+    return parts
+
+
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read the columns of `schema` from `path`.
+    """Read the columns of `schema` from `path`, a file or a folder of parts.
 
     Raises `DataError` naming a missing column or one of another type.
     """
+    if Path(path).is_dir():
+        return pa.concat_tables([read_table(part, schema) for part in parts_of(path)])
     try:
-        table = pq.read_table(path)
+        names = pq.read_schema(path).names
+        columns = schema.names if set(schema.names) <= set(names) else None
+        table = pq.ParquetFile(path).read(columns=columns)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     missing = [name for name in schema.names if name not in table.column_names]
@@ -87,6 +111,22 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{path}: a column has the wrong type: {error}; needed {schema}") from error
+
+
+def users_by_split(path: Path) -> dict[str, np.ndarray]:
+    """The users of each split, ascending, from the table of users at `path`; nobody's raw id is read."""
+    schema = pa.schema([USER_SPLITS.field("user"), USER_SPLITS.field("split")])
+    found: dict[str, list[np.ndarray]] = {name: [] for name in (*SPLITS, LEFT_OUT)}
+    for part in parts_of(path):
+        table = read_table(part, schema)
+        for name, users in found.items():
+            users.append(table["user"].filter(pc.equal(table["split"], name)).to_numpy())
+    return {name: np.concatenate(users) for name, users in found.items()}
+
+
+def n_rows(path: Path) -> int:
+    """The number of rows of the table at `path`, a file or a folder of parts, which is not read."""
+    return sum(pq.read_metadata(part).num_rows for part in parts_of(path))
 
 
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
@@ -118,7 +158,32 @@ class Instances:
 
 
 def read_instances(path: Path) -> Instances:
-    """Instances as arrays. Raises `DataError` if histories differ in length."""
+    """Instances as arrays, of a file or a folder of parts.
+
+    Raises `DataError` if histories differ in length.
+    """
+    parts = [_instances_of(part) for part in parts_of(path)]
+    if len(parts) == 1:
+        return parts[0]
+    filled = [part for part in parts if len(part)] or parts[:1]
+    widths = sorted({part.history.shape[1] for part in filled})
+    if len(widths) > 1:
+        raise DataError(
+            f"{path}: histories of {widths[0]} and {widths[-1]} items; all must have the same length"
+        )
+    longest = max(part.run.shape[1] for part in filled)
+    targets = [part.random_target for part in filled if part.random_target is not None]
+    return Instances(
+        user=np.concatenate([part.user for part in filled]),
+        history=np.concatenate([part.history for part in filled]),
+        run=np.concatenate([np.pad(part.run, ((0, 0), (0, longest - part.run.shape[1]))) for part in filled]),
+        length=np.concatenate([part.length for part in filled]),
+        random_target=np.concatenate(targets) if targets else None,
+    )
+
+
+def _instances_of(path: Path) -> Instances:
+    """The instances in one file."""
     names = pq.read_schema(path).names
     table = read_table(path, PROMPTED_INSTANCES if "random_target" in names else INSTANCES)
     n = table.num_rows

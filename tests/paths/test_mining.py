@@ -20,6 +20,7 @@ from prorl.paths.sequences import Sequences
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES
 
 SETTINGS = Mine(
+    engine="local",
     import_=None,
     history_length=3,
     min_run=2,
