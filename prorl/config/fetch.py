@@ -8,10 +8,10 @@ from prorl.config.section import Refused, Section, Settings
 
 
 class OwnFiles(Settings):
-    """The two files of a `tabular` source; either may be a folder of parts, read in the order of their names."""
+    """The two files of a `tabular` source; either may be a folder of parts, in the order of their names."""
 
     interactions: str = Field(
-        description="The file of interactions; or where they lie, as s3://bucket/log, for `prepare.engine: spark`"
+        description="The file of interactions; or where they lie, as s3://bucket/log, for engine `spark`"
     )
     items: str = Field(description="The file of items")
 

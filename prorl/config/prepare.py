@@ -52,7 +52,7 @@ class Spark(Settings):
 
     master: str = Field(
         min_length=1,
-        description="Where Spark runs: spark://<host>:<port>, yarn, k8s://.., or local[*], this machine's cores",
+        description="Where Spark runs: spark://<host>:<port>, yarn, k8s://.., or local[*], all cores here",
     )
     executor_memory: str = Field(
         pattern="^[1-9][0-9]*[mg]$", description="Memory of an executor's JVM, such as 900m or 8g"
@@ -60,7 +60,7 @@ class Spark(Settings):
     partitions: int = Field(
         ge=1,
         le=99_999,
-        description="Parts into which users are dealt; a Python worker holds one at a time, all its users whole",
+        description="Parts into which users are dealt; a Python worker holds one at a time, users whole",
     )
     conf: dict[str, str] = Field(description="Further settings of Spark under its own names, values as text")
 

@@ -109,7 +109,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
 
 
 def repetitions(user: np.ndarray, item: np.ndarray, timestamp: np.ndarray) -> dict[str, int]:
-    """How many interactions, sorted by user and time, repeat an item of their user or stand at the time of the
+    """How many interactions, sorted by user and time, repeat an item of their user, or have the time of the
     one before.
     """
     same_user = user[1:] == user[:-1]

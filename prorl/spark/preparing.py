@@ -197,12 +197,11 @@ class _Log:
 
     def counts(self) -> tuple[dict[str, int], int]:
         """Counts of the reading, see `COUNTS`, and the number of distinct items that are not described."""
-        column = self._functions.col
-        marked = self._parts.where(column("user") == COUNT).groupBy("item")
-        sums = {
-            row["item"]: row["n"] for row in marked.agg(self._functions.sum("timestamp").alias("n")).collect()
-        }
-        lost = self._parts.where(column("user") == UNDESCRIBED).select("raw_id").distinct().count()
+        of = self._functions
+        marked = self._parts.where(of.col("user") < 0).groupBy("user", "item")
+        told = marked.agg(of.sum("timestamp").alias("n"), of.count_distinct("raw_id").alias("ids")).collect()
+        sums = {row["item"]: row["n"] for row in told if row["user"] == COUNT}
+        lost = sum(row["ids"] for row in told if row["user"] == UNDESCRIBED)
         return {name: sums.get(place, 0) for place, name in enumerate(COUNTS)}, lost
 
     def count(self, items: np.ndarray, earlier: np.ndarray | None, min_user: int) -> "_Counted":
