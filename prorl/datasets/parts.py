@@ -1,7 +1,7 @@
-"""A table in many files: which files of a folder are its parts, their order, and their rows as a table.
+"""A table in many files: which files of a folder are its parts, their order, and their rows as one.
 
-Parts stand in the order of their names, each name with the folders before it. Names that begin with _ or . are
-no parts: programs that write folders leave marks there.
+Parts stand in the order of their names, each name with the folders before it. Names that begin with _ or .
+are no parts: programs that write folders leave marks there.
 """
 
 from collections.abc import Sequence

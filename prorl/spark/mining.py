@@ -143,7 +143,8 @@ def mine_by_spark(
     """`mine`, whose instances are written as folders of parts, by split; counts, and what is told of them.
 
     interactions, splits: the tables as prepared; a table that is one file is one part. seed: as
-    `derived_seed` takes it. Raises `ConfigError` for imported instances, which nobody mines, `DataError` as `mine` does.
+    `derived_seed` takes it. Raises `ConfigError` for imported instances, which nobody mines, `DataError` as
+    `mine` does.
     """
     if settings.import_:
         raise ConfigError("mine.engine: got spark, allowed where mine.import is set: local")
