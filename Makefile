@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint install-spark: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity bench-spark lint install-spark: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install install-spark repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint lock
+.PHONY: install install-spark repro benchmark llm-ipp test test-slow mutants bench bench-slow bench-spark trainer-parity lint lock
 
 install: $(INSTALLED)
 
@@ -53,6 +53,10 @@ bench-slow: $(INSTALLED)
 # Simulators by this project's trainer and by RecBole's own, an hour or more, into benchmarks/results; PARITY="--epochs 5" for less.
 trainer-parity: $(INSTALLED)
 	python -m benchmarks.trainer_parity --results benchmarks/results $(PARITY)
+
+# Both engines on 3 million interactions, where Java is there; SPARK="--interactions 30000000 --memory 2g" for more.
+bench-spark: install-spark
+	python -m benchmarks.prepare_spark --results benchmarks/results $(SPARK)
 
 lint: $(INSTALLED)
 	ruff check .

@@ -24,7 +24,6 @@ BENCHMARKS = {
     "cost": True,
     "quantize_quality": True,
     "prepare_scale": True,
-    "prepare_spark": True,
     "reduce_scale": True,
     "simulator_training": True,
 }
