@@ -64,9 +64,13 @@ def compare(tmp_path, wanted, mined):
     for name, table in tables.items():
         schema = INSTANCES if name == "train" else PROMPTED_INSTANCES
         assert read_table(written[name], schema).equals(table.select(schema.names).cast(schema))
-    left = [
-        path.name for path in tmp_path.rglob("*") if path.name.startswith(".") or path.name.endswith(".work")
+    places = [
+        *tmp_path.iterdir(),
+        *interactions.iterdir(),
+        *splits.iterdir(),
+        *tmp_path.glob("instances/**/*"),
     ]
+    strays = [path.name for path in places if path.name.startswith(".") or path.name.endswith(".work")]
     assert not strays
 
 
