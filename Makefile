@@ -7,11 +7,17 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
-repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint docs: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+repro benchmark llm-ipp test test-slow mutants bench bench-slow bench-spark trainer-parity lint docs install-spark: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install repro benchmark llm-ipp test test-slow mutants bench bench-slow trainer-parity lint docs lock
+.PHONY: install install-spark repro benchmark llm-ipp test test-slow mutants bench bench-slow bench-spark trainer-parity lint docs lock
 
 install: $(INSTALLED)
+
+# The extra `spark`, half a gigabyte, where Java is there to run it; tests and benchmarks of Spark are then run too.
+install-spark: $(INSTALLED)
+	@if command -v java > /dev/null; then \
+		python -c 'import pyspark' 2> /dev/null || pip install --no-deps pyspark==4.3.0 'py4j>=0.10.9.7,<0.10.9.10'; \
+	else echo "Java is not found: tests of Apache Spark are skipped"; fi
 
 # `make repro PRESET=ml-1m` runs with the settings of presets/ml-1m.yaml in a worktree of its own; SETTINGS=<file> lays more over them.
 repro: $(INSTALLED)
@@ -47,6 +53,10 @@ bench-slow: $(INSTALLED)
 # Simulators by this project's trainer and by RecBole's own, an hour or more, into benchmarks/results; PARITY="--epochs 5" for less.
 trainer-parity: $(INSTALLED)
 	python -m benchmarks.trainer_parity --results benchmarks/results $(PARITY)
+
+# Both engines on 3 million interactions, where Java is there; SPARK="--interactions 30000000 --memory 2g" for more.
+bench-spark: install-spark
+	python -m benchmarks.prepare_spark --results benchmarks/results $(SPARK)
 
 lint: $(INSTALLED)
 	ruff check .

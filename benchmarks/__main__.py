@@ -25,6 +25,7 @@ BENCHMARKS = {
     "cost": True,
     "quantize_quality": True,
     "prepare_scale": True,
+    "reduce_scale": True,
     "simulator_training": True,
 }
 

@@ -77,14 +77,35 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame, schema: pa.Schema) -
         pq.write_table(table.select(schema.names).cast(schema), temporary)
 
 
+def part_path(folder: Path, number: int) -> Path:
+    """The file of part `number`, counted from 0, of a table that is a folder of parts."""
+    return Path(folder) / f"part-{number:05}.parquet"
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of the table at `path`: itself, or the parts in its folder, in the order of their names.
+
+    Raises `DataError` for a folder without parts.
+    """
+    if not Path(path).is_dir():
+        return [path]
+    parts = sorted(Path(path).glob("part-*.parquet"))
+    if not parts:
+        raise DataError(f"{path}: a folder without a part, allowed: part-00000.parquet and those after it")
+    return parts
+
+
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read the columns of `schema` from `path`.
+    """Read the columns of `schema` from `path`, a file or a folder of parts.
 
     Raises `DataError` naming a missing column or one of another type.
     """
+    if Path(path).is_dir():
+        return pa.concat_tables([read_table(part, schema) for part in parts_of(path)])
     try:
         with pq.ParquetFile(path) as stored:  # `pq.read_table` imports what reads folders, and pandas
-            table = stored.read()
+            there = set(schema.names) <= set(stored.schema_arrow.names)
+            table = stored.read(columns=schema.names if there else None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     missing = [name for name in schema.names if name not in table.column_names]
@@ -96,6 +117,11 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise DataError(f"{path}: a column has the wrong type: {error}; needed {schema}") from error
+
+
+def n_rows(path: Path) -> int:
+    """The number of rows of the table at `path`, a file or a folder of parts, which is not read."""
+    return sum(pq.read_metadata(part).num_rows for part in parts_of(path))
 
 
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -30,14 +30,14 @@ from prorl.items.blocked import blocked_items
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
-from prorl.paths.sequences import user_sequences
+from prorl.paths.sequences import read_sequences
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
 from prorl.runtime import run_stage
 from prorl.simulators.protocol import ranking
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, read_table
+from prorl.tables import ITEMS, read_table
 
 
 def body(params: Params, dataset: str) -> None:
@@ -89,7 +89,7 @@ def body(params: Params, dataset: str) -> None:
     prompts = Prompts.of(read_instances(layout.instances("test")), device)
     harder = {}
     if settings.target_percentiles:
-        sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
+        sequences = read_sequences(layout.interactions)
         first = params.simulators[0]
         ranks = ranking(simulators[first], first, "evaluate.target_percentiles")
         harder = percentile_targets(ranks, prompts, sequences, settings.target_percentiles)

@@ -13,7 +13,7 @@ from prorl.instances import read_instances
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
-from prorl.paths.sequences import user_sequences
+from prorl.paths.sequences import read_sequences
 from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.released import load_start
@@ -25,7 +25,7 @@ from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.t5.model import T5
-from prorl.tables import INTERACTIONS, ITEMS, read_table
+from prorl.tables import ITEMS, read_table
 from prorl.training import Session
 
 
@@ -45,7 +45,7 @@ def body(params: Params, dataset: str) -> None:
     simulator = load_simulator(folder, own_class(params, dataset, settings.simulator), device)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
-    sequences = user_sequences(read_table(layout.interactions, INTERACTIONS))
+    sequences = read_sequences(layout.interactions)
     source = PromptSource(
         train, sequences, simulator.n_items, settings.targets, settings.prompts_per_step, params.training_seed
     )

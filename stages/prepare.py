@@ -9,17 +9,21 @@ from prorl.layout import Layout
 from prorl.params import Params
 from prorl.paths.preparing import prepare
 from prorl.runtime import derived_seed, run_stage
+from prorl.spark.preparing import prepare_by_spark
 from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, write_table
 
 
 def body(params: Params, dataset: str) -> None:
     layout, source = Layout(dataset), fetched_source(Layout(dataset).raw)
     settings = source.completed(params.section(Prepare, dataset))
-    log = source.read(layout.raw, settings)
-    prepared = prepare(log, settings, derived_seed(params.seed, "prepare", dataset))
-    write_table(layout.interactions, prepared.interactions, INTERACTIONS)
+    seed = derived_seed(params.seed, "prepare", dataset)
+    if settings.engine == "spark":
+        prepared = prepare_by_spark(source, layout.raw, settings, seed, layout.interactions, layout.splits)
+    else:
+        prepared = prepare(source.read(layout.raw, settings), settings, seed)
+        write_table(layout.interactions, prepared.interactions, INTERACTIONS)
+        write_table(layout.splits, prepared.splits, USER_SPLITS)
     write_table(layout.items, prepared.items, ITEMS)
-    write_table(layout.splits, prepared.splits, USER_SPLITS)
     write_json(layout.metrics("prepare"), prepared.statistics)
     prepared.told.show()
 

@@ -16,7 +16,7 @@ from prorl.instances import read_instances
 from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
-from prorl.paths.sequences import user_sequences
+from prorl.paths.sequences import read_sequences
 from prorl.policy.checkpoints import load_catalogue, save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.initial import new_policy
@@ -27,7 +27,7 @@ from prorl.runtime import run_stage
 from prorl.simulators.protocol import BranchingSimulator, branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
-from prorl.tables import INTERACTIONS, ITEMS, read_table
+from prorl.tables import ITEMS, read_table
 from prorl.training import Session
 
 
@@ -55,7 +55,7 @@ def body(params: Params, dataset: str) -> None:
     demonstrations = mixture(
         train,
         validation,
-        user_sequences(read_table(layout.interactions, INTERACTIONS)),
+        read_sequences(layout.interactions),
         simulator.n_items,
         decoding.max_length,
         settings,

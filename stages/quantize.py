@@ -21,7 +21,8 @@ def body(params: Params, dataset: str) -> None:
     layout = Layout(dataset)
     embedding, settings = params.section(Embed, dataset), params.section(Quantize, dataset)
     items = read_table(layout.items, ITEMS)
-    vectors = read_matrix(layout.reduced_vectors)
+    many = items.num_rows > settings.minibatch_above
+    vectors = read_matrix(layout.reduced_vectors, mapped_above=0 if many else None)
     codes, quantised = semantic_ids(vectors, items["raw_id"].to_pylist(), settings, params.seed)
     report = semantic_id_statistics(
         codes[:, : settings.n_codebooks], items["attributes"].to_pylist(), vectors, quantised, params.seed

@@ -8,9 +8,10 @@ from prorl.config.logging import Logging
 from prorl.config.simulator import Simulator
 from prorl.devices import process
 from prorl.files import write_json
+from prorl.instances import users_by_split
 from prorl.layout import Layout
 from prorl.params import Params
-from prorl.paths.sequences import user_sequences
+from prorl.paths.sequences import read_sequences
 from prorl.runtime import run_stage
 from prorl.simulators.own import fit_own
 from prorl.simulators.ranking import ranking_metrics
@@ -19,7 +20,7 @@ from prorl.simulators.registry import Own, own_class, simulator_entry
 from prorl.simulators.scoring import save_own, save_simulator
 from prorl.simulators.training import last_item_ranks, popularity_ranks, train_simulator
 from prorl.simulators.windows import of_users
-from prorl.tables import INTERACTIONS, ITEMS, SPLITS, USER_SPLITS, read_frame
+from prorl.tables import SPLITS, n_rows
 from prorl.training import Session
 
 
@@ -27,10 +28,9 @@ def body(params: Params, dataset: str, name: str) -> None:
     entry = simulator_entry(params, dataset, name)
     settings, logging = params.section(Simulator, dataset), params.section(Logging)
     layout = Layout(dataset)
-    sequences = user_sequences(read_frame(layout.interactions, INTERACTIONS))
-    users = read_frame(layout.splits, USER_SPLITS)
-    split = {name: of_users(sequences, users.user[users.split == name].to_numpy()) for name in SPLITS}
-    n_items = len(read_frame(layout.items, ITEMS))
+    sequences, users = read_sequences(layout.interactions), users_by_split(layout.splits)
+    split = {name: of_users(sequences, users[name]) for name in SPLITS}
+    n_items = n_rows(layout.items)
     data = split["train"], split["validation"], n_items
     stage, folder, inputs = f"simulator/{name}", layout.simulator(name), [layout.prepared]
     read = [name, settings.read_by(name), params.seed]

@@ -13,7 +13,7 @@ from tools.stage_dependencies import DVC_FILE, ROOT, dependencies_of, is_module,
 FLOORS = [
     *("code", "config", "params", "registries", "layout", "errors", "extras", "files", "titles"),
     *("tables", "instances", "runtime", "devices"),
-    *("curves", "checkpoint", "training", "datasets", "paths", "items", "semantic_ids", "prompts"),
+    *("curves", "checkpoint", "training", "datasets", "paths", "spark", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "bundle"),
     "reports",
     *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "serving", "cli"),

@@ -23,6 +23,7 @@ from prorl.config.quantize import Quantize
 from prorl.config.section import LONGEST_MESSAGE, ConfigError, one_line
 from prorl.config.sections import SECTIONS
 from prorl.errors import DataError
+from prorl.instances import read_instances
 from prorl.items.embedding import imported as imported_vectors
 from prorl.items.matrices import read_matrix
 from prorl.layout import IDS_FILE
@@ -34,7 +35,7 @@ from prorl.semantic_ids.quantisers import imported_codes
 from prorl.semantic_ids.unique_ids import write_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.scoring import load_simulator, save_simulator
-from prorl.tables import ITEMS, read_instances, read_table
+from prorl.tables import ITEMS, read_table
 from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
 from tests.tiny_models import PARAMS, SIZES, random_catalogue, random_policy, recbole_model, sequences_of
 from tools.stage_dependencies import ROOT

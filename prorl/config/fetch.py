@@ -8,9 +8,11 @@ from prorl.config.section import Refused, Section, Settings
 
 
 class OwnFiles(Settings):
-    """The two files of a `tabular` source."""
+    """The two files of a `tabular` source; either may be a folder of parts, in the order of their names."""
 
-    interactions: str = Field(description="The file of interactions")
+    interactions: str = Field(
+        description="The file of interactions; or where they lie, as s3://bucket/log, for engine `spark`"
+    )
     items: str = Field(description="The file of items")
 
 

@@ -12,6 +12,10 @@ class Mine(Section):
 
     section: ClassVar[str] = "mine"
 
+    engine: Literal["local", "spark"] = Field(
+        description="What mines: this process, or Apache Spark as `prepare.spark` says, part by part as "
+        "prepared; the instances are the same"
+    )
     import_: str | None = Field(
         alias="import",
         description="Released instances instead: the start of `<start>.train`, .val, .test and .datamaps",

@@ -47,11 +47,34 @@ class Tabular(Settings):
         return self
 
 
+class Spark(Settings):
+    """The cluster that prepares and mines where an engine is `spark`."""
+
+    master: str = Field(
+        min_length=1,
+        description="Where Spark runs: spark://<host>:<port>, yarn, k8s://.., or local[*], all cores here",
+    )
+    executor_memory: str = Field(
+        pattern="^[1-9][0-9]*[mg]$", description="Memory of an executor's JVM, such as 900m or 8g"
+    )
+    partitions: int = Field(
+        ge=1,
+        le=99_999,
+        description="Parts into which users are dealt; a Python worker holds one at a time, users whole",
+    )
+    conf: dict[str, str] = Field(description="Further settings of Spark under its own names, values as text")
+
+
 class Prepare(Section):
     """From raw logs to canonical tables."""
 
     section: ClassVar[str] = "prepare"
 
+    engine: Literal["local", "spark"] = Field(
+        description="What prepares: this process, or Apache Spark (the extra `spark`) where a log is larger "
+        "than memory; the tables are the same"
+    )
+    spark: Spark = Field(description="The cluster, also that of `mine.engine`")
     min_user_interactions: int = Field(ge=1, description="Interactions that a user needs to be kept")
     min_item_interactions: int = Field(ge=1, description="Interactions that an item needs to be kept")
     repeats: Literal["keep", "first", "last"] = Field(

@@ -43,6 +43,11 @@ class Quantize(Section):
         "alone would not"
     )
     n_restarts: int = Field(ge=1, description="Restarts of each k-means")
+    minibatch_above: int = Field(
+        ge=1,
+        description="Items above which method rq_kmeans reads their vectors part by part: each k-means is "
+        "fitted to a sample, then moved by random batches of all",
+    )
     rq_vae: RQVAE = Field(description="Settings of method rq_vae")
 
     @model_validator(mode="after")

@@ -14,3 +14,8 @@ class Reduce(Section):
 
     dimension: int = Field(ge=1, description="Components kept")
     whiten: bool = Field(description="Whether every component is scaled to unit variance")
+    mapped_above: int = Field(
+        ge=0,
+        description="MiB of embeddings above which they stay on disk, memory-mapped, and are read "
+        "part by part",
+    )

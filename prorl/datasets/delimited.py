@@ -1,6 +1,7 @@
 """Delimited text as columns of text, and texts as ids and numbers; errors name the line."""
 
 import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -38,18 +39,25 @@ class TextForm:
 class ReadTable:
     """A table as read from `path`; `first_line` is the line of row 0, None where the file has no lines.
 
-    line_ends: the values that hold line ends.
+    line_ends: the values that hold line ends. before: rows of the file before row 0. A table read from a
+    folder holds the rows of its `parts`, one after another.
     """
 
     path: Path
     table: pa.Table
     first_line: int | None
     line_ends: LineEnds = field(default_factory=list)
+    before: int = 0
+    parts: "Sequence[ReadTable]" = ()
 
     def place(self, row: int) -> str:
         """Where row `row`, counted from 0, stands in the file."""
+        for part in self.parts:
+            if row < part.table.num_rows:
+                return part.place(row)
+            row -= part.table.num_rows
         if self.first_line is None:
-            return f"{self.path}: row {row + 1}"
+            return f"{self.path}: row {self.before + row + 1}"
         return f"{self.path}: line {line_of(row, self.first_line, self.line_ends)}"
 
     def column(self, name: str) -> pa.ChunkedArray:

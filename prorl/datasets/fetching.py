@@ -13,7 +13,9 @@ from prorl.config.section import ConfigError
 from prorl.datasets import DATASETS
 from prorl.datasets.archives import find_archive, take_files
 from prorl.datasets.downloads import download
+from prorl.datasets.parts import part_files
 from prorl.datasets.sources import InstalledFiles, Source
+from prorl.datasets.tabular import ELSEWHERE
 from prorl.errors import DataError
 from prorl.files import atomic_folder, read_json, sha256_of, write_json
 
@@ -79,18 +81,35 @@ def fetch(
                 f"fetch.{dataset}.archive: got null, "
                 f"allowed for source {name!r}: a folder or zip with its files"
             )
-        record["files"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        record["files"] = {path.relative_to(temporary).as_posix(): sha256_of(path) for path in files}
         write_json(temporary / RECORD, record)
     shutil.rmtree(downloads, ignore_errors=True)
 
 
 def _take_own(files: OwnFiles, folder: Path) -> dict[str, str]:
-    """Copy the two files under the names that the `tabular` source looks for; their own names."""
+    """Copy the two tables under the names that the `tabular` source looks for; their own names.
+
+    A folder of parts is copied whole. Of interactions at a URI, such as s3://bucket/log, the URI is kept
+    alone, which is its own name.
+    """
     taken = {}
+    if "://" in files.interactions:
+        (folder / f"interactions{ELSEWHERE}").write_text(files.interactions, encoding="utf-8")
+        taken["interactions"] = files.interactions
     for name, own in (("interactions", Path(files.interactions)), ("items", Path(files.items))):
-        if not own.is_file():
+        if name in taken:
+            continue
+        if own.is_dir():
+            parts = part_files(own)
+            for part in parts:
+                copy = folder / f"{name}{parts[0].suffix}" / part.relative_to(own)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(part, copy)
+        elif own.is_file():
+            shutil.copyfile(own, folder / f"{name}{own.suffix}")
+        else:
             raise DataError(f"{own}: no such file; fetch.files.{name} names it")
-        shutil.copyfile(own, folder / f"{name}{own.suffix}")
         taken[name] = own.name
     return taken
 

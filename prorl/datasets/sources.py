@@ -63,11 +63,11 @@ def raw_log(
     if not len(users):
         left_out = f"; left out were {unusable}" if any(unusable.values()) else ""
         raise DataError(f"{path}: holds no interaction{left_out}")
-    (user, user_ids), (item, item_ids) = _coded(users), _coded(items)
+    (user, user_ids), (item, item_ids) = coded(users), coded(items)
     return RawLog(user, item, timestamp, user_ids, item_ids, catalogue, unusable, list(told))
 
 
-def _coded(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+def coded(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Positions [e] int32 in the distinct values of `ids`, and those values in order of first appearance."""
     coded = ids.dictionary_encode().combine_chunks()
     return coded.indices.to_numpy(), coded.dictionary

@@ -14,6 +14,7 @@ from prorl.config.prepare import Prepare, Tabular
 from prorl.config.section import ConfigError
 from prorl.datasets.attribute_texts import AttributeTexts
 from prorl.datasets.delimited import ReadTable, TextForm, all_true, content, pc, read_delimited
+from prorl.datasets.parts import joined, part_files
 from prorl.datasets.sources import RawLog, Source, raw_log
 from prorl.datasets.times import timestamps, units_told
 from prorl.errors import DataError
@@ -21,6 +22,7 @@ from prorl.errors import DataError
 # Of files that end so, what stands between two values.
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t"}
 PARQUET = ".parquet"
+ELSEWHERE = ".url"  # of a file that names where the interactions lie, where they are not fetched
 ENDINGS = ("parquet", "csv", "tsv", "inter", "item", "txt", "dat", "data")
 INTERACTIONS, ITEMS = (tuple(f"{stem}.{ending}" for ending in ENDINGS) for stem in ("interactions", "items"))
 NO_ID = "\\N"  # how databases write null
@@ -34,16 +36,26 @@ def read_tabular(folder: Path, settings: Prepare) -> RawLog:
     """
     form = settings.tabular
     _check_names("interactions", form.interactions, {"user", "item", "timestamp"})
-    _check_names("items", form.items, {"item"})
-    log = read_table_of(
-        _present(folder, "interactions"), form, "interactions", list(form.interactions.values())
-    )
-    users, items = (_ids(log, form.interactions[name]) for name in ("user", "item"))
+    path = present(folder, "interactions")
+    if path.suffix == ELSEWHERE:
+        found = path.read_text(encoding="utf-8")
+        raise ConfigError(f"prepare.engine: got local, allowed for the interactions at {found}: spark")
+    log = read_table_of(path, form, "interactions", list(form.interactions.values()))
+    users, items = (ids_of(log, form.interactions[name]) for name in ("user", "item"))
     timestamp = timestamps(log, form.interactions["timestamp"])
-    unusable: dict[str, int] = {}
-    catalogue, told = _read_items(_present(folder, "items"), settings, unusable)
+    catalogue, unusable, told = read_catalogue(folder, settings)
     told = [*_line_ends_told(log), *units_told(timestamp, log), *told]
     return raw_log(users, items, timestamp, catalogue, unusable, log.path, told)
+
+
+def read_catalogue(folder: Path, settings: Prepare) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
+    """The items of the log in `folder`, one row each, rows that were left out, by reason, and what is told of
+    the reading.
+    """
+    _check_names("items", settings.tabular.items, {"item"})
+    unusable: dict[str, int] = {}
+    catalogue, told = _read_items(present(folder, "items"), settings, unusable)
+    return catalogue, unusable, told
 
 
 def read_table_of(
@@ -55,6 +67,8 @@ def read_table_of(
     is. Of a parquet file only `columns` are read, if it has them all. Raises `DataError` if it cannot be
     read.
     """
+    if path.is_dir():
+        return joined(path, [read_table_of(part, form, which, columns) for part in part_files(path)])
     if path.suffix == PARQUET:
         return _read_parquet(path, columns)
     delimiter = (form.delimiter if form else None) or DELIMITERS.get(path.suffix)
@@ -90,7 +104,7 @@ def _read_items(path: Path, settings: Prepare, unusable: dict[str, int]) -> tupl
     """One row per item, and what is told of how they were read; counts rows without an id in `unusable`."""
     mapping = {name: present for name, present in settings.tabular.items.items() if present is not None}
     read = read_table_of(path, settings.tabular, "items")
-    raw_ids = _ids(read, mapping.pop("item"))
+    raw_ids = ids_of(read, mapping.pop("item"))
     items: dict[str, list] = {"raw_id": raw_ids.to_pylist(), "title": [""] * len(raw_ids)}
     attributes = AttributeTexts(settings.tabular.separator)
     for name, present in mapping.items():
@@ -136,13 +150,15 @@ def texts_of(read: ReadTable, name: str) -> pa.ChunkedArray:
         ) from error
 
 
-def _ids(read: ReadTable, name: str) -> pa.ChunkedArray:
+def ids_of(read: ReadTable, name: str) -> pa.ChunkedArray:
     """The raw ids in column `name`, unchanged; empty where there is none."""
     ids = pc.fill_null(texts_of(read, name), "")
     return pc.if_else(pc.equal(ids, NO_ID), "", ids)
 
 
 def _line_ends_told(read: ReadTable) -> list[str]:
+    if read.parts:
+        return [line for part in read.parts for line in _line_ends_told(part)]
     if not read.line_ends:
         return []
     line, held = max(read.line_ends, key=lambda value: value[1])
@@ -160,8 +176,8 @@ def _check_names(table: str, mapping: dict, needed: set[str]) -> None:
             raise ConfigError(f"prepare.tabular.{table}.{name}: got null, allowed: the name of a column")
 
 
-def _present(folder: Path, stem: str) -> Path:
-    """The file of `folder` that is named `stem`, whatever its ending; `fetch` puts exactly one there."""
+def present(folder: Path, stem: str) -> Path:
+    """The file or folder in `folder` that is named `stem`, whatever its ending; `fetch` puts exactly one."""
     return next(path for path in sorted(folder.iterdir()) if path.stem == stem)
 
 

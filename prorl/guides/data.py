@@ -3,17 +3,17 @@
 import numpy as np
 
 from prorl.guide import GuideData
-from prorl.instances import read_instances
+from prorl.instances import read_instances, users_by_split
 from prorl.layout import Layout
-from prorl.paths.sequences import Sequences, user_sequences
-from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, read_frame, read_table
+from prorl.paths.sequences import Sequences, read_sequences
+from prorl.tables import ITEMS, read_table
 
 
 def guide_data(layout: Layout) -> GuideData:
     """Instances and interactions of training and validation users, and items' titles."""
-    users = read_frame(layout.splits, USER_SPLITS)
-    every = user_sequences(read_table(layout.interactions, INTERACTIONS))
-    split = {name: users.user[users.split == name].to_numpy() for name in ("train", "validation")}
+    users = users_by_split(layout.splits)
+    every = read_sequences(layout.interactions)
+    split = {name: users[name] for name in ("train", "validation")}
     return GuideData(
         train=read_instances(layout.instances("train")),
         validation=read_instances(layout.instances("validation")),

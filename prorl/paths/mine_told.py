@@ -12,14 +12,22 @@ from prorl.tables import SPLITS
 def told_of_mine(tables: dict[str, pa.Table], statistics: dict[str, Any]) -> Told:
     """Lines and warnings about the instances of all splits; `statistics` are those of `mine`."""
     counts = {name: tables[name].num_rows for name in SPLITS}
+    lengths = np.concatenate([_lengths(tables[name]["run"]) for name in SPLITS])
+    repeats = sum(with_repeats(tables[name]) for name in SPLITS)
+    return told_of_counts(counts, np.bincount(lengths), repeats, statistics)
+
+
+def told_of_counts(
+    counts: dict[str, int], by_length: np.ndarray, repeats: int, statistics: dict[str, Any]
+) -> Told:
+    """`told_of_mine` where the instances are not at hand: how many there are of each split, of each length,
+    and with an item twice.
+    """
     total = sum(counts.values())
     lines = ["instances: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())]
-    lengths = np.concatenate([_lengths(tables[name]["run"]) for name in SPLITS])
-    by_length = np.bincount(lengths)
     shown = ", ".join(f"{by_length[size]:,} of {size}" for size in np.flatnonzero(by_length))
     lines.append(f"runs by length: {shown}")
     warnings = []
-    repeats = sum(_with_repeats(tables[name]) for name in SPLITS)
     lines.append(f"repeats: {repeats:,} instances ({percent(repeats, total)}) hold an item twice")
     if repeats > LARGE_SHARE * total:
         warnings.append(
@@ -60,7 +68,7 @@ def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
     return np.diff(lists.combine_chunks().offsets.to_numpy())
 
 
-def _with_repeats(table: pa.Table) -> int:
+def with_repeats(table: pa.Table) -> int:
     """How many instances hold an item twice, in history and run together."""
     keys = []
     for name in ("history", "run"):

@@ -141,26 +141,58 @@ def random_targets(sequences: Sequences, user: np.ndarray, n_items: int, seed: i
     order, and `drawn[i]` is uniform below their number. Here no free item is listed. Raises `DataError` for a
     user who interacted with every item.
     """
-    asked, prompt = np.unique(user, return_inverse=True)
-    lengths = sequences.lengths[asked - 1]
-    # The distinct items of each of these users in increasing order, as one sorted array of keys: the user's
-    # number among them, then the item.
-    position = np.repeat(sequences.offsets[asked - 1], lengths) + within_groups(lengths)
-    items = sequences.items[position].astype(np.int64)
-    stride = n_items + 1
-    key = np.unique(np.repeat(np.arange(len(asked)), lengths) * stride + items)
-    owner, item = np.divmod(key, stride)
-    first = np.searchsorted(owner, np.arange(len(asked) + 1))
-    n_free = n_items - np.diff(first)
-    if not n_free.all():
-        raise DataError(
-            f"user {asked[np.argmin(n_free)]} interacted with all {n_items} items: no random target is left"
+    free = FreeItems.of(sequences, user, n_items)
+    return free.numbered(np.random.default_rng(seed).integers(0, free.counts))
+
+
+@dataclass(frozen=True)
+class FreeItems:
+    """The items that users never interacted with, none of them listed: see `random_targets`.
+
+    prompt [i]: of each place that asks, its user's number among those who are asked about; counts [i]: the
+    user's free items. owner and item [k]: those users' distinct items in increasing order; first [users + 1]:
+    where each user's begin; n_items: of the catalogue.
+    """
+
+    prompt: np.ndarray
+    counts: np.ndarray
+    owner: np.ndarray
+    item: np.ndarray
+    first: np.ndarray
+    n_items: int
+
+    @classmethod
+    def of(cls, sequences: Sequences, user: np.ndarray, n_items: int, before: int = 0) -> "FreeItems":
+        """Those of `user` [i]. before: users of the data set before user 1 of `sequences`, for the message.
+
+        Raises `DataError` for a user who interacted with every item.
+        """
+        asked, prompt = np.unique(user, return_inverse=True)
+        lengths = sequences.lengths[asked - 1]
+        # The distinct items of each of these users in increasing order, as one sorted array of keys: the
+        # user's number among them, then the item.
+        position = np.repeat(sequences.offsets[asked - 1], lengths) + within_groups(lengths)
+        items = sequences.items[position].astype(np.int64)
+        stride = n_items + 1
+        key = np.unique(np.repeat(np.arange(len(asked)), lengths) * stride + items)
+        owner, item = np.divmod(key, stride)
+        first = np.searchsorted(owner, np.arange(len(asked) + 1))
+        n_free = n_items - np.diff(first)
+        if not n_free.all():
+            raise DataError(
+                f"user {before + asked[np.argmin(n_free)]} interacted with all {n_items} items: no random "
+                "target is left"
+            )
+        return cls(prompt, n_free[prompt], owner, item, first, n_items)
+
+    def numbered(self, drawn: np.ndarray) -> np.ndarray:
+        """Of each user the free item number `drawn` [i], counted from 0, [i] int32."""
+        # Free item number `drawn` is item number `drawn`, moved up by one for each of the user's items that
+        # come before it. Those are the items with at most `drawn` free items below them.
+        stride = self.n_items + 1
+        free_below = self.item - 1 - (np.arange(len(self.item)) - self.first[self.owner])
+        before = (
+            np.searchsorted(self.owner * stride + free_below, self.prompt * stride + drawn, side="right")
+            - self.first[self.prompt]
         )
-    drawn = np.random.default_rng(seed).integers(0, n_free[prompt])
-    # Free item number `drawn` is item number `drawn`, moved up by one for each of the user's items that come
-    # before it. Those are the items with at most `drawn` free items below them.
-    free_below = item - 1 - (np.arange(len(item)) - first[owner])
-    before = (
-        np.searchsorted(owner * stride + free_below, prompt * stride + drawn, side="right") - first[prompt]
-    )
-    return (drawn + 1 + before).astype(np.int32)
+        return (drawn + 1 + before).astype(np.int32)

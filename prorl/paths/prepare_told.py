@@ -37,12 +37,27 @@ def told_of_prepare(
     rows and users, counted from 0, that are kept; dropped: what each filter removed; items: the table made;
     statistics: all counts.
     """
+    shown, causes = _examples(log, row, rows, users), likely_causes(log, row, dropped, settings)
+    return told_of_counts(dropped, items, statistics, settings, shown, [*log.told, *causes])
+
+
+def told_of_counts(
+    dropped: dict[str, Removed],
+    items: pa.Table,
+    statistics: dict[str, Any],
+    settings: Prepare,
+    shown: dict[str, str],
+    warnings: list[str],
+) -> Told:
+    """`told_of_prepare` where the log itself is not at hand.
+
+    shown: examples of what a filter dropped, by its name; warnings: those that come first.
+    """
     raw, kept = statistics["raw"], statistics["kept"]
     lines = [f"raw: {_counts(raw)}"]
-    if left_out := {name: count for name, count in log.unusable.items() if count}:
+    if left_out := {name: count for name, count in statistics["unusable_records"].items() if count}:
         told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in left_out.items())
         lines.append(f"not usable, before that: {told}")
-    shown = _examples(log, row, rows, users)
     for name, removed in dropped.items():
         if removed.interactions or removed.users or removed.items:
             lines.append(
@@ -63,7 +78,7 @@ def told_of_prepare(
         "have none; "
         f"{statistics['placeholders_left_out']:,} placeholders left out"
     )
-    warnings = [*log.told, *likely_causes(log, row, dropped, settings)]
+    warnings = list(warnings)
     if repeats > MANY_REPEATS * kept["interactions"]:
         warnings.append(
             f"{percent(repeats, kept['interactions'])} of the interactions repeat an item of their user, "

@@ -53,24 +53,24 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
     for unknown fields.
     """
     described = pa.array(log.items["raw_id"], pa.string())
-    _refuse_twice(described)
+    refuse_twice(described)
     # For each interaction [e] the row of its item in the source's list, -1 without one.
     row = pc.index_in(log.item_ids, value_set=described).fill_null(-1).to_numpy()[log.item]
     kept = np.flatnonzero(row >= 0)
-    kept, repeated = _without_repeats(log, row, kept, settings.repeats)
+    kept, repeated = without_repeats(log.user, row, log.timestamp, kept, settings.repeats)
     core = k_core(log.user[kept], row[kept], settings.min_user_interactions, settings.min_item_interactions)
     kept = kept[core.kept]
     dropped = _dropped(log, row, repeated, core)
     if not len(kept):
         causes = "; ".join(likely_causes(log, row, dropped, settings))
-        raise DataError(_nothing_left(len(log.user), dropped, settings) + (causes and f"; {causes}"))
+        raise DataError(nothing_left(len(log.user), dropped, settings) + (causes and f"; {causes}"))
 
     (user_codes, user), (rows, item) = _numbered(log.user[kept]), _numbered(row[kept])
     timestamp = log.timestamp[kept]
     order = chronological(user, timestamp)
     user, item, timestamp = user[order], item[order], timestamp[order]
     interactions = pa.table({"user": user, "item": item, "timestamp": timestamp})
-    items, placeholders = _item_table(log.items.iloc[rows], settings)
+    items, placeholders = item_table(log.items.iloc[rows], settings)
     raw_users = log.user_ids.take(pa.array(user_codes))
     of_released = {}
     if settings.split_from is None:
@@ -90,8 +90,6 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
             "split": pa.array([*SPLITS, LEFT_OUT]).take(pa.array(split)),
         }
     )
-    same_user = user[1:] == user[:-1]
-    pairs = np.sort(_pairs(user, item))
     statistics = {
         "raw": {"interactions": len(log.user), "users": len(log.user_ids), "items": len(log.item_ids)},
         "unusable_records": log.unusable,
@@ -103,8 +101,28 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
             for i, name in enumerate(SPLITS)
         },
         **of_released,
+        **repetitions(user, item, timestamp),
+        **item_counts(items, placeholders),
+    }
+    told = told_of_prepare(log, row, rows, user_codes, dropped, items, statistics, settings)
+    return Prepared(interactions, items, splits, statistics, told)
+
+
+def repetitions(user: np.ndarray, item: np.ndarray, timestamp: np.ndarray) -> dict[str, int]:
+    """How many interactions, sorted by user and time, repeat an item of their user, or have the time of the
+    one before.
+    """
+    same_user = user[1:] == user[:-1]
+    pairs = np.sort(_pairs(user, item))
+    return {
         "repeated_interactions": int((pairs[1:] == pairs[:-1]).sum()),
         "same_time_as_previous": int((same_user & (timestamp[1:] == timestamp[:-1])).sum()),
+    }
+
+
+def item_counts(items: pa.Table, placeholders: int) -> dict[str, int]:
+    """Counts of the table of items, from which so many `placeholders` were left out."""
+    return {
         "items_without_attributes": int(
             pc.sum(pc.equal(pc.list_value_length(items["attributes"]), 0)).as_py()
         ),
@@ -112,8 +130,6 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
         "items_without_title": int(pc.sum(pc.equal(items["title"], "")).as_py()),
         "attributes": len(pc.unique(pc.list_flatten(items["attributes"]))),
     }
-    told = told_of_prepare(log, row, rows, user_codes, dropped, items, statistics, settings)
-    return Prepared(interactions, items, splits, statistics, told)
 
 
 def _pairs(user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -121,20 +137,21 @@ def _pairs(user: np.ndarray, item: np.ndarray) -> np.ndarray:
     return user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
 
 
-def _without_repeats(
-    log: RawLog, row: np.ndarray, kept: np.ndarray, repeats: str
+def without_repeats(
+    user: np.ndarray, row: np.ndarray, timestamp: np.ndarray, kept: np.ndarray, repeats: str
 ) -> tuple[np.ndarray, Removed]:
-    """Those of the positions `kept` in the log that stay, in file order, and what was removed.
+    """Those of the positions `kept` in a log that stay, in file order, and what was removed.
 
+    user [e], row [e] and timestamp [e]: of each interaction, `row` the item's in the source's list.
     Of several interactions of one user with one item the first in time stays, or the last; of those at one
     time, the first or last in the file.
     """
     if repeats == "keep":
         return kept, Removed()
-    order = kept[chronological(log.user[kept], log.timestamp[kept])]
+    order = kept[chronological(user[kept], timestamp[kept])]
     if repeats == "last":
         order = order[::-1]
-    _, first = np.unique(_pairs(log.user[order], row[order]), return_index=True)
+    _, first = np.unique(_pairs(user[order], row[order]), return_index=True)
     return np.sort(order[first]), Removed(interactions=len(kept) - len(first))
 
 
@@ -146,7 +163,8 @@ def _numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return present, number[codes]
 
 
-def _refuse_twice(raw_ids: pa.Array) -> None:
+def refuse_twice(raw_ids: pa.Array) -> None:
+    """Raise `DataError` if an item is described more than once."""
     counts = raw_ids.value_counts()
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
@@ -172,7 +190,8 @@ def _dropped(log: RawLog, row: np.ndarray, repeated: Removed, core: Core) -> dic
     }
 
 
-def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Prepare) -> str:
+def nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Prepare) -> str:
+    """What is said of a log of which the filters leave nothing."""
     min_user, min_item = settings.min_user_interactions, settings.min_item_interactions
     told = {
         "items_without_description": "interactions with items that the source does not describe",
@@ -188,7 +207,7 @@ def _nothing_left(n_interactions: int, dropped: dict[str, Removed], settings: Pr
     return f"nothing is left of {n_interactions} interactions; dropped were {'; '.join(parts)}"
 
 
-def _item_table(items: pd.DataFrame, settings: Prepare) -> tuple[pa.Table, int]:
+def item_table(items: pd.DataFrame, settings: Prepare) -> tuple[pa.Table, int]:
     """The table of items, and how many placeholders were left out of it."""
     items, n_placeholders = without_placeholders(items, settings.placeholders)
     assert settings.attributes is not None  # the source's own choices stand in place of null

@@ -5,6 +5,7 @@ Shape key: `e` interactions, `u` users, `n` items.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.tables import SPLITS
+from prorl.tables import INTERACTIONS, SPLITS, n_rows, parts_of, read_table
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,29 @@ def user_sequences(interactions: pa.Table | pd.DataFrame) -> Sequences:
     n_users = int(user[-1]) if len(user) else 0
     offsets = np.searchsorted(user, np.arange(1, n_users + 2)).astype(np.int64)
     return Sequences(items=np.asarray(interactions["item"]), offsets=offsets)
+
+
+def read_sequences(path: Path) -> Sequences:
+    """`user_sequences` of the table of interactions at `path`, a file or a folder of parts, read one after
+    another: memory holds the items, and of one part the users too. Raises `DataError` as that does.
+    """
+    schema = pa.schema([INTERACTIONS.field("user"), INTERACTIONS.field("item")])
+    parts = parts_of(path)
+    items = np.empty(n_rows(path), dtype=np.int32)
+    counts, filled, last = [np.zeros(1, dtype=np.int64)], 0, 0  # of user 0, who is none, then of each
+    for part in parts:
+        table = read_table(part, schema)
+        user = table["user"].to_numpy()
+        if np.any(user[1:] < user[:-1]) or (len(user) and user[0] < max(last, 1)):
+            raise DataError(f"{part}: interactions are not sorted by user, counted from 1")
+        items[filled : filled + len(user)] = table["item"].to_numpy()
+        filled += len(user)
+        if len(user):
+            own = np.bincount(user - last)
+            counts[-1][-1] += own[0]  # the last user of the part before may go on in this one
+            counts += [own[1:]] if len(own) > 1 else []
+            last = int(user[-1])
+    return Sequences(items=items, offsets=np.cumsum(np.concatenate(counts)))
 
 
 def chronological(user: np.ndarray, timestamp: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from prorl.config.embed import Embed
 from prorl.config.quantize import Quantize
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.semantic_ids.residual import Quantised
+from prorl.semantic_ids.residual import CHUNK, Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae
 from prorl.semantic_ids.unique_ids import imported, listed_codes, require_unique, with_final_code
@@ -41,7 +41,8 @@ def semantic_ids(
     """
     if len(vectors) != len(raw_ids):
         raise DataError(f"{len(vectors)} reduced vectors for {len(raw_ids)} items; they must be as many")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    parts = (vectors[start : start + CHUNK] for start in range(0, max(len(vectors), 1), CHUNK))
+    bad = np.flatnonzero(~np.concatenate([np.isfinite(part).all(axis=1) for part in parts]))
     if len(bad):
         raise DataError(
             f"{len(bad)} of {len(vectors)} reduced vectors hold a number that is not finite, the first is "

@@ -10,6 +10,7 @@ Shape key: `n` items, `l` levels, `c` codes of a level, `d` components of a vect
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -21,12 +22,20 @@ CHUNK = 16384  # vectors compared with a codebook at a time
 class Quantised:
     """What a quantiser makes of vectors [n, d].
 
-    codes [n, l]; reconstruction [n, d] of the vectors from the codes; tensors to keep, by name.
+    codes [n, l]; reconstruction [n, d] of the vectors from the codes; tensors to keep, by name. Of vectors
+    that are read part by part there is no reconstruction, but its `error`, as `reconstruction_error` has it.
     """
 
     codes: np.ndarray
-    reconstruction: np.ndarray
+    reconstruction: np.ndarray | None
     tensors: dict[str, np.ndarray]
+    error: float | None = None
+
+
+class Rows(Protocol):
+    """Vectors [n, d], of which those at `places` [m] are given as float32 [m, d]."""
+
+    def __getitem__(self, places: np.ndarray, /) -> np.ndarray: ...
 
 
 def squared_distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
@@ -56,7 +65,7 @@ def residual_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray], balance
     return np.stack(levels, axis=1)
 
 
-def distinct_last_codes(residuals: np.ndarray, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def distinct_last_codes(residuals: Rows, codebook: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Last codes [n] that differ among items with the same leading codes, at the least squared distance.
 
     codes [n, l]: the nearest ones. Only groups of items in which they collide change. In a group of more

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from prorl.config.quantize import Quantize
 from prorl.runtime import derived_seed
 from prorl.semantic_ids.residual import Quantised, nearest, reconstruct, residual_codes
+from prorl.semantic_ids.streamed import streamed_codes
 
 
 def fit_codebooks(vectors: np.ndarray, settings: Quantize, seed: int) -> list[np.ndarray]:
@@ -34,7 +35,12 @@ def fit_codebooks(vectors: np.ndarray, settings: Quantize, seed: int) -> list[np
 
 
 def rq_kmeans(vectors: np.ndarray, settings: Quantize, seed: int) -> Quantised:
-    """Codes of `vectors` [n, d] under codebooks fitted to them."""
+    """Codes of `vectors` [n, d] under codebooks fitted to them.
+
+    Vectors of more than `settings.minibatch_above` items are read part by part, see `streamed_codes`.
+    """
+    if len(vectors) > settings.minibatch_above:
+        return streamed_codes(vectors, settings, seed)
     codebooks = fit_codebooks(vectors, settings, seed)
     with threadpool_limits(1):
         codes = residual_codes(vectors, codebooks, settings.balanced)

@@ -44,6 +44,13 @@ def code_statistics(codes: np.ndarray) -> dict[str, Any]:
     }
 
 
+def quantised_error(vectors: np.ndarray, quantised: Quantised) -> float | None:
+    """`reconstruction_error` of what a quantiser made of `vectors` [n, d]."""
+    if quantised.reconstruction is None:
+        return quantised.error
+    return reconstruction_error(vectors, quantised.reconstruction)
+
+
 def reconstruction_error(vectors: np.ndarray, reconstruction: np.ndarray) -> float:
     """The share of the variance of `vectors` [n, d] that `reconstruction` [n, d] loses.
 
@@ -92,9 +99,7 @@ def semantic_id_statistics(
     rng = np.random.default_rng(derived_seed(seed, "attribute_overlap"))
     return {
         **code_statistics(codes),
-        "reconstruction_error": reconstruction_error(vectors, quantised.reconstruction)
-        if quantised
-        else None,
+        "reconstruction_error": quantised_error(vectors, quantised) if quantised else None,
         "attribute_overlap": {
             "same_level_1_code": attribute_overlap(attributes, codes[:, 0], rng),
             "any_two_items": attribute_overlap(attributes, np.zeros(len(codes), dtype=np.int64), rng),

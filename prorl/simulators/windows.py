@@ -6,15 +6,14 @@ Shape key: `u` users, `w` windows, `s` items read.
 import numpy as np
 import torch
 
-from prorl.paths.sequences import Sequences
+from prorl.paths.sequences import Sequences, within_groups
 
 
 def of_users(sequences: Sequences, users: np.ndarray) -> Sequences:
     """The sequences of `users` (counted from 1) alone, in that order, numbered anew."""
-    parts = [sequences.of(user) for user in users]
-    return Sequences(
-        items=np.concatenate(parts), offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    )
+    lengths = sequences.lengths[users - 1]
+    places = np.repeat(sequences.offsets[users - 1], lengths) + within_groups(lengths)
+    return Sequences(items=sequences.items[places], offsets=np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def last_items(sequences: Sequences, max_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -133,7 +133,7 @@ def test_what_prorl_json_must_say(copied):
     (copied / "prorl.json").write_text("{", encoding="utf-8")
     refused(copied, r"prorl\.json: not JSON")
     (copied / "prorl.json").write_text(json.dumps([1]), encoding="utf-8")
-    refused(copied, r"prorl\.json: format_version: got None")
+    refused(copied, r"prorl\.json: found list, allowed: an object")
 
 
 def test_the_version_changes_with_weights_ids_and_rules_alone(released, copied):

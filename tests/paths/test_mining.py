@@ -20,6 +20,7 @@ from prorl.paths.sequences import Sequences
 from prorl.tables import INSTANCES, PROMPTED_INSTANCES
 
 SETTINGS = Mine(
+    engine="local",
     import_=None,
     history_length=3,
     min_run=2,
@@ -213,7 +214,7 @@ def test_a_split_without_instance_is_an_error():
 
 
 def test_run_bounds_must_fit_together():
-    values = {"import": None, "history_length": 3, "min_run": 5, "max_run": 4}
+    values = {"engine": "local", "import": None, "history_length": 3, "min_run": 5, "max_run": 4}
     values |= {"feasibility": "attributes", "ignored_attributes": []}
     with pytest.raises(ConfigError, match=r"mine.min_run: got 5, allowed: at most mine.max_run, 4"):
         build(Mine, values, "mine", "params.yaml")

@@ -43,6 +43,7 @@ def released(tmp_path):
             (tmp_path / f"x.{ending}").write_text(json.dumps([entry]))
         (tmp_path / "x.datamaps").write_text(json.dumps(MAPS))
         settings = Mine(
+            engine="local",
             import_=str(tmp_path / "x"),
             history_length=2,
             min_run=2,

@@ -28,6 +28,7 @@ SETTINGS = Quantize(
     expand_final=True,
     balanced=False,
     n_restarts=2,
+    minibatch_above=1000,
     rq_vae=RQVAE(
         hidden_sizes=[32], latent_size=8, commitment=0.25, steps=300, batch_size=64, learning_rate=3e-3
     ),
