@@ -20,7 +20,7 @@ def test_a_kinds_code_is_its_own_modules_and_its_functions_in_the_registry():
     files, texts = code_of_kind(registry.GUIDES["search"])
     assert {"prorl/guides/search.py", "prorl/simulators/protocol.py", "prorl/prompts.py"} <= names(files)
     assert not names(files) & {"prorl/guides/beam.py", "prorl/guides/registry.py", "prorl/policy/guide.py"}
-    assert [text.split("(")[0] for text in texts] == ["def _search", "def _searched"]
+    assert [text.split("(")[0] for text in texts] == ["def _ruled", "def _search", "def _searched"]
 
 
 def test_a_kind_built_on_another_has_both_modules():
