@@ -354,6 +354,18 @@ def _warmups_end(_: str, finetune: Finetune) -> Iterator[str]:
         yield f"finetune.a2c.warmup_steps: got {finetune.a2c.warmup_steps}, allowed: {allowed}"
 
 
+def _centering_meets_every_acceptance(_: str, finetune: Finetune, policy: Policy) -> Iterator[str]:
+    """Rewards of every acceptance are centered, so each is told within the warm-up, at every other step.
+
+    A policy that fine-tuning is told to start from has acceptances of its own.
+    """
+    given, needed = finetune.centering_steps, 2 * (len(policy.acceptances) - 1)
+    told_by_these = finetune.init_from is None and finetune.centering != "running"
+    if told_by_these and given is not None and given < needed:
+        allowed = f"at least {needed}, in which each of policy.acceptances is told once"
+        yield f"finetune.centering_steps: got {given}, allowed: {allowed}"
+
+
 OPTIONAL: tuple[type[CausalSection | Similarity], ...] = (Similarity, LanguageModel, Profiles)
 # What does not agree in a data set's settings, and the sections that it is said of.
 AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
@@ -370,4 +382,5 @@ AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _only_items_are_blocked: (Guardrails, Decoding),
     _simulator_reads_what_it_is_asked: (Validate, Simulator),
     _warmups_end: (Finetune,),
+    _centering_meets_every_acceptance: (Finetune, Policy),
 }

@@ -114,8 +114,13 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: [] where decoding.constrained is false",
         ),
         (
-            {"finetune": {"steps": 5, "centering_steps": 1, "estimator": "a2c"}},
+            {"finetune": {"steps": 5, "centering_steps": 1, "estimator": "a2c"}, "policy": UNTOLD},
             "finetune.a2c.warmup_steps: got 10, allowed: less than finetune.steps, 5",
+        ),
+        (
+            {"finetune": {"centering_steps": 7}},
+            "finetune.centering_steps: got 7, allowed: at least 8, "
+            "in which each of policy.acceptances is told once",
         ),
         (
             {"finetune": {"steps": 60}},
@@ -190,7 +195,8 @@ def test_what_settings_do_not_agree_on_is_one_line(changes, message):
     [
         {"finetune": {"steps": 5, "centering": "running"}},
         {"finetune": {"steps": None, "epochs": 1, "centering_steps": 40}},
-        {"finetune": {"steps": 5, "centering_steps": 1}},
+        {"finetune": {"steps": 5, "centering_steps": 1}, "policy": UNTOLD},
+        {"finetune": {"centering_steps": 1, "init_from": "a/policy"}},
         {"embed": {"model": "some/model"}, "reduce": {"dimension": 999}},
         {"pretrain": {"search": {"share": 0}}, "policy": UNTOLD},
         {"finetune": {"estimator": "my_package.my_module:estimator"}},

@@ -146,11 +146,11 @@ def test_the_released_recipe_is_reached_by_settings_alone():
 
 
 def test_settings_of_ones_own_are_laid_over_the_presets_and_comments_stay(layer, tmp_path):
-    own = layer({"finetune": {"other": {"steps": 77}}, "seed": 5}, "more")
+    own = layer({"finetune": {"other": {"steps": 87}}, "seed": 5}, "more")
     params = with_layers(
-        PARAMS, [layer(GENERAL | {"finetune": {"other": {"steps": 50, "centering_steps": 5}}}), own]
+        PARAMS, [layer(GENERAL | {"finetune": {"other": {"steps": 90, "centering_steps": 8}}}), own]
     )
-    assert params["finetune"]["other"] == {"steps": 77, "centering_steps": 5}
+    assert params["finetune"]["other"] == {"steps": 87, "centering_steps": 8}
     assert params["seed"] == 5
     write_params(params, tmp_path / "params.yaml")
     assert "# Every setting of the pipeline;" in (tmp_path / "params.yaml").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ LONG = {
     "seeds": [1],
     "pretrain_passes": 3,
     "passes": 2,
-    "set": ["finetune.centering_steps=1"],
+    "set": ["finetune.centering_steps=1", "policy.acceptances=[0.75]"],
     "by_pass": {
         "length": {"label": "Length", "curve": "train/length", "published": {"second": {2: 7.5}}},
         "ratio": {"label": "Over first's", "curve": "train/length", "relative_to": "first"},
