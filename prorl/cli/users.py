@@ -31,11 +31,13 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
     """
     from pyarrow.compute import call_function
 
+    from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS
+
     layout = Layout(policy.dataset)
     for path in (layout.splits, layout.interactions, layout.items):
         if not path.exists():
             raise DataError(f"--user: {path}: missing; it belongs to {policy.dataset}, the policy's data set")
-    users = _columns(layout.splits, "user", "raw_id")
+    users = _columns(layout.splits, USER_SPLITS, "user", "raw_id")
     raw_ids = users["raw_id"].to_pylist()
     if user not in raw_ids:
         some = ", ".join(map(repr, raw_ids[:3]))
@@ -43,10 +45,10 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
             f"--user: got {user!r}, allowed: one of the {len(raw_ids)} users of {layout.splits}, such as "
             f"{some}"
         )
-    log = _columns(layout.interactions, "user", "item")
+    log = _columns(layout.interactions, INTERACTIONS, "user", "item")
     own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])
     numbers = log["item"].filter(own).to_pylist()[-policy.history_length :]
-    items = _columns(layout.items, "item", "raw_id")
+    items = _columns(layout.items, ITEMS, "item", "raw_id")
     raw_id_of = dict(zip(items["item"].to_pylist(), items["raw_id"].to_pylist(), strict=True))
     history = []
     for number in numbers:
@@ -60,8 +62,10 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
     return history
 
 
-def _columns(path: Path, *names: str) -> "pa.Table":
-    """Columns of the table at `path`, without what reads folders of tables, whose import takes a second."""
-    from pyarrow.parquet import ParquetFile
+def _columns(path: Path, schema: "pa.Schema", *names: str) -> "pa.Table":
+    """Columns of the table at `path`, a file or a folder of parts, that has `schema`."""
+    import pyarrow as pa
 
-    return ParquetFile(path).read(columns=list(names))
+    from prorl.tables import read_table
+
+    return read_table(path, pa.schema([schema.field(name) for name in names]))

@@ -10,8 +10,9 @@ import pytest
 from prorl.bundle.policy import load_policy
 from prorl.cli import main
 from prorl.config.section import ConfigError
-from prorl.tables import ITEMS, read_table, write_table
-from tests.cli.checkout import HISTORY, POLICY, genres_of, title_of
+from prorl.layout import Layout
+from prorl.tables import INTERACTIONS, ITEMS, USER_SPLITS, part_path, read_table, write_table
+from tests.cli.checkout import DATASET, HISTORY, POLICY, genres_of, title_of
 
 SOMEBODY = ("--history", "Film 7", "m8", "Film 9")
 
@@ -43,6 +44,22 @@ def test_a_user_of_the_data_is_led_from_the_last_items_they_had(checkout, policy
     judged = policy.judged([expected])[0]
     assert path["judged"] == judged.as_dict()
     assert len(judged.target_rank) == len(expected.items) + 1
+
+
+def test_a_user_of_data_in_parts_is_led_alike(tmp_path, made, monkeypatch, capsys):
+    shutil.copytree(made, tmp_path / "parts")
+    monkeypatch.chdir(tmp_path / "parts")
+    found = document(capsys, "--user", "u1", "--target", "alien")
+    layout = Layout(DATASET)
+    for path, schema in ((layout.splits, USER_SPLITS), (layout.interactions, INTERACTIONS)):
+        table = read_table(path, schema)
+        path.unlink()
+        path.mkdir()
+        for part in range(2):
+            start = part * (table.num_rows // 2)
+            rows = table.slice(start, table.num_rows // 2 if part == 0 else None)
+            write_table(part_path(path, part), rows, schema)
+    assert document(capsys, "--user", "u1", "--target", "alien") == found
 
 
 def test_a_table_shows_titles_shared_attributes_and_what_the_simulator_says(checkout, policy, prorl):
