@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from prorl.errors import DataError
 from prorl.semantic_ids.vocabulary import Vocabulary
@@ -107,6 +106,6 @@ def write_semantic_ids(path: Path, codes: np.ndarray, vocabulary: Vocabulary) ->
     rows = {
         "item": np.arange(1, len(codes) + 1),
         "codes": codes.tolist(),
-        "tokens": vocabulary.tokens(torch.from_numpy(codes)).tolist(),
+        "tokens": vocabulary.tokens(codes).tolist(),
     }
     write_table(path, pa.table(rows), SEMANTIC_IDS)

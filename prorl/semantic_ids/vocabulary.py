@@ -6,9 +6,15 @@ codebook_size * l + c`. One reserved id and EOS follow. With 4 levels of 256 cod
 t of the *target* in the encoder's input becomes `eos + t`.
 """
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+if TYPE_CHECKING:  # neither is needed to run: what holds for one array holds for the other
+    import numpy as np
+    import torch
+
+Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
 @dataclass(frozen=True)
@@ -40,24 +46,35 @@ class Vocabulary:
         """Ids where the target's codes have ids of their own."""
         return self.size + self.n_codes
 
-    def tokens(self, codes: torch.Tensor) -> torch.Tensor:
-        """Token ids [.., k] of codes [.., k], int64.
+    def tokens(self, codes: Array) -> Array:
+        """Token ids [.., k] of codes [.., k], both int64 and of the same kind of array.
 
         Raises `ValueError` for a code outside its level or a wrong number of levels.
         """
         if codes.shape[-1] != self.n_levels:
             raise ValueError(f"codes have {codes.shape[-1]} levels, the vocabulary {self.n_levels}")
-        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codebook_size):
+        if self._outside(codes):
             found = f"codes {int(codes.min())}..{int(codes.max())}"
             raise ValueError(f"{found}; allowed: 0..{self.codebook_size - 1}")
-        return 1 + self.codebook_size * torch.arange(self.n_levels) + codes
+        tokens = codes + 1
+        for level in range(self.n_levels):
+            of_level = tokens[..., level]  # a view
+            of_level += self.codebook_size * level
+        return tokens
 
-    def codes(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Codes [.., k] of token ids [.., k], int64; the inverse of `tokens`.
+    def codes(self, tokens: Array) -> Array:
+        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`.
 
         Raises `ValueError` for a token outside its level.
         """
-        codes = tokens - 1 - self.codebook_size * torch.arange(self.n_levels)
-        if codes.numel() and (codes.min() < 0 or codes.max() >= self.codebook_size):
+        codes = tokens - 1
+        for level in range(self.n_levels):
+            of_level = codes[..., level]  # a view
+            of_level -= self.codebook_size * level
+        if self._outside(codes):
             raise ValueError("a token lies outside the ids of its level")
         return codes
+
+    def _outside(self, codes: "np.ndarray | torch.Tensor") -> bool:
+        """Whether any of `codes` is no code of a level."""
+        return bool(math.prod(codes.shape) and (codes.min() < 0 or codes.max() >= self.codebook_size))

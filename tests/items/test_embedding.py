@@ -104,8 +104,9 @@ def test_only_the_first_of_several_processes_runs_lsa(tmp_path, monkeypatch):
     assert embed(TEXTS, TEXTS, settings, 1, tmp_path, 15) is None
 
 
-def test_lsa_does_not_import_pytorch():
-    code = "import sys, prorl.items.embedding, prorl.items.reduction; sys.exit('torch' in sys.modules)"
+def test_lsa_and_semantic_ids_do_not_import_pytorch():
+    modules = "prorl.items.embedding, prorl.items.reduction, prorl.semantic_ids.unique_ids"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -1,5 +1,6 @@
 """Token ids of the released code, round trips, and what lies outside."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,13 @@ def test_codes_to_tokens_and_back(n_levels, codebook_size):
     assert tokens.min() >= 1
     assert tokens.max() <= vocabulary.n_codes
     assert torch.equal(vocabulary.codes(tokens), codes)
+
+
+def test_an_array_of_numpy_has_the_same_tokens():
+    codes = np.array([[82, 195, 247, 1], [0, 0, 0, 255]])
+    tokens = Vocabulary(4, 256).tokens(codes)
+    assert (tokens.dtype, tokens.tolist()) == (np.int64, [[83, 452, 760, 770], [1, 257, 513, 1024]])
+    np.testing.assert_array_equal(Vocabulary(4, 256).codes(tokens), codes)
 
 
 def test_levels_share_no_token():
