@@ -19,14 +19,46 @@ SECONDS_PER_CALL=${SECONDS_PER_CALL:-540}
 WHEELS=.gpu/wheels
 SITE=${TMPDIR:-/tmp}/prorl-packages
 # What a machine made for PyTorch has already, with all that these need.
-PRESENT='torch|torchgen|triton|nvidia-.*|transformers|accelerate|sentence-transformers|tokenizers|safetensors|huggingface_hub|hf-xet|numpy|scipy'
-PRESENT+='|scikit-learn|threadpoolctl|pyarrow|matplotlib|contourpy|cycler|fonttools|kiwisolver|pillow|jinja2|markupsafe|sympy|mpmath|networkx'
-PRESENT+='|tqdm|psutil|grpcio|protobuf|tensorboard.*|werkzeug|markdown|absl-py|pytest|ruff|pip|setuptools|wheel|regex|requests|urllib3|certifi'
-STAGES='fetch prepare mine embed reduce quantize simulator:SASRec simulator:GRU4Rec pretrain finetune evaluate report'
+PRESENT='torch|triton|nvidia-(cu|nccl|nvjitlink|nvshmem|nvtx).*|transformers|accelerate|sentence-transformers|tokenizers|safetensors|huggingface-hub'
+PRESENT+='|hf-xet|numpy|scipy|scikit-learn|joblib|threadpoolctl|pyarrow|pillow|jinja2|markupsafe|sympy|mpmath|networkx|tqdm|psutil|grpcio|protobuf'
+PRESENT+='|tensorboard.*|werkzeug|markdown|absl-py|pip|setuptools|wheel|regex|requests|urllib3|certifi|charset-normalizer|idna|filelock|fsspec'
+PRESENT+='|packaging|pyyaml|typing-extensions|aiohttp|aiosignal|aiohappyeyeballs|frozenlist|multidict|propcache|yarl|attrs|click|typer|rich|shellingham'
+PRESENT+='|vl-convert-python|markdown-it-py|mdurl|pygments|anyio|h11|httpcore|httpx|python-dateutil|six|tabulate|colorama|pathspec|pyparsing|narwhals|annotated-doc'
+STAGES='fetch prepare mine embed reduce quantize simulator:SASRec simulator:GRU4Rec pretrain finetune'
+
+# What `prorl[pipeline]` requires, directly or not, by the versions of requirements.lock: one `name==version` per line.
+required() {
+	"$PYTHON" - <<-'END'
+		from importlib.metadata import PackageNotFoundError, requires, version
+
+		from packaging.requirements import Requirement
+		from packaging.utils import canonicalize_name
+
+		found = {}
+		waiting = [("prorl", ("", "pipeline"))]
+		while waiting:
+		    name, extras = waiting.pop()
+		    for requirement in map(Requirement, requires(name) or []):
+		        needed = canonicalize_name(requirement.name)
+		        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+		            continue
+		        if needed in found:
+		            continue
+		        try:
+		            found[needed] = version(needed)
+		        except PackageNotFoundError:  # of another platform
+		            continue
+		        waiting.append((needed, ("", *requirement.extras)))
+		print(*sorted(f"{name}=={number}" for name, number in found.items()), sep="\n")
+	END
+	grep -v '^#' requirements-no-deps.lock | grep '^recbole=='
+	grep -E '^(colorlog|texttable)==' requirements.lock
+}
 
 packages() {
+	rm -rf $WHEELS
 	mkdir -p $WHEELS
-	grep -v '^#' requirements.lock requirements-no-deps.lock --no-filename | grep -viE "^($PRESENT)==" >$WHEELS/list.txt
+	required | sort -u | grep -viE "^($PRESENT)==" >$WHEELS/list.txt
 	# One of them is on offer as source alone; its wheel runs everywhere.
 	grep -i '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip wheel --quiet --no-deps --wheel-dir $WHEELS
 	grep -vi '^antlr4' $WHEELS/list.txt | xargs "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
