@@ -165,17 +165,24 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
 
 
 def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Models:
-    """A policy and a SASRec of `n_items` items with random weights, and 16 prompts."""
+    """A policy and a SASRec of `n_items` items with random weights, and 16 prompts; as in the default run, the
+    policy is told an acceptance.
+    """
     generator = np.random.default_rng(seed)
     torch.manual_seed(seed)
     codes = np.stack(np.unravel_index(generator.choice(8**3, n_items, replace=False), (8, 8, 8)), axis=1)
     vocabulary = Vocabulary(3, 8)
     catalogue = Catalogue(
-        vocabulary, Trie.from_codes(torch.from_numpy(codes), 8), read_params().section(Decoding), "separate"
+        vocabulary,
+        Trie.from_codes(torch.from_numpy(codes), 8),
+        read_params().section(Decoding),
+        "separate",
+        (0.0, 1.0),
+        1.0,
     )
     policy = T5(
         T5Sizes(
-            vocabulary.size_with_target_tokens,
+            catalogue.n_ids,
             n_layers=1,
             d_model=16,
             d_ff=32,

@@ -143,7 +143,7 @@ def learner_of(problem: Problem, precision: str) -> Learner:
     scale_learning_rate(optimizer, 0.0)
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator,
-        setting.attribute_words, settings, None, settings.weights, {None: problem.moments},
+        setting.attribute_words, settings, None, settings.weights, {setting.catalogue.acceptance: problem.moments},
         settings.kl.coefficient, new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 

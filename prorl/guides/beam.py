@@ -35,6 +35,10 @@ class BeamSearchGuide(SearchGuide):
             under_way = min(self.width, under_way * (n_candidates + 1))
         return torch.full_like(prompts.target, total)
 
+    @property
+    def _under_way(self) -> int:
+        return self.width
+
     @torch.no_grad()
     def _batch(
         self, history: torch.Tensor, target: torch.Tensor, temperature: float | None

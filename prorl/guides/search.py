@@ -28,13 +28,18 @@ from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
 from prorl.simulators.protocol import BranchingSimulator, Memory
 
+# Scores of paths under way times items that an accelerator holds at once, 64 MiB of float32. Small batches, as
+# a CPU's caches like them, would leave it waiting for Python.
+SCORES_AT_ONCE = 2**24
+
 
 @dataclass(frozen=True)
 class SearchGuide:
     """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
 
     attribute_words [n+1, w]: each item's attributes as bits, as `prorl.paths.mining.attribute_words` gives
-    them; batch_size: prompts that are searched for at once.
+    them; batch_size: prompts that are searched for at once on a CPU; an accelerator takes as many as fit into
+    `SCORES_AT_ONCE`, if those are more.
     """
 
     simulator: BranchingSimulator
@@ -82,8 +87,15 @@ class SearchGuide:
         return min(-(-self.n_candidates // 2), self.simulator.n_items)
 
     def _batches(self, prompts: Prompts) -> list[Prompts]:
-        firsts = range(0, len(prompts), self.batch_size)
-        return [prompts[first : first + self.batch_size] for first in firsts]
+        at_once = self.batch_size
+        if prompts.target.device.type != "cpu":
+            at_once = max(at_once, SCORES_AT_ONCE // (self._under_way * (self.n_items + 1)))
+        return [prompts[first : first + at_once] for first in range(0, len(prompts), at_once)]
+
+    @property
+    def _under_way(self) -> int:
+        """The most paths of a prompt that are under way at once."""
+        return 1
 
     @torch.no_grad()
     def _batch(
@@ -154,11 +166,15 @@ class SearchGuide:
         """Item vectors [n+1, d] of length 1."""
         return F.normalize(self.simulator.vectors, dim=-1)
 
+    @cached_property
+    def _words(self) -> torch.Tensor:
+        """`attribute_words` where the simulator computes."""
+        return torch.from_numpy(self.attribute_words.view(np.int64)).to(self.simulator.vectors.device)
+
     def _shares_attribute(self, item: torch.Tensor) -> torch.Tensor:
         """Which items [b, n+1] have an attribute in common with `item` [b]."""
-        words = torch.from_numpy(self.attribute_words.view(np.int64)).to(item.device)
-        shared = torch.zeros(len(item), len(words), dtype=torch.bool, device=item.device)
-        for word in words.T:  # one after another: attributes can be thousands
+        shared = torch.zeros(len(item), len(self._words), dtype=torch.bool, device=item.device)
+        for word in self._words.T:  # one after another: attributes can be thousands
             shared |= (word[item][:, None] & word) != 0
         return shared
 
