@@ -21,7 +21,7 @@ install-spark: $(INSTALLED)
 
 # `make repro PRESET=ml-1m` runs with the settings of presets/ml-1m.yaml in a worktree of its own; SETTINGS=<file> lays more over them.
 repro: $(INSTALLED)
-	$(if $(PRESET),python tools/preset.py $(if $(SETTINGS),--settings $(SETTINGS)) $(PRESET),dvc repro)
+	$(if $(PRESET),python tools/preset.py $(if $(SETTINGS),--settings $(SETTINGS)) $(PRESET),python -m tools.repro)
 
 # All guides under all judges, from a finished `make repro` on, into reports/benchmark.
 benchmark: $(INSTALLED)

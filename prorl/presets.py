@@ -10,7 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from prorl.check import require
+from prorl.check import OPTIONAL, require
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
 from prorl.files import atomic_file
@@ -88,6 +88,22 @@ def drop_other_data_sets(document: dict, before: list[str]) -> None:
         if isinstance(entries, dict):
             for dataset in dropped:
                 entries.pop(dataset, None)
+
+
+def keep_data_set(document: dict, dataset: str) -> None:
+    """Leave `dataset` alone in `datasets` and in every section, in place; optional stages are no longer there
+    for others either.
+    """
+    before = list(document["datasets"])
+    if before == [dataset]:
+        return
+    document["datasets"] = [dataset]
+    drop_other_data_sets(document, before)
+    for kind in OPTIONAL:
+        section = document.get(kind.section)
+        listed = section.get("datasets") if isinstance(section, dict) else None
+        if isinstance(section, dict) and isinstance(listed, list):
+            section["datasets"] = [name for name in listed if name not in before or name == dataset]
 
 
 def add_data_set(params_file: Path, dataset: str) -> None:

@@ -16,7 +16,18 @@ FLOORS = [
     *("curves", "checkpoint", "training", "datasets", "paths", "spark", "items", "semantic_ids", "prompts"),
     *("simulators", "metrics", "guide", "t5", "policy", "guides", "rl", "offpolicy", "evaluation", "bundle"),
     "reports",
-    *("check", "names", "worktrees", "presets", "starting", "experiments", "outside", "serving", "cli"),
+    *(
+        "agreements",
+        "check",
+        "names",
+        "worktrees",
+        "presets",
+        "starting",
+        "experiments",
+        "outside",
+        "serving",
+        "cli",
+    ),
 ]
 OPTIONAL = ("similarity", "language_model", "profiles")  # stages that the default run does without
 MODULES = sorted((ROOT / "prorl").rglob("*.py"))

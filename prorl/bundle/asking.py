@@ -10,7 +10,10 @@ from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.policy.catalogue import Catalogue
 
-Named = str | Item
+Named = str | Item  # a raw id, a title or an item
+Histories = Sequence[Named] | Sequence[Sequence[Named]]  # one, or several
+Targets = Named | Sequence[Named]  # one for all histories, or one for each
+Length = int | tuple[int, int] | None  # exactly, or (least, most); None: as the rules have it
 
 
 class Requests:
@@ -21,8 +24,8 @@ class Requests:
 
     def of_all(
         self,
-        histories: Sequence[Named] | Sequence[Sequence[Named]],
-        target: Named | Sequence[Named],
+        histories: Histories,
+        target: Targets,
         **settings: Any,
     ) -> tuple[list[GuideRequest], bool]:
         """A request for each history, numbered from 0, and whether several histories were given.
@@ -86,7 +89,7 @@ class Requests:
     def _settings(
         self,
         *,
-        length: int | tuple[int, int] | None = None,
+        length: Length = None,
         avoid: Iterable[Named] = (),
         shown: Iterable[Named] | None = None,
         acceptance: float | None = None,
@@ -114,7 +117,7 @@ class Requests:
             "seed": seed,
         }
 
-    def _length(self, length: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    def _length(self, length: Length) -> tuple[int, int] | None:
         if length is None:
             return None
         longest = self._catalogue.decoding.max_length

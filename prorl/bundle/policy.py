@@ -6,17 +6,17 @@ one, need the extra `pipeline`, which is imported where it is asked for.
 
 import importlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prorl.bundle.asking import Requests
+from prorl.bundle.asking import Histories, Length, Named, Requests, Targets
 from prorl.bundle.folder import PARAMS_FILE, Bundle, read_bundle
 from prorl.bundle.hub import copy_files, local_folder, upload
-from prorl.bundle.items import Item
 from prorl.bundle.paths import GuidedPath, GuideRequest, Judged, reasons
 from prorl.config.decoding import Decoding
 from prorl.config.section import ConfigError
@@ -28,7 +28,7 @@ from prorl.policy.decoding import keyed_uniforms, likeliest, sampled
 from prorl.t5.folds import Folds
 
 AT_ONCE = 1024  # paths that are decoded together
-Named = str | Item  # a raw id, a title or an item
+Paths = list[GuidedPath] | list[list[GuidedPath]]  # for one history, or a list for each of several
 
 
 def load_policy(
@@ -86,17 +86,17 @@ class ReleasedPolicy:
 
     def guide(
         self,
-        histories: Sequence[Named] | Sequence[Sequence[Named]],
-        target: Named | Sequence[Named],
+        histories: Histories,
+        target: Targets,
         *,
-        length: int | tuple[int, int] | None = None,
+        length: Length = None,
         avoid: Iterable[Named] = (),
         acceptance: float | None = None,
         n: int = 1,
         temperature: float | None = None,
         seed: int = 0,
         shown: Iterable[Named] | None = None,
-    ) -> list[GuidedPath] | list[list[GuidedPath]]:
+    ) -> Paths:
         """Paths that lead users towards `target`: `n` for one history, or a list of `n` for each of several.
 
         histories: one or several, oldest item first; their last `history_length` items count, and none of
@@ -109,19 +109,9 @@ class ReleasedPolicy:
         Raises `DataError` for items that are not there, and `ConfigError` for other values that are not
         allowed.
         """
-        requests, several = self._requests.of_all(
-            histories,
-            target,
-            length=length,
-            avoid=avoid,
-            shown=shown,
-            acceptance=acceptance,
-            n=n,
-            temperature=temperature,
-            seed=seed,
-        )
-        found = self.guide_each(requests)
-        return found if several else found[0]
+        asked = {"length": length, "avoid": avoid, "shown": shown, "acceptance": acceptance}
+        drawn = {"n": n, "temperature": temperature, "seed": seed}
+        return self._of_all(histories, target, self.guide_each, **asked, **drawn)
 
     def request(self, history: Sequence[Named], target: Named, **settings: Any) -> GuideRequest:
         """A request for `guide_each`, with the settings of `guide`; raises as that does."""
@@ -143,16 +133,16 @@ class ReleasedPolicy:
 
     def search(
         self,
-        histories: Sequence[Named] | Sequence[Sequence[Named]],
-        target: Named | Sequence[Named],
+        histories: Histories,
+        target: Targets,
         *,
-        length: int | tuple[int, int] | None = None,
+        length: Length = None,
         avoid: Iterable[Named] = (),
         acceptance: float | None = None,
         n: int = 1,
         shown: Iterable[Named] | None = None,
         simulator: Any = None,
-    ) -> list[GuidedPath] | list[list[GuidedPath]]:
+    ) -> Paths:
         """Paths found by searching on a simulator, one for each history: what the policy learnt from.
 
         `simulator` as for `judged`, the others as for `guide`; `n` is 1, since a search finds one path.
@@ -160,14 +150,28 @@ class ReleasedPolicy:
         """
         if n != 1:
             raise ConfigError(f"n: got {n}, allowed: 1, since a search finds one path")
-        requests, several = self._requests.of_all(
-            histories, target, length=length, avoid=avoid, shown=shown, acceptance=acceptance
-        )
+        asked = {"length": length, "avoid": avoid, "shown": shown, "acceptance": acceptance}
+        return self._of_all(histories, target, partial(self._searched, simulator), **asked)
+
+    def _of_all(
+        self,
+        histories: Histories,
+        target: Targets,
+        paths: Callable[[list[GuideRequest]], list[list[GuidedPath]]],
+        **settings: Any,
+    ) -> Paths:
+        """What `paths` gives for a request for each of `histories`; that of the one where one is given."""
+        requests, several = self._requests.of_all(histories, target, **settings)
+        found = paths(requests)
+        return found if several else found[0]
+
+    def _searched(self, simulator: Any, requests: list[GuideRequest]) -> list[list[GuidedPath]]:
+        """The one path that a search finds for each of `requests`."""
         judging, own = self._judging(simulator, "searching")
         ruled = [(request, self.catalogue_of(request).decoding) for request in requests]
         search = self._search_settings()
         found = judging.searched(own, self.items, ruled, search, self.acceptance, self.device)
-        return [[path] for path in found] if several else found
+        return [[path] for path in found]
 
     def judged(self, paths: Sequence[GuidedPath], simulator: Any = None) -> list[Judged]:
         """What a simulator says of each of `paths`: acceptance, and the target's probability and rank.

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from prorl.cli import completion
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -18,6 +20,11 @@ class Command(TyperCommand):
             name for option in self.params if getattr(option, "multiple", False) for name in option.opts
         ]
         return super().parse_args(ctx, spread(args, repeatable))
+
+
+def data_set(text: str, known: Callable[..., list[str]] = completion.data_sets) -> Any:
+    """The option `--dataset`, with the help `text`; `known` completes its value."""
+    return typer.Option(metavar="D", help=text, autocompletion=known)
 
 
 def spread(arguments: Iterable[str], repeatable: Collection[str]) -> list[str]:

@@ -33,11 +33,7 @@ def compare(
     b: Run,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            metavar="D",
-            help="A data set. (default: the only one that both runs have results of)",
-            autocompletion=completion.data_sets,
-        ),
+        command.data_set("A data set. (default: the only one that both runs have results of)"),
     ] = None,
     guide: Annotated[
         list[str] | None,

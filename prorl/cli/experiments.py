@@ -34,10 +34,9 @@ Name = Annotated[
 ]
 Dataset = Annotated[
     str | None,
-    typer.Option(
-        metavar="D",
-        help="A data set of params.yaml, or the name of a preset. (default: the first of params.yaml)",
-        autocompletion=completion.data_sets_and_presets,
+    command.data_set(
+        "A data set of params.yaml, or the name of a preset. (default: the first of params.yaml)",
+        completion.data_sets_and_presets,
     ),
 ]
 Seeds = Annotated[

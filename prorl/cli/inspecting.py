@@ -43,12 +43,7 @@ class Level:
 def semantic_ids(
     item: Annotated[str, typer.Argument(help="A title, a raw id or a number.")],
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="D",
-            help="A data set of params.yaml. (default: the first one)",
-            autocompletion=completion.data_sets,
-        ),
+        str | None, command.data_set("A data set of params.yaml. (default: the first one)")
     ] = None,
     policy: Annotated[
         str | None,

@@ -1,5 +1,6 @@
 """The files of experiments, looked through before anything runs."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from prorl.experiments.definition import Experiment, experiment_names, read_expe
 from prorl.experiments.overrides import applied
 from prorl.experiments.running import source_of
 from prorl.names import REGISTRIES
+from prorl.presets import keep_data_set
 
 
 def findings(root: Path, raw: dict[str, Any]) -> list[str]:
     """Every mistake in the experiments of the repository at `root`, a line each: in their files, and in the
-    settings of their rows and long rows, laid over `raw`, the values of params.yaml, for its first data set.
+    settings of their rows and long rows, laid over `raw`, the values of params.yaml, for its first data set
+    alone, as they run.
 
     Of a file with a mistake the first is told, and its rows are left out.
     """
-    found = []
+    found, base = [], copy.deepcopy(raw)
+    keep_data_set(base, raw["datasets"][0])
     for name in experiment_names(root):
         try:
             experiment = read_experiment(root, name)
@@ -27,7 +31,7 @@ def findings(root: Path, raw: dict[str, Any]) -> list[str]:
             found.append(str(error))
             continue
         for variant in variants:
-            found += _of_rows(variant, raw)
+            found += _of_rows(variant, base)
     return list(dict.fromkeys(found))
 
 

@@ -28,7 +28,7 @@ from prorl.experiments.overrides import applied
 from prorl.layout import Layout
 from prorl.names import REGISTRIES
 from prorl.params import PARAMS_FILE
-from prorl.presets import checkable, preset_file, round_trip_yaml, with_layers, write_params
+from prorl.presets import checkable, keep_data_set, preset_file, round_trip_yaml, with_layers, write_params
 from prorl.worktrees import (
     WorktreeError,
     alone_in,
@@ -71,7 +71,8 @@ class Kept(Protocol):
 
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
     """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set;
-    None is its first one.
+    None is its first one. Other data sets are left out: overrides of a row hold for all, and may not agree
+    with the settings of those.
 
     Raises `ConfigError` where there is no such preset, or it is one for another data set.
     """
@@ -86,6 +87,7 @@ def base_params(root: Path, commit: str, dataset: str | None) -> dict:
         raise ConfigError(
             f"preset {dataset!r} is one for {', '.join(params['datasets'])}; a data set is needed"
         )
+    keep_data_set(params, dataset or params["datasets"][0])
     return params
 
 

@@ -43,7 +43,6 @@ from prorl.prompts import Prompts
 from prorl.runtime import derived_seed
 from prorl.training import Session, adamw
 
-SCALING_PROMPTS = 256  # whose paths features are standardised on
 JUDGED_PROMPTS = 128  # whose greedy paths the best weights are chosen by
 JUDGED_EVERY = 20  # steps
 LOGIT = FEATURES.index("logit")
@@ -117,11 +116,8 @@ def fit(settings: DQNSettings, context: GuideContext, session: Session) -> dict[
     """
     world = World.of(settings.simulator, settings.n_candidates, context)
     n_items = world.simulator.n_items
-    scaling, judged = (
-        training_prompts(context, n_items, n, purpose)
-        for n, purpose in ((SCALING_PROMPTS, "scaling"), (JUDGED_PROMPTS, "judged"))
-    )
-    standard = Standard.of_candidates(world, scaling, derived_seed(context.seed, context.key, "walks"))
+    judged = training_prompts(context, n_items, JUDGED_PROMPTS, "judged")
+    standard = Standard.of_candidates(world, context)
     online = _network(settings, context)
     target, replay, run = copy.deepcopy(online), Replay(settings.replay), accelerator("float32")
     optimizer = adamw(online, settings.learning_rate, weight_decay=0.0)

@@ -20,6 +20,7 @@ from prorl.prompts import Prompts, random_prompts
 from prorl.runtime import derived_seed
 
 FILE = "fitted.safetensors"
+SCALING_PROMPTS = 256  # whose paths features are standardised on
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class Standard:
         return cls(features.mean(0), torch.where(scale > 1e-6, scale, 1.0))
 
     @classmethod
-    def of_candidates(cls, world: World, prompts: Prompts, seed: int) -> Self:
-        """That of the candidates of paths drawn uniformly from them with `seed`."""
+    def of_candidates(cls, world: World, context: GuideContext) -> Self:
+        """That of the candidates of paths drawn uniformly from them, for prompts of training users."""
+        prompts = training_prompts(context, world.simulator.n_items, SCALING_PROMPTS, "scaling")
+        seed = derived_seed(context.seed, context.key, "walks")
         generator, found = torch.Generator().manual_seed(seed), []
 
         def step(walk: Walk) -> Walk:

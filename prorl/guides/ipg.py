@@ -31,7 +31,8 @@ from safetensors.torch import load_file
 from prorl.config.decoding import Decoding
 from prorl.config.proactive import IPGSettings
 from prorl.guide import GuideContext
-from prorl.guides.writing import States, Unfinished, batches, states_read, step_by_step
+from prorl.guides.reading_along import ReadingGuide
+from prorl.guides.writing import States, Unfinished, step_by_step
 from prorl.prompts import Prompts
 from prorl.simulators.protocol import BranchingSimulator, branching
 
@@ -40,7 +41,7 @@ UNTRAINED = 0.5  # the agreement of all intents where their centroids are next t
 
 
 @dataclass(frozen=True)
-class IPGGuide:
+class IPGGuide(ReadingGuide):
     """Weighs all items by `simulator`; centroids [i, d] are those of intents, None where there are none and
     where they are `untrained`.
     """
@@ -65,19 +66,6 @@ class IPGGuide:
         return cls(
             simulator, settings.similarity, settings.intent_weight, centroids, untrained, context.decoding
         )
-
-    @property
-    def n_items(self) -> int:
-        """See `Guide.n_items`."""
-        return self.simulator.n_items
-
-    def paths(self, prompts: Prompts) -> torch.Tensor:
-        """See `Guide.paths`."""
-        return torch.cat([self._batch(part) for part in batches(prompts, self.n_items)])
-
-    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
-        """See `CostedGuide.states`."""
-        return states_read(self.simulator, prompts, paths)
 
     def _batch(self, prompts: Prompts) -> torch.Tensor:
         states, vectors = States(self.simulator), self.simulator.vectors

@@ -35,12 +35,11 @@ from prorl.guides.features import (
 )
 from prorl.guides.stepping import steps
 from prorl.guides.walks import Candidates, Outcome, Walk, World
-from prorl.runtime import derived_seed, progress
+from prorl.runtime import progress
 from prorl.training import Session
 
 REFRESHED_EVERY = 1000  # interactions between two solutions for the inverse
 MEASURED_EVERY = 8  # batches of which one is measured: all its candidates are looked at
-SCALING_PROMPTS = 256  # whose paths features are standardised on
 RULES = ("acceptance", "near_target", "ipg")  # features that are fixed rules to compare with
 
 
@@ -96,8 +95,7 @@ def fit(settings: LinUCBSettings, context: GuideContext, session: Session) -> di
     """
     world = World.of(settings.simulator, settings.n_candidates, context)
     n_items, longest = world.simulator.n_items, context.decoding.max_length
-    scaling = training_prompts(context, n_items, SCALING_PROMPTS, "scaling")
-    standard = Standard.of_candidates(world, scaling, derived_seed(context.seed, context.key, "walks"))
+    standard = Standard.of_candidates(world, context)
     bandit = LinearBandit(len(standard.mean) + 1, settings.ridge)
     n_batches = -(-settings.interactions // (settings.batch_size * longest))
     prompts = training_prompts(context, n_items, n_batches * settings.batch_size, "prompts")

@@ -6,13 +6,15 @@ one guide alone.
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from prorl.code import ROOT, modules_of
 from prorl.guide import GuideEntry
-from prorl.guides import registry
+from prorl.guides import kinds, registry
 
 
 @cache
@@ -24,51 +26,87 @@ def code_of(file: Path) -> tuple[Path, ...]:
 def code_of_kind(entry: GuideEntry) -> tuple[list[Path], list[str]]:
     """The modules that `entry` builds and fits with, and the text of its functions in the registry.
 
-    Of the registry, which imports every guide's module, the entry's own functions count, what they call there
-    and what they import.
+    Of the registry and the modules of `prorl.guides.kinds`, which import every guide's module, the entry's
+    own functions count, what they call there and what they import.
     """
-    files, texts = set[Path](), dict[str, str]()
+    files, texts, listing = set[Path](), dict[tuple[str, str], str](), _Listing.read()
     for function in (entry.build, entry.fit):
         if function is None:
             continue
-        module, own = sys.modules[function.__module__], _functions_of_registry()
-        if module is not registry or function.__name__ not in own:
-            files.update(code_of(Path(str(module.__file__))))
+        first = function.__module__, function.__name__
+        if first not in listing.functions:
+            files.update(code_of(Path(str(sys.modules[function.__module__].__file__))))
             continue
-        for name in _called(function, own):
-            texts[name] = ast.unparse(own[name])
-            for imported in _imported(own[name]):
+        for module, name in listing.reached(first):
+            own = listing.functions[module, name]
+            texts[name, module] = ast.unparse(own)
+            for imported in listing.imports(own):
                 files.update(code_of(imported))
-    return sorted(files), [texts[name] for name in sorted(texts)]
+    return sorted(files), [texts[key] for key in sorted(texts)]
 
 
-def _functions_of_registry() -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(Path(registry.__file__).read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+@dataclass(frozen=True)
+class _Listing:
+    """The modules that list kinds: their functions by module and name, and by the same what else of these
+    modules a name in one of them stands for, module and name there.
+    """
 
+    functions: dict[tuple[str, str], ast.FunctionDef]
+    names: dict[tuple[str, str], tuple[str, str]]
 
-def _called(function: Callable, own: dict[str, ast.FunctionDef]) -> list[str]:
-    """The names of `function` and of all functions of the registry that it mentions, directly or not."""
-    found, waiting = [], [function.__name__]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.append(name)
-            nodes = ast.walk(own[name])
-            waiting += [node.id for node in nodes if isinstance(node, ast.Name) and node.id in own]
-    return found
+    @classmethod
+    def read(cls) -> Self:
+        """As the files say."""
+        files = [Path(str(registry.__file__)), *Path(kinds.__path__[0]).glob("*.py")]
+        trees = {
+            ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text("utf-8"))
+            for file in files
+        }
+        functions = {
+            (module, node.name): node
+            for module, tree in trees.items()
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef)
+        }
+        names = {
+            (module, alias.asname or alias.name): (node.module, alias.name)
+            for module, tree in trees.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module is not None
+            for alias in node.names
+            if (node.module, alias.name) in functions
+        }
+        return cls(functions, names)
 
+    def reached(self, first: tuple[str, str]) -> list[tuple[str, str]]:
+        """The function `first` and all that it mentions, directly or not."""
+        found, waiting = [], [first]
+        while waiting:
+            one = waiting.pop()
+            if one in found:
+                continue
+            found.append(one)
+            mentioned = [
+                (one[0], node.id) for node in ast.walk(self.functions[one]) if isinstance(node, ast.Name)
+            ]
+            waiting += [
+                key for key in (self.names.get(key, key) for key in mentioned) if key in self.functions
+            ]
+        return found
 
-def _imported(function: ast.FunctionDef) -> Iterator[Path]:
-    """The files of the modules that are imported within `function`."""
-    for node in ast.walk(function):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            path = ROOT.joinpath(*name.split("."))
-            for file in (path.with_suffix(".py"), path / "__init__.py"):
-                if file.exists():
-                    yield file
+    def imports(self, function: ast.FunctionDef) -> Iterator[Path]:
+        """The files of the modules that are imported within `function`, but where it imports one of these
+        functions.
+        """
+        for node in ast.walk(function):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                others = [a.name for a in node.names if (node.module, a.name) not in self.functions]
+                names = [node.module, *(f"{node.module}.{name}" for name in others)] if others else []
+            for name in names:
+                path = ROOT.joinpath(*name.split("."))
+                for file in (path.with_suffix(".py"), path / "__init__.py"):
+                    if file.exists():
+                        yield file

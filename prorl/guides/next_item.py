@@ -18,32 +18,18 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.guides.distances import Distances
-from prorl.guides.writing import ItemScores, Unfinished, batches, states_read, step_by_step
+from prorl.guides.reading_along import ReadingGuide
+from prorl.guides.writing import ItemScores, Unfinished, step_by_step
 from prorl.prompts import Prompts
-from prorl.simulators.protocol import BranchingSimulator, RankingSimulator
 
 
 @dataclass(frozen=True)
-class NextItemGuide:
+class NextItemGuide(ReadingGuide):
     """Re-ranks the `k` likeliest items of `simulator`; all of them where `k` is None."""
 
-    simulator: RankingSimulator | BranchingSimulator
     k: int | None
     distances: Distances
     decoding: Decoding
-
-    @property
-    def n_items(self) -> int:
-        """See `Guide.n_items`."""
-        return self.simulator.n_items
-
-    def paths(self, prompts: Prompts) -> torch.Tensor:
-        """See `Guide.paths`."""
-        return torch.cat([self._batch(part) for part in batches(prompts, self.n_items)])
-
-    def states(self, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:
-        """See `CostedGuide.states`."""
-        return states_read(self.simulator, prompts, paths)
 
     def _batch(self, prompts: Prompts) -> torch.Tensor:
         scores, k = ItemScores(self.simulator), min(self.k or self.n_items, self.n_items)

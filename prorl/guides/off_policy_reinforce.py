@@ -49,7 +49,6 @@ from prorl.runtime import derived_seed, progress
 from prorl.training import Session, adamw
 
 LOGGED_AT_ONCE = 128
-SCALING_PROMPTS = 256  # whose paths features are standardised on
 CURVES_EVERY = 10  # steps between two rows of the curves
 
 
@@ -172,8 +171,7 @@ def fit(settings: OffPolicySettings, context: GuideContext, session: Session) ->
     prompts = training_prompts(context, n_items, settings.paths, "log")
     generator = torch.Generator().manual_seed(derived_seed(context.seed, context.key, "log drawn"))
     log = Log.of(world, prompts, settings.temperature, generator, session.every_seconds)
-    scaling = training_prompts(context, n_items, SCALING_PROMPTS, "scaling")
-    standard = Standard.of_candidates(world, scaling, derived_seed(context.seed, context.key, "walks"))
+    standard = Standard.of_candidates(world, context)
     to_go, run = log.to_go(settings), accelerator("float32")
     networks = nn.ModuleDict(
         {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
@@ -127,13 +128,23 @@ def _reason(name: str, settings: Prepare) -> str:
 def _examples(log: RawLog, row: np.ndarray, rows: np.ndarray, users: np.ndarray) -> dict[str, str]:
     """Two raw ids of what each filter dropped; of undescribed items, two described ones as well."""
     undescribed = _ids(log.item_ids, _present(log.item[row < 0])[:N_EXAMPLES])
-    described = ", ".join(map(repr, log.items["raw_id"].head(N_EXAMPLES)))
     lost_users = _present(log.user[row >= 0], but=users)[:N_EXAMPLES]
-    lost_items = _present(row[row >= 0], but=rows)[:N_EXAMPLES]
+    lost_items = _present(row[row >= 0], but=rows)
+    return examples_shown(log.items, undescribed, _ids(log.user_ids, lost_users), lost_items)
+
+
+def examples_shown(
+    catalogue: pd.DataFrame, undescribed: list[str], users: list[str], items: np.ndarray
+) -> dict[str, str]:
+    """What is shown of each filter: ids that are not described, beside some of the `catalogue`; ids of
+    `users` that were dropped; and `items`, rows of the catalogue that were.
+    """
+    raw_ids = catalogue["raw_id"]
+    known = ", ".join(map(repr, raw_ids.head(N_EXAMPLES)))
     return {
-        "items_without_description": f"{examples(undescribed)}; described are {described}",
-        "users_below_minimum": examples(_ids(log.user_ids, lost_users)),
-        "items_below_minimum": examples(log.items["raw_id"].iloc[lost_items]),
+        "items_without_description": f"{examples(undescribed)}; described are {known}",
+        "users_below_minimum": examples(users),
+        "items_below_minimum": examples(raw_ids.iloc[items[:N_EXAMPLES]]),
     }
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from prorl.datasets.delimited import pc
 from prorl.datasets.sources import coded
+from prorl.paths.prepare_told import N_EXAMPLES
 from prorl.paths.preparing import repetitions, without_repeats
 from prorl.paths.sequences import chronological
 from prorl.spark.splits import COUNTS, batches_of
@@ -21,15 +22,17 @@ from prorl.tables import INTERACTIONS, LEFT_OUT, SPLITS, USER_SPLITS, part_path,
 
 # Of an interaction: its user's first position, which numbers users as the log does; its item's row; on the
 # user's first row the raw id. Of a count: COUNT as user, `item` and `timestamp` as in `ROWS`. Of an item that
-# is not described: UNDESCRIBED as user, its id as raw_id.
-COUNT, UNDESCRIBED = -1, -2
+# is not described: UNDESCRIBED as user, its id as raw_id; of the first of them also EXAMPLE as user, and its
+# first position as timestamp.
+COUNT, UNDESCRIBED, EXAMPLE = -1, -2, -3
 SEQUENCED = pa.schema(
     [("user", pa.int64()), ("item", pa.int32()), ("timestamp", pa.int64()), ("raw_id", pa.string())]
 )
 # Interactions of each item that stay; in place of an item, of which it is a count: see `counted`.
 COUNTED = pa.schema([("item", pa.int32()), ("n", pa.int64())])
 USERS_BEFORE, USERS_AFTER = -1, -2
-KEPT_USERS = pa.schema([("user", pa.int64()), ("n", pa.int32())])
+# Interactions of each user who stays; of the first who do not, 0 and the raw id.
+KEPT_USERS = pa.schema([("user", pa.int64()), ("n", pa.int32()), ("raw_id", pa.string())])
 DEALT = pa.schema(
     [
         ("part", pa.int32()),
@@ -88,13 +91,16 @@ def sequenced(rows: pa.Table, repeats: str) -> pa.Table:
         "described_users": len(np.unique(user[row >= 0])),
         "repeats": repeated.interactions,
     }
-    lost = pc.unique(rows["raw_item"]).drop_null()
+    lost = pc.unique(rows["raw_item"]).drop_null()  # in the order of their first positions
+    shown = lost.slice(0, N_EXAMPLES)
+    places = [pc.index(rows["raw_item"], raw_id).as_py() for raw_id in shown]
     return pa.concat_tables(
         [
             log,
             _marked(COUNT, [COUNTS.index(name) for name in own], list(own.values())),
             _marked(COUNT, counts["item"].to_numpy(), counts["timestamp"].to_numpy()),
             _marked(UNDESCRIBED, [-1] * len(lost), [0] * len(lost), lost),
+            _marked(EXAMPLE, [-1] * len(shown), rows["position"].to_numpy()[places], shown),
         ]
     )
 
@@ -154,11 +160,22 @@ class Filter:
         return left & self._stay(_groups(part["user"].to_numpy()), left)
 
     def kept_users(self, part: pa.Table) -> pa.Table:
-        """The users who stay, and their interactions, as `KEPT_USERS`."""
-        user = part["user"].to_numpy()[self.kept(part)]
+        """The users who stay, and their interactions, and the first who do not, as `KEPT_USERS`."""
+        everybody = part["user"].to_numpy()
+        user = everybody[self.kept(part)]
         starts = np.flatnonzero(np.diff(user, prepend=-1))
         n = np.diff(starts, append=len(user))
-        return pa.table({"user": user[starts], "n": n.astype(np.int32)}, schema=KEPT_USERS)
+        firsts = np.flatnonzero(np.diff(everybody, prepend=-1))  # users stand in the order of the log
+        lost = firsts[~np.isin(everybody[firsts], user[starts])][:N_EXAMPLES]
+        raw_ids = [None] * len(n) + part["raw_id"].take(pa.array(lost)).to_pylist()
+        return pa.table(
+            {
+                "user": np.concatenate([user[starts], everybody[lost]]),
+                "n": np.concatenate([n, np.zeros(len(lost))]).astype(np.int32),
+                "raw_id": pa.array(raw_ids, pa.string()),
+            },
+            schema=KEPT_USERS,
+        )
 
     def _stay(self, group: np.ndarray, left: np.ndarray) -> np.ndarray:
         """Of interactions [e] whether their user has enough of those `left` [e]."""

@@ -19,11 +19,12 @@ import pyarrow as pa
 
 from prorl.config.prepare import Prepare
 from prorl.config.section import ConfigError
+from prorl.datasets.delimited import pc
 from prorl.datasets.sources import Source
 from prorl.datasets.tabular import ELSEWHERE, TABULAR, present, read_catalogue
 from prorl.errors import DataError
 from prorl.files import atomic_folder
-from prorl.paths.prepare_told import told_of_counts
+from prorl.paths.prepare_told import N_EXAMPLES, examples_shown, told_of_counts
 from prorl.paths.preparing import item_counts, item_table, nothing_left, refuse_twice
 from prorl.paths.sequences import Removed, split_users
 from prorl.paths.telling import Told
@@ -31,6 +32,7 @@ from prorl.spark.kernels import (
     COUNT,
     COUNTED,
     DEALT,
+    EXAMPLE,
     KEPT_USERS,
     SEQUENCED,
     UNDESCRIBED,
@@ -100,7 +102,7 @@ def prepare_by_spark(
     place = path.read_text(encoding="utf-8") if path.suffix == ELSEWHERE else str(path.resolve())
     with spark_session(settings.spark, "prepare.engine") as session:
         log = _Log(session, place, described, settings)
-        counts, undescribed = log.counts()
+        counts, undescribed, undescribed_ids = log.counts()
         _require_one_kind(place, counts)
         if counts["without_user"] or counts["without_item"]:
             unusable |= {f"interactions_{name}": counts[name] for name in ("without_user", "without_item")}
@@ -122,7 +124,7 @@ def prepare_by_spark(
         items, placeholders = item_table(catalogue.iloc[rows], settings)
         split = split_users(core.left.users, settings.split, seed)
         with atomic_folder(interactions) as own, atomic_folder(splits) as users:
-            written = log.write(core.filter, core.left, split, own.resolve(), users.resolve())
+            written, lost_users = log.write(core.filter, core.left, split, own.resolve(), users.resolve())
             for folder in (own, users):
                 _remove_others(folder)
     sums = {name: sum(part[name] for part in written) for name in written[0]}
@@ -148,7 +150,9 @@ def prepare_by_spark(
         "same_time_as_previous": sums["same_time_as_previous"],
         **item_counts(items, placeholders),
     }
-    return PreparedParts(items, statistics, told_of_counts(dropped, items, statistics, settings, {}, told))
+    lost_items = np.flatnonzero((everything.items > 0) & (core.left.items == 0))
+    shown = examples_shown(catalogue, undescribed_ids, lost_users, lost_items)
+    return PreparedParts(items, statistics, told_of_counts(dropped, items, statistics, settings, shown, told))
 
 
 def _require_one_kind(place: str, counts: dict[str, int]) -> None:
@@ -195,14 +199,23 @@ class _Log:
         level: Any = importlib.import_module("pyspark").StorageLevel
         self._parts = sequences.persist(level.DISK_ONLY)
 
-    def counts(self) -> tuple[dict[str, int], int]:
-        """Counts of the reading, see `COUNTS`, and the number of distinct items that are not described."""
+    def counts(self) -> tuple[dict[str, int], int, list[str]]:
+        """Counts of the reading, see `COUNTS`, the number of distinct items that are not described, and the
+        ids of the first of these in the log.
+        """
         of = self._functions
         marked = self._parts.where(of.col("user") < 0).groupBy("user", "item")
-        told = marked.agg(of.sum("timestamp").alias("n"), of.count_distinct("raw_id").alias("ids")).collect()
+        shown = of.when(of.col("user") == EXAMPLE, of.struct("timestamp", "raw_id"))  # few of each part
+        told = marked.agg(
+            of.sum(of.when(of.col("user") == COUNT, of.col("timestamp"))).alias("n"),
+            of.count_distinct("raw_id").alias("ids"),
+            of.collect_list(shown).alias("shown"),
+        ).collect()
         sums = {row["item"]: row["n"] for row in told if row["user"] == COUNT}
         lost = sum(row["ids"] for row in told if row["user"] == UNDESCRIBED)
-        return {name: sums.get(place, 0) for place, name in enumerate(COUNTS)}, lost
+        firsts = sorted((one["timestamp"], one["raw_id"]) for row in told for one in row["shown"])
+        ids = list(dict.fromkeys(raw_id for _, raw_id in firsts))[:N_EXAMPLES]
+        return {name: sums.get(place, 0) for place, name in enumerate(COUNTS)}, lost, ids
 
     def count(self, items: np.ndarray, earlier: np.ndarray | None, min_user: int) -> "_Counted":
         """The log after users below the minimum are dropped, of the `items` [n] left, see `Filter`."""
@@ -220,16 +233,19 @@ class _Log:
 
     def write(
         self, core: Filter, left: Count, split: np.ndarray, interactions: Path, splits: Path
-    ) -> list[dict[str, int]]:
-        """Write what the `core` keeps as parts of about as many interactions, and what is told of each."""
+    ) -> tuple[list[dict[str, int]], list[str]]:
+        """Write what the `core` keeps as parts of about as many interactions; what is told of each, and the
+        ids of the first users who are not kept.
+        """
         shared = self._context.broadcast(core)
         kept = self._parts.mapInArrow(
             mapping(lambda part: shared.value.kept_users(interactions_of(part)), SEQUENCED),
             as_spark(KEPT_USERS),
         ).toArrow()
+        kept = kept.sort_by("user")
+        lost = kept.filter(pc.equal(kept["n"], 0))["raw_id"].slice(0, N_EXAMPLES).to_pylist()
+        kept = kept.filter(pc.greater(kept["n"], 0))
         user, n = kept["user"].to_numpy(), kept["n"].to_numpy()
-        order = np.argsort(user)
-        user, n = user[order], n[order]
         size = -(-left.interactions // self._n_parts)
         begins = np.flatnonzero(np.diff((np.cumsum(n) - n) // size, prepend=-1))
         numbers = np.cumsum(left.items > 0).astype(np.int32)
@@ -241,7 +257,7 @@ class _Log:
         told = dealt.repartitionById(len(begins), "part").mapInArrow(
             mapping(lambda part: writing.value.written(part), DEALT), as_spark(WRITTEN)
         )
-        return [json.loads(row["told"]) for row in told.collect()]
+        return [json.loads(row["told"]) for row in told.collect()], lost
 
 
 @dataclass(frozen=True)

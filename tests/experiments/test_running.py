@@ -16,7 +16,7 @@ from prorl.experiments.running import (
     run_all,
 )
 from prorl.layout import Layout
-from prorl.presets import round_trip_yaml
+from prorl.presets import fill_in_entries, round_trip_yaml
 from prorl.worktrees import WorktreeError, head, remove_unlisted_guides
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
@@ -30,6 +30,26 @@ def test_settings_are_those_of_the_commit_under_the_data_sets_preset(repository)
     preset = base_params(repository, commit, "ml-1m")
     assert preset["datasets"] == ["ml-1m"]
     assert preset["finetune"]["ml-1m"]["steps"] > 0
+
+
+def test_a_row_runs_with_its_own_data_set_alone(repository):
+    """What it sets for all data sets need not agree with the settings of another."""
+    params = round_trip_yaml().load(ROOT / "params.yaml")
+    params["datasets"].append("own")
+    fill_in_entries(params)
+    params["finetune"]["own"]["steps"] = 120
+    params["similarity"]["datasets"] = ["own", "ml-100k"]
+    round_trip_yaml().dump(params, repository / "params.yaml")
+    subprocess.run(["git", "commit", "--quiet", "--all", "--message", "Two"], cwd=repository, check=True)
+    found = base_params(repository, head(repository), None)
+    default = round_trip_yaml().load(ROOT / "params.yaml")
+    assert found == default | {"similarity": default["similarity"] | {"datasets": ["ml-100k"]}}
+    own = base_params(repository, head(repository), "own")
+    assert (own["datasets"], own["similarity"]["datasets"]) == (["own"], ["own"])
+    assert own["finetune"]["own"] == {"steps": 120}
+    assert "ml-100k" not in own["finetune"]
+    experiment = read_experiment(ROOT, "ablation").at_maturity()
+    check_settings(experiment, planned_run(experiment, found, "ml-100k", "full", 1))
 
 
 def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):

@@ -7,9 +7,9 @@ import pytest
 
 from prorl.errors import DataError
 from prorl.paths.sequences import Removed, k_core
-from prorl.spark.kernels import SEQUENCED, USERS_AFTER, USERS_BEFORE, Filter
+from prorl.spark.kernels import EXAMPLE, SEQUENCED, UNDESCRIBED, USERS_AFTER, USERS_BEFORE, Filter, sequenced
 from prorl.spark.preparing import Count, _Counted, _k_core
-from prorl.spark.splits import ROWS_OF_FILE, Reading, pieces_of
+from prorl.spark.splits import ROWS, ROWS_OF_FILE, Reading, pieces_of
 from tests.spark.logs import settings, write
 
 SETTINGS = settings(min_user_interactions=3, min_item_interactions=4)
@@ -68,6 +68,38 @@ def test_the_k_core_by_counts_keeps_and_counts_what_that_in_memory_does(seed):
         )
     )
     assert kept == sorted(zip(user[expected.kept].tolist(), item[expected.kept].tolist(), strict=True))
+
+
+def test_the_first_items_without_description_carry_their_first_positions():
+    rows = {
+        "position": [40, 10, 30, 20, 50],
+        "user": ["b", "a", "a", "b", "a"],
+        "item": [-1, 0, -1, -1, -1],
+        "raw_item": ["x", None, "x", "z", "y"],
+        "timestamp": [1, 1, 1, 1, 1],
+    }
+    found = sequenced(pa.table(rows, schema=ROWS), "keep").to_pylist()
+    assert {row["raw_id"] for row in found if row["user"] == UNDESCRIBED} == {"x", "y", "z"}
+    shown = [(row["raw_id"], row["timestamp"]) for row in found if row["user"] == EXAMPLE]
+    assert shown == [("z", 20), ("x", 30)]
+
+
+def test_the_first_users_who_are_not_kept_are_named():
+    part = {
+        "user": [3, 3, 5, 8, 8, 9, 11],
+        "item": [0, 1, 0, 1, 0, 1, 0],
+        "timestamp": [0] * 7,
+        "raw_id": ["c", None, "e", "h", None, "i", "k"],
+    }
+    core = Filter(np.array([True, True]), None, 2)
+    found = core.kept_users(pa.table(part, schema=SEQUENCED))
+    assert found.to_pydict() == {
+        "user": [3, 8, 5, 9],
+        "n": [2, 2, 0, 0],
+        "raw_id": [None, None, "e", "i"],
+    }
+    nobody = core.kept_users(SEQUENCED.empty_table())
+    assert nobody.num_rows == 0
 
 
 def test_a_count_less_another_by_hand():
