@@ -65,7 +65,7 @@ def load_catalogue(
     vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
     if n_ids is not None and vocabulary.size > n_ids:
         raise DataError(
-            f"{semantic_ids}: got codes that make {vocabulary.size} ids, allowed: at most its policy's {n_ids}"
+            f"{semantic_ids}: got codes that make {vocabulary.size} ids, allowed: up to its policy's {n_ids}"
         )
     try:
         if not torch.equal(vocabulary.tokens(codes), tokens):
