@@ -30,7 +30,7 @@ def lines_of(file: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def json_in(line: bytes) -> Any:
-    """The JSON value in `line`. Raises `ValueError` for a line that is not JSON in UTF-8, or repeats a key."""
+    """The JSON value in `line`. Raises `ValueError` for what is not JSON in UTF-8, or repeats a key."""
     try:
         return json.loads(line.decode(), object_pairs_hook=_unrepeated)
     except RecursionError:
@@ -38,8 +38,8 @@ def json_in(line: bytes) -> Any:
 
 
 def is_text(value: Any) -> bool:
-    """Whether `value` is text as tables and arrays hold it: whole characters, and no NUL, which NumPy drops at
-    the end of a text.
+    """Whether `value` is text as tables and arrays hold it: whole characters, and no NUL, which NumPy drops
+    at the end of a text.
     """
     return isinstance(value, str) and "\0" not in value and (value.isascii() or not SURROGATE.search(value))
 

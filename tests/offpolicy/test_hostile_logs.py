@@ -1,4 +1,4 @@
-"""Both readers of logs on lines that nobody wrote, and on spoilt ones: a log, or one line that names the file."""
+"""Both readers of logs on spoilt lines, and on any others: a log, or one line that names the file."""
 
 import copy
 import json
@@ -10,19 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prorl.config.decoding import Decoding
 from prorl.errors import DataError
 from prorl.offpolicy.estimate import estimate
 from prorl.offpolicy.lines import LONGEST_LINE
 from prorl.offpolicy.log import LOG
 from prorl.offpolicy.reading import read_log
-from prorl.offpolicy.users import keyed_hash
-from prorl.serving.journal import Journal, Shown
 from prorl.serving.log import read_log as read_service_log
+from tests.fuzz.contents import log_lines, service_lines
 from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
-from tests.offpolicy.logs import KEY, a_request
+from tests.offpolicy.logs import a_request
 
-RULES = Decoding(constrained=True, forbid=["repeats", "history", "target"], min_length=2, max_length=4)
 VALUES = st.recursive(
     st.one_of(
         st.none(),
@@ -41,40 +38,7 @@ VALUES = st.recursive(
 )
 
 
-def service_lines(folder):
-    """The lines of a service's log of three requests, two of them under rules that block items."""
-    journal = Journal(folder, 10**9, 60.0)
-    for number in range(3):
-        journal.show(
-            [
-                Shown(
-                    request_id=f"r{number}",
-                    user=keyed_hash(str(number), KEY),
-                    history=[1, 2, 3],
-                    target=9,
-                    items=[4, 5, 6],
-                    rules=RULES.blocking([7, 8]) if number else RULES,
-                    acceptance=0.5,
-                    temperature=1.0,
-                    propensities=[0.5, 0.25, 0.125],
-                    model="abc",
-                )
-            ]
-        )
-    journal.answer("r0", [(0, "accepted"), (1, "refused")])
-    journal.answer("r1", [(0, "left")])
-    journal.close()
-    (file,) = folder.glob("*.jsonl")
-    return file.read_bytes()
-
-
-def plain_lines(_):
-    """The lines of a log of two requests as JSON."""
-    rows = [row | {"rules": json.loads(row["rules"])} for n in range(2) for row in a_request(n).rows()]
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-KINDS = {"service": (service_lines, read_service_log), "plain": (plain_lines, read_log)}
+KINDS = {"service": (service_lines, read_service_log), "plain": (lambda _: log_lines(), read_log)}
 
 
 def numbers_of(kind, path):
