@@ -74,7 +74,7 @@ def main() -> int:
     if unknown := [name for name in given.targets if name not in TARGETS]:
         parser.error(f"no target {unknown[0]!r}; there are: {', '.join(TARGETS)}")
     if importlib.util.find_spec("atheris") is None:
-        parser.error("atheris is not installed: pip install --group fuzz")
+        parser.error("atheris is not installed; `make fuzz` installs it")
     found = 0
     for name in given.targets or TARGETS:
         line, failed = fuzz(name, given.seconds, given.memory, given.timeout)

@@ -111,7 +111,7 @@ def test_the_command_says_what_is_missing_and_which_targets_there_are(monkeypatc
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SystemExit):
         command.main()
-    assert "pip install --group fuzz" in capsys.readouterr().err
+    assert "atheris is not installed; `make fuzz` installs it" in capsys.readouterr().err
 
 
 def test_what_is_found_stays_out_of_git():
