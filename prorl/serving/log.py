@@ -61,9 +61,10 @@ def read_log(paths: Path | str | Iterable[Path | str]) -> ServiceLog:
     a log without any sampled request.
     """
     contents = _Contents()
-    for file in _files([paths] if isinstance(paths, Path | str) else list(paths)):
+    given = [paths] if isinstance(paths, Path | str) else list(paths)
+    for file in _files(given):
         _read(file, contents)
-    rows, where = _sampled(contents)
+    rows, where = _sampled(contents, ", ".join(map(str, given)))
     table = pa.Table.from_pylist(rows, schema=LOG)
     return ServiceLog(checked(table, lambda row: where[row]), tuple(contents.notes))
 
@@ -155,8 +156,8 @@ def _text(row: dict[str, Any], name: str, where: str) -> str:
     return row[name]
 
 
-def _sampled(contents: _Contents) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of all sampled requests, in the log's columns, and where each stands."""
+def _sampled(contents: _Contents, source: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of all sampled requests of the log `source`, in its columns, and where each stands."""
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     greedy = silent = 0
@@ -193,7 +194,7 @@ def _sampled(contents: _Contents) -> tuple[list[dict[str, Any]], list[str]]:
         _cut(rows, places, len(path.rows))
     if not rows:
         raise DataError(
-            f"log: got {greedy} requests, none of them sampled, allowed: a log of a service with `explore`"
+            f"{source}: got {greedy} requests, none of them sampled, allowed: that of a service with `explore`"
         )
     if greedy:
         contents.notes.append(

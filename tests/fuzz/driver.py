@@ -1,6 +1,6 @@
 """One target under atheris, `python -m tests.fuzz.driver TARGET FOLDER [options of libFuzzer]`.
 
-FOLDER holds the target's files; inputs to begin with come to FOLDER's `inputs`. The process ends with the run.
+FOLDER, which is empty, gets the target's files and the inputs to begin with. The process ends with the run.
 """
 
 import sys

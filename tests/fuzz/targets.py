@@ -200,7 +200,7 @@ def _service_log(made: Path) -> Target:
     from prorl.serving.log import read_log
     from tests.fuzz.contents import service_lines
 
-    return Target({"x.jsonl": service_lines(made)}, lambda folder: read_log(folder), named="log: got")
+    return Target({"x.jsonl": service_lines(made)}, read_log)
 
 
 def _log(_: Path) -> Target:
