@@ -194,7 +194,7 @@ def _sampled(contents: _Contents, source: str) -> tuple[list[dict[str, Any]], li
         _cut(rows, places, len(path.rows))
     if not rows:
         raise DataError(
-            f"{source}: got {greedy} requests, none of them sampled, allowed: that of a service with `explore`"
+            f"{source}: got {greedy} requests, none of them sampled, allowed: a log of one with `explore`"
         )
     if greedy:
         contents.notes.append(

@@ -318,6 +318,18 @@ def test_no_member_of_a_zip_lands_outside_the_folder(name, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "x.zip"]
 
 
+@pytest.mark.parametrize("name", ["", ".", "./"])
+def test_a_member_of_a_zip_without_a_name_is_refused(name, tmp_path):
+    (tmp_path / "out").mkdir()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:
+        zipped.writestr("?", "1")
+        for other in ("a.csv", "b.csv"):
+            zipped.writestr(other, "1")
+        zipped.infolist()[0].filename = name
+    with pytest.raises(DataError, match=r"x.zip: member .*: allowed: a name"):
+        take_files(tmp_path / "x.zip", FILES, tmp_path / "out")
+
+
 def test_a_link_in_a_zip_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
     link = zipfile.ZipInfo("a.csv")

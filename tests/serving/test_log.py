@@ -127,7 +127,7 @@ def test_greedy_requests_tell_nothing_and_are_counted(tmp_path):
         "1 requests were not sampled (temperature 0): they tell nothing of another policy; left out",
     )
     written(tmp_path / "b", greedy)
-    told = f"{tmp_path / 'b'}: got 1 requests, none of them sampled, allowed: that of"
+    told = f"{tmp_path / 'b'}: got 1 requests, none of them sampled, allowed: a log of one"
     assert message(tmp_path / "b").startswith(told)
 
 
