@@ -63,7 +63,8 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
     except (*DAMAGED, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place in the file that there is not; else a disk that is full
+        # A place in the file that there is not, or what bzip2 cannot unpack; else a disk that is full.
+        if error.errno not in (errno.EINVAL, None):
             raise
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
 

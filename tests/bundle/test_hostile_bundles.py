@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -207,6 +208,16 @@ def test_an_item_of_any_content_is_taken_or_refused_in_one_line(copied, released
     if change[0] == "raw_id" and not change[1]:
         with pytest.raises(DataError, match=rf"items.parquet: row {row + 1}: raw_id: got "):
             prorl.load_policy(copied, "cpu")
+
+
+@pytest.mark.parametrize("column", ["raw_id", "title"])
+def test_a_text_of_an_item_that_is_no_utf_8_is_refused(copied, column):
+    table = read_table(copied / "items.parquet", RELEASED_ITEMS)
+    texts = pa.array([b"\xff", *(b"%d" % item for item in range(29))], pa.binary())
+    bad = pa.Array.from_buffers(pa.string(), 30, texts.buffers())
+    pq.write_table(table.set_column(table.column_names.index(column), column, bad), copied / "items.parquet")
+    with pytest.raises(DataError, match=r"items\.parquet: not readable as text: .*0xff"):
+        prorl.load_policy(copied, "cpu")
 
 
 @pytest.mark.parametrize("n_items", [1, 29, 31])
