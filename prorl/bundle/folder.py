@@ -6,12 +6,13 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prorl.bundle.items import Item, Items
-from prorl.checkpoint import read_config
+from prorl.checkpoint import read_config, whole_number
 from prorl.errors import DataError
 from prorl.files import sha256_of
 from prorl.layout import IDS_FILE
@@ -33,6 +34,8 @@ FILES = (
     *("config.json", "generation_config.json", WEIGHTS_FILE, OWN_FILE, IDS_FILE, ITEMS_FILE),
     *(PARAMS_FILE, METRICS_FILE, CARD_FILE),
 )
+LONGEST_HISTORY = 10_000  # items; each prompt of a batch takes memory for as many
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no UTF-8 can hold
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 KEYS = (
     "dataset",
@@ -76,27 +79,34 @@ def read_bundle(folder: Path) -> Bundle:
         if not (folder / name).is_file():
             raise _missing(folder / name)
     items = read_items(folder / ITEMS_FILE)
+    blocked = _blocked(own, items, folder / OWN_FILE)
     policy, catalogue = load_policy(folder)
     if catalogue.trie.n_items != len(items):
         n_ids = catalogue.trie.n_items
         raise DataError(
             f"{folder / IDS_FILE}: got {n_ids} items, allowed: {len(items)}, those of {ITEMS_FILE}"
         )
-    return Bundle(
-        folder, policy, _blocking(catalogue, items, own, folder), items, own, version_of(folder, own)
-    )
+    return Bundle(folder, policy, catalogue.blocking(blocked), items, own, version_of(folder, own))
 
 
 def read_items(path: Path) -> Items:
     """The items in the table `path`.
 
-    Raises `DataError` where they are not 1..n in order, or share a raw id.
+    Raises `DataError` where they are not 1..n in order, lack or share a raw id, or have attributes without
+    text.
     """
-    rows = read_table(path, RELEASED_ITEMS).to_pylist()
+    try:
+        rows = read_table(path, RELEASED_ITEMS).to_pylist()
+    except UnicodeDecodeError as error:  # of a text, which is looked at here
+        raise DataError(f"{path}: not readable as text: {error}") from error
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         if row["item"] != number:
             raise DataError(f"{path}: items must be 1..{len(rows)}, in order; row {number} has {row['item']}")
+        if not row["raw_id"]:
+            raise DataError(f"{path}: row {number}: raw_id: got {row['raw_id']!r}, allowed: text, not empty")
+        if None in (row["attributes"] or ()):
+            raise DataError(f"{path}: row {number}: attributes: got {row['attributes']}, allowed: texts")
         if seen.setdefault(row["raw_id"], number) != number:
             both = f"items {seen[row['raw_id']]} and {number}"
             raise DataError(f"{path}: {both} have the raw id {row['raw_id']!r}; every item needs its own")
@@ -122,24 +132,50 @@ def _own(folder: Path) -> dict[str, Any]:
         raise _missing(path)
     own = read_config(path, needed=())
     version = own.get("format_version")
-    if version not in READ_VERSIONS:
+    if type(version) is not int or version not in READ_VERSIONS:
         read = ", ".join(map(str, READ_VERSIONS))
         raise DataError(f"{path}: format_version: got {version}, allowed: {read}, which this prorl reads")
     for key in KEYS:
         if key not in own:
             raise DataError(f"{path}: {key}: missing")
+    for key in ("dataset", "name"):
+        if not isinstance(own[key], str) or not own[key] or SURROGATE.search(own[key]):
+            allowed = "text that is not empty, of whole characters"
+            raise DataError(f"{path}: {key}: got {own[key]!r}, allowed: {allowed}")
+    if whole_number(own, "history_length", path) > LONGEST_HISTORY:
+        raise DataError(
+            f"{path}: history_length: got {own['history_length']}, allowed: at most {LONGEST_HISTORY:,}"
+        )
+    _check_acceptances(own, path)
     return own
 
 
-def _blocking(catalogue: Catalogue, items: Items, own: dict[str, Any], folder: Path) -> Catalogue:
-    """`catalogue` under rules by which no path holds the items whose raw ids are `blocked`."""
+def _check_acceptances(own: dict[str, Any], path: Path) -> None:
+    """Raise `DataError` unless a policy can be told the `acceptances` in `own`, one of which is the usual."""
+    told = own["acceptances"]
+    numbers = isinstance(told, list) and all(type(one) in (int, float) and 0 <= one <= 1 for one in told)
+    if not numbers or len(set(told)) < len(told):
+        raise DataError(
+            f"{path}: acceptances: got {told!r}, allowed: a list of different numbers from 0 to 1"
+        )
+    usual = own["acceptance"]
+    if not (type(usual) in (int, float) and usual in told if told else usual is None):
+        allowed = f"one of {told}" if told else "null, since acceptances is empty"
+        raise DataError(f"{path}: acceptance: got {usual!r}, allowed: {allowed}")
+
+
+def _blocked(own: dict[str, Any], items: Items, path: Path) -> list[int]:
+    """The items whose raw ids are `blocked`, which no path holds."""
+    blocked = own["blocked"]
+    if not isinstance(blocked, list) or not all(isinstance(raw_id, str) for raw_id in blocked):
+        raise DataError(f"{path}: blocked: got {blocked!r}, allowed: a list of raw ids")
     of_raw_id = {item.raw_id: item.item for item in items}
-    for raw_id in own["blocked"]:
+    for raw_id in blocked:
         if raw_id not in of_raw_id:
-            raise DataError(
-                f"{folder / OWN_FILE}: blocked: got {raw_id!r}, allowed: a raw id of {ITEMS_FILE}"
-            )
-    return catalogue.blocking(of_raw_id[raw_id] for raw_id in own["blocked"])
+            raise DataError(f"{path}: blocked: got {raw_id!r}, allowed: a raw id of {ITEMS_FILE}")
+    if len(set(blocked)) >= len(items):
+        raise DataError(f"{path}: blocked: got {len(blocked)}, allowed: fewer than the {len(items)} items")
+    return [of_raw_id[raw_id] for raw_id in blocked]
 
 
 def _missing(path: Path) -> DataError:

@@ -53,14 +53,14 @@ def searched(
     simulator: Simulator,
     items: Items,
     requests: Sequence[tuple[GuideRequest, Decoding]],
-    settings: dict[str, Any],
+    settings: tuple[int, SearchWeights],
     headline: float | None,
     device: torch.device,
 ) -> list[GuidedPath]:
     """The path that a search on `simulator` finds for each of `requests`, under the rules beside it.
 
-    settings: `n_candidates` and `weights`, as of the search that the policy learnt from; headline: the
-    acceptance that its weight of CTR is given for, None where none is told. Raises `ConfigError` for a
+    settings: the items that are weighed at each step, and the weights of that; headline: the acceptance that
+    its weight of CTR is given for, None where none is told. Raises `ConfigError` for a
     simulator that cannot be searched on.
     """
     alike: dict[tuple, list[int]] = defaultdict(list)
@@ -70,10 +70,10 @@ def searched(
         pa.array([list(item.attributes) for item in items], pa.list_(pa.string())), ignored=[]
     )
     searching = branching(simulator, type(simulator).__name__, "search")
-    weights, found = SearchWeights(**settings["weights"]), {}
+    (n_candidates, weights), found = settings, {}
     for places in alike.values():
         part = [requests[place][0] for place in places]
-        guide = SearchGuide(searching, requests[places[0]][1], settings["n_candidates"], weights, words)
+        guide = SearchGuide(searching, requests[places[0]][1], n_candidates, weights, words)
         if headline is not None and part[0].acceptance is not None:
             guide = guide.weighing(ctr_factor(part[0].acceptance, headline))
         history, target = _prompts(part, device)

@@ -18,11 +18,12 @@ from prorl.bundle.asking import Histories, Length, Named, Requests, Targets
 from prorl.bundle.folder import PARAMS_FILE, Bundle, read_bundle
 from prorl.bundle.hub import copy_files, local_folder, upload
 from prorl.bundle.paths import GuidedPath, GuideRequest, Judged, reasons
+from prorl.checkpoint import read_config, whole_number
 from prorl.config.decoding import Decoding
-from prorl.config.section import ConfigError
+from prorl.config.pretrain import SearchWeights
+from prorl.config.section import ConfigError, build
 from prorl.errors import DataError
 from prorl.extras import need_recbole
-from prorl.files import read_json
 from prorl.policy.catalogue import Asked, Catalogue
 from prorl.policy.decoding import keyed_uniforms, likeliest, sampled
 from prorl.t5.folds import Folds
@@ -201,14 +202,21 @@ class ReleasedPolicy:
             self._simulators[folder] = loaded
         return judging, self._simulators[folder]
 
-    def _search_settings(self) -> dict[str, Any]:
+    def _search_settings(self) -> tuple[int, SearchWeights]:
+        """Items that a search weighs at each step, and its weights: those that the policy learnt from.
+
+        Raises `DataError` where `params.json` does not say them, `ConfigError` for weights that are none.
+        """
         path = self.folder / PARAMS_FILE
-        try:
-            return read_json(path)["pretrain"]["search"]
-        except KeyError as error:
-            raise DataError(
-                f"{path}: pretrain.search: {error} is missing, which says how to search"
-            ) from error
+        found: Any = read_config(path, needed=())
+        for key in ("pretrain", "search"):
+            if not isinstance(found, dict) or not isinstance(found.get(key), dict):
+                raise DataError(f"{path}: pretrain.search: {key!r} is missing, which says how to search")
+            found = found[key]
+        if lacking := [key for key in ("n_candidates", "weights") if key not in found]:
+            raise DataError(f"{path}: pretrain.search: {lacking[0]!r} is missing, which says how to search")
+        weights = build(SearchWeights, found["weights"], "pretrain.search.weights", str(path))
+        return whole_number(found, "n_candidates", path), weights
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write all files of the released policy into `folder`."""

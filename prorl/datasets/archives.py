@@ -40,8 +40,8 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
     """Put the raw `files` of a folder or zip into `folder`, from whatever folder they have inside the zip.
 
     Raises `DataError` if a file is missing or found twice, and if the zip is damaged or unsafe. Unsafe are
-    a path that is absolute or has `..`, a member that is neither file nor folder, and more than `max_bytes`
-    in all.
+    a path that is empty, absolute or has `..`, a member that is neither file nor folder, and more than
+    `max_bytes` in all.
     """
     if archive.is_dir():
         present = [path.name for path in archive.iterdir() if path.is_file()]
@@ -50,8 +50,8 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
         return
     try:
         with zipfile.ZipFile(archive) as zipped:
-            members = [member for member in zipped.infolist() if not member.is_dir()]
             _refuse_unsafe(zipped.infolist(), archive, max_bytes)
+            members = [member for member in zipped.infolist() if not member.is_dir()]
             names = [PurePosixPath(member.filename).name for member in members]
             for name in _chosen(names, files, archive):
                 _unpack(zipped, members[names.index(name)], folder / name, archive)
@@ -63,7 +63,8 @@ def take_files(archive: Path, files: FileNames, folder: Path, max_bytes: int = M
     except (*DAMAGED, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place in the file that there is not; else a disk that is full
+        # A place in the file that there is not, or what bzip2 cannot unpack; else a disk that is full.
+        if error.errno not in (errno.EINVAL, None):
             raise
         raise DataError(f"{archive}: not readable as a zip: {error}") from error
 
@@ -89,6 +90,8 @@ def _chosen(present: list[str], files: FileNames, archive: Path) -> list[str]:
 def _refuse_unsafe(members: list[zipfile.ZipInfo], archive: Path, max_bytes: int) -> None:
     for member in members:
         path = PurePosixPath(member.filename)
+        if not path.parts:  # of no name, or "."
+            raise DataError(f"{archive}: member {member.filename!r}: allowed: a name")
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
             raise DataError(f"{archive}: member {member.filename!r}: allowed: relative paths without '..'")
         kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the zip was not made on Unix

@@ -27,7 +27,8 @@ class AttributeTexts:
     def split(self, text: str, read: ReadTable, row: int) -> list[str]:
         """The attributes in `text`, which stands in row `row` of `read`.
 
-        Raises `DataError` for brackets around quotes or commas that are no list of texts.
+        Raises `DataError` for brackets around quotes or commas that are no list of texts, and for a list of
+        texts with an escape that stands for no character.
         """
         text = text.strip()
         if not text:
@@ -35,7 +36,12 @@ class AttributeTexts:
         if text[-1] == BRACKETS.get(text[0]):
             if LISTED.fullmatch(text):
                 self._lists += 1
-                return [part.strip() for part in _list(text) if part.strip()]
+                try:
+                    return [part.strip() for part in _list(text) if part.strip()]
+                except (ValueError, SyntaxError) as error:  # an escape that stands for no character
+                    raise DataError(
+                        f"{read.place(row)}: attributes are {text[:200]!r}, allowed: a list of texts: {error}"
+                    ) from error
             if text[0] != "(" and any(mark in text for mark in "'\",:"):
                 raise DataError(
                     f"{read.place(row)}: attributes are {text[:200]!r}, allowed: a list of texts, as "

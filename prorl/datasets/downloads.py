@@ -28,7 +28,7 @@ def download(url: str, path: Path, every_seconds: float) -> None:
         if version.exists():  # the server then sends the whole file if it has changed
             request.add_header("If-Range", version.read_text())
     try:
-        with urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        with urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # https  # nosec B310
             if response.status != http.client.PARTIAL_CONTENT:
                 done = 0
                 _note_version(response, version)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from prorl.config.prepare import Prepare, Tabular
 from prorl.config.section import ConfigError
 from prorl.datasets.attribute_texts import AttributeTexts
-from prorl.datasets.delimited import ReadTable, TextForm, all_true, content, pc, read_delimited
+from prorl.datasets.delimited import ReadTable, TextForm, all_true, content, first_false, pc, read_delimited
 from prorl.datasets.parts import joined, part_files
 from prorl.datasets.sources import RawLog, Source, raw_log
 from prorl.datasets.times import timestamps, units_told
@@ -95,7 +95,9 @@ def _read_parquet(path: Path, columns: list[str] | None) -> ReadTable:
                 f"{path}: column {twice!r} stands there {names.count(twice)} times; found {names}"
             )
         complete = columns is not None and set(columns) <= set(names)
-        return ReadTable(path, pq.read_table(path, columns=columns if complete else None), None)
+        table = pq.read_table(path, columns=columns if complete else None)
+        table.validate(full=True)  # that texts are UTF-8, too
+        return ReadTable(path, table, None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
 
@@ -135,12 +137,18 @@ def _listed(row: list | None) -> list[str]:
 def texts_of(read: ReadTable, name: str) -> pa.ChunkedArray:
     """Column `name` as texts, whatever its type; whole numbers without decimals, NaN as null.
 
-    Raises `DataError` for a column whose values have no text, such as one of records.
+    Raises `DataError` for a column whose values have no text, such as one of records, and for an infinity.
     """
     values = read.column(name)
+    if pa.types.is_float16(values.type):  # which Arrow cannot round
+        values = pc.cast(values, pa.float32())
     if pa.types.is_floating(values.type):
+        finite = pc.invert(pc.is_inf(values))
+        if not all_true(finite):
+            raise DataError(f"{read.place(first_false(finite))}: {name} is infinite, allowed: a number")
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-        if all_true(pc.fill_null(pc.equal(values, pc.round(values)), True)):
+        whole = pc.and_(pc.equal(values, pc.round(values)), pc.less(pc.abs(values), 2.0**63))
+        if all_true(pc.fill_null(whole, True)):
             values = pc.cast(values, pa.int64())
     try:
         return values if pa.types.is_string(values.type) else pc.cast(values, pa.string())

@@ -22,13 +22,17 @@ def timestamps(read: ReadTable, name: str) -> np.ndarray:
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return _of_texts(values, read)
     if pa.types.is_temporal(values.type):
+        finer = pa.types.is_timestamp(values.type) and values.type.unit == "ns"  # what is below 1 us is cut
         try:
-            values = pc.cast(values, pa.timestamp("us"), safe=False)
+            values = pc.cast(values, pa.timestamp("us"), safe=not finer)
         except pa.ArrowException as error:
             raise DataError(
-                f"{read.path}: column {name!r} is {values.type}, allowed: times with a date"
+                f"{read.path}: column {name!r} is {values.type}, allowed: times with a date, in 64 bits as "
+                f"microseconds: {error}"
             ) from error
     _refuse(values.is_null().to_numpy(), values, read)
+    if pa.types.is_float16(values.type):  # which Arrow cannot round
+        values = pc.cast(values, pa.float32())
     if pa.types.is_floating(values.type):
         fits = pc.and_(pc.equal(values, pc.round(values)), pc.less(pc.abs(values), 2.0**63))
         _refuse(~fits.to_numpy(), values, read)

@@ -7,7 +7,7 @@ import difflib
 import re
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
@@ -32,12 +32,22 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
             place = place[name]
         if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
             text = str(_share(place[last], float(percent[1]), override, source))
-        value = YAML(typ="safe").load(text)
+        value = _value(text, f"{source}: got {override!r}")
         if isinstance(place[last], dict) or (isinstance(value, dict) and place[last] is not None):
             raise ConfigError(f"{source}: got {override!r}, allowed: one value for one key, not a mapping")
         place[last] = value
         for_dvc[".".join(path)] = text
     return changed, [f"{key}={text}" for key, text in for_dvc.items()]
+
+
+def _value(text: str, found: str) -> Any:
+    """The value that `text` is in YAML. Raises `ConfigError`, which tells what was `found`, for none."""
+    try:
+        return YAML(typ="safe").load(text)
+    # Beside the parser's own errors: a date that is none, a list as a key, brackets without end.
+    except (YAMLError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"{found}, allowed: a value in YAML: {told}") from error
 
 
 def _path(params: dict, key: str, dataset: str, source: str) -> list[str]:

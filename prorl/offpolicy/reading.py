@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from prorl.errors import DataError
 from prorl.offpolicy.checking import checked, refused
+from prorl.offpolicy.lines import is_text, json_in, lines_of
 from prorl.offpolicy.log import LOG, Log
 
+pc: Any = pyarrow.compute  # makes most of its functions on import, where type checkers do not see them
 INT32 = np.iinfo(np.int32)
+TEXT = "text of whole characters, without NUL"
 ROWS = {".parquet": "row", ".jsonl": "line"}  # what a row is called in files of each kind
 
 
@@ -60,6 +64,8 @@ def _parts(path: Path) -> list[Path]:
         if not files:
             raise DataError(f"{path}: an empty folder, allowed: one with parts of a log, {' or '.join(ROWS)}")
     for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no file, allowed: a part of a log, {' or '.join(ROWS)}")
         if file.suffix not in ROWS:
             raise DataError(f"{file}: got {file.suffix or 'no ending'}, allowed: {' or '.join(ROWS)}")
     return files
@@ -77,7 +83,8 @@ def _check_columns(where: str, found: list[str]) -> None:
 def _parquet(path: Path) -> pa.Table:
     try:
         table = pq.ParquetFile(path).read()
-    except pa.ArrowInvalid as error:
+        table.validate(full=True)  # that texts are UTF-8, too
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as parquet: {error}") from error
     _check_columns(str(path), table.column_names)
     table = table.select(LOG.names)
@@ -90,8 +97,14 @@ def _parquet(path: Path) -> pa.Table:
             raise DataError(f"{path}: row {row}: {field.name}: got nothing, allowed: {field.type}")
         try:
             table = table.set_column(table.column_names.index(field.name), field, column.cast(field.type))
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise DataError(f"{path}: {field.name}: {error}; allowed: {field.type}") from error
+        if field.type == pa.string():
+            with_nul = pc.match_substring(table[field.name], "\0").to_numpy()
+            if with_nul.any():
+                row = int(np.argmax(with_nul))
+                found = table[field.name][row].as_py()
+                raise refused(f"{path}: row {row + 1}", field.name, found, TEXT)
     return table
 
 
@@ -116,18 +129,17 @@ _KINDS: dict[pa.DataType, Callable[[pa.DataType], bool]] = {
 
 def _json_lines(path: Path) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in LOG.names}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            for name, value in _row_of(line, f"{path}: line {number}").items():
-                columns[name].append(value)
+    for where, line in lines_of(path):
+        for name, value in _row_of(line, where).items():
+            columns[name].append(value)
     return pa.table(columns, schema=LOG)
 
 
 def _row_of(line: bytes, where: str) -> dict[str, Any]:
     """The row in one line of JSON."""
     try:
-        row = json.loads(line)
-    except ValueError as error:  # not JSON, or not UTF-8
+        row = json_in(line)
+    except ValueError as error:
         raise DataError(f"{where}: not JSON: {error}") from error
     if not isinstance(row, dict):
         raise DataError(f"{where}: got {row!r}, allowed: an object with the keys {LOG.names}")
@@ -152,13 +164,18 @@ def _is_integer(value: Any) -> bool:
     return type(value) is int and INT32.min <= value <= INT32.max
 
 
+def _is_exact(value: Any) -> bool:
+    """Whether `value` is a whole number that a float holds exactly."""
+    return type(value) is int and abs(value) <= 2**53
+
+
 _JSON_KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {
     "rules": (lambda value: isinstance(value, dict), "the section `decoding` as an object"),
-    pa.string(): (lambda value: isinstance(value, str), "text"),
+    pa.string(): (is_text, TEXT),
     pa.list_(pa.int32()): (
         lambda value: isinstance(value, list) and all(map(_is_integer, value)),
         "a list of whole numbers",
     ),
     pa.int32(): (_is_integer, "a whole number"),
-    pa.float64(): (lambda value: type(value) in (int, float), "a number"),
+    pa.float64(): (lambda value: type(value) is float or _is_exact(value), "a number"),
 }

@@ -50,8 +50,10 @@ def load_catalogue(
     target_tokens: Literal["shared", "separate"],
     acceptances: Sequence[float] = (),
     acceptance: float | None = None,
+    n_ids: int | None = None,
 ) -> Catalogue:
-    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`.
+    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`. n_ids: those that a
+    policy has, so that a table whose codes need more is refused before memory is taken for them.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
     codes.
@@ -61,6 +63,10 @@ def load_catalogue(
         raise DataError(f"{semantic_ids}: items have {codes.shape[1]} code; at least 2 are needed")
     # A level's token ids start one codebook behind those of the level before.
     vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
+    if n_ids is not None and vocabulary.size > n_ids:
+        raise DataError(
+            f"{semantic_ids}: got codes that make {vocabulary.size} ids, allowed: up to its policy's {n_ids}"
+        )
     try:
         if not torch.equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
@@ -134,7 +140,8 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     policy.load_state_dict(weights)
     if decoding is None:
         decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
-    catalogue = load_catalogue(folder / IDS_FILE, decoding, *_told(own, folder / "prorl.json"))
+    told = _told(own, folder / "prorl.json")
+    catalogue = load_catalogue(folder / IDS_FILE, decoding, *told, sizes.vocabulary)
     if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
             f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make "

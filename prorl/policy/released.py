@@ -5,7 +5,7 @@ Such a file states neither its items nor the width of its heads: items come from
 sizes from settings.
 """
 
-import pickle
+import pickle  # for the error that refuses a file; nothing is loaded with it  # nosec B403
 from pathlib import Path
 
 import torch

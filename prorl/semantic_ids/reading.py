@@ -14,7 +14,8 @@ from prorl.tables import SEMANTIC_IDS, read_table
 def read_semantic_ids(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes [n, k] and tokens [n, k], int64.
 
-    Raises `DataError` if the items are not 1..n in order, or differ in their number of codes or tokens.
+    Raises `DataError` if the items are not 1..n in order, differ in their number of codes or tokens, or lack
+    one of them.
     """
     table = read_table(path, SEMANTIC_IDS)
     if table["item"].to_pylist() != list(range(1, table.num_rows + 1)):
@@ -27,4 +28,8 @@ def read_semantic_ids(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
             raise DataError(
                 f"{path}: item {item}: got {len(row or ())} tokens, allowed: {widths[0]}, one per code"
             )
+    for name, rows in (("codes", codes), ("tokens", tokens)):
+        if lacking := [item for item, row in enumerate(rows, start=1) if None in (row or ())]:
+            found = rows[lacking[0] - 1]
+            raise DataError(f"{path}: item {lacking[0]}: {name}: got {found}, allowed: whole numbers")
     return torch.tensor(codes), torch.tensor(tokens)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from prorl.bundle.policy import ReleasedPolicy
+from prorl.config.section import one_line
 from prorl.serving import schemas
 from prorl.serving.limits import LOOPBACK_NAMES, Gate, Limits
 from prorl.serving.problems import Problem
@@ -101,7 +102,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _told(
     status: int, detail: str, field: str | None = None, suggestions: Any = (), headers: Any = None
 ) -> JSONResponse:
-    content = {"detail": detail, "field": field, "suggestions": list(suggestions)}
+    content = {"detail": one_line(detail), "field": field, "suggestions": list(suggestions)}
     return JSONResponse(content, status, headers)
 
 

@@ -3,7 +3,6 @@
 `prorl.serving.journal` writes it, and says what its lines are.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ import pyarrow as pa
 
 from prorl.errors import DataError
 from prorl.offpolicy.checking import checked, refused
+from prorl.offpolicy.lines import is_text, json_in, lines_of
 from prorl.offpolicy.log import LOG, Log
 from prorl.offpolicy.outcomes import LEFT, OUTCOMES, UNANSWERED
 from prorl.offpolicy.reading import checked_values
 from prorl.serving.journal import BLOCKED, KINDS, OUTCOME, SHOWN
 
-LONGEST_LINE = 64 * 2**20  # bytes; what rules block is the longest
 LARGE = ("time", "request_id", "user", "history", "rules", "model")  # what rows of a request share
 ANSWERS = tuple(outcome for outcome in OUTCOMES if outcome != UNANSWERED)
 
@@ -62,9 +61,10 @@ def read_log(paths: Path | str | Iterable[Path | str]) -> ServiceLog:
     a log without any sampled request.
     """
     contents = _Contents()
-    for file in _files([paths] if isinstance(paths, Path | str) else list(paths)):
+    given = [paths] if isinstance(paths, Path | str) else list(paths)
+    for file in _files(given):
         _read(file, contents)
-    rows, where = _sampled(contents)
+    rows, where = _sampled(contents, ", ".join(map(str, given)))
     table = pa.Table.from_pylist(rows, schema=LOG)
     return ServiceLog(checked(table, lambda row: where[row]), tuple(contents.notes))
 
@@ -87,23 +87,15 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
 
 def _lines(file: Path, notes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines of `file` with their places; a torn last one is noted and left out."""
-    with file.open("rb") as stream:
-        number = 0
-        while line := stream.readline(LONGEST_LINE):
-            number += 1
-            where = f"{file}: line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or JSON without end
-                if len(line) == LONGEST_LINE:
-                    raise DataError(
-                        f"{where}: got a line of {LONGEST_LINE} bytes or more, allowed: less"
-                    ) from None
-                if not line.endswith(b"\n"):
-                    notes.append(f"{where}: torn, as a service leaves it that is killed; left out")
-                    return
-                raise DataError(f"{where}: not JSON: {error}") from None
-            yield where, _of_kind(row, where)
+    for where, line in lines_of(file):
+        try:
+            row = json_in(line)
+        except ValueError as error:
+            if not line.endswith(b"\n"):
+                notes.append(f"{where}: torn, as a service leaves it that is killed; left out")
+                return
+            raise DataError(f"{where}: not JSON: {error}") from None
+        yield where, _of_kind(row, where)
 
 
 def _of_kind(row: Any, where: str) -> dict[str, Any]:
@@ -159,13 +151,13 @@ def _answered(row: dict[str, Any], where: str, contents: _Contents) -> bool:
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:
-    if not isinstance(row[name], str) or not row[name]:
-        raise refused(where, name, row[name], "text that is not empty")
+    if not is_text(row[name]) or not row[name]:
+        raise refused(where, name, row[name], "text that is not empty, of whole characters, without NUL")
     return row[name]
 
 
-def _sampled(contents: _Contents) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of all sampled requests, in the log's columns, and where each stands."""
+def _sampled(contents: _Contents, source: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of all sampled requests of the log `source`, in its columns, and where each stands."""
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     greedy = silent = 0
@@ -202,7 +194,7 @@ def _sampled(contents: _Contents) -> tuple[list[dict[str, Any]], list[str]]:
         _cut(rows, places, len(path.rows))
     if not rows:
         raise DataError(
-            f"log: got {greedy} requests, none of them sampled, allowed: a log of a service with `explore`"
+            f"{source}: got {greedy} requests, none of them sampled, allowed: a log of one with `explore`"
         )
     if greedy:
         contents.notes.append(
@@ -218,6 +210,8 @@ def _sampled(contents: _Contents) -> tuple[list[dict[str, Any]], list[str]]:
 def _check_row(row: dict[str, Any], where: str) -> None:
     if row["history"] is None:
         raise refused(where, "history", None, "items: estimates need a log written with `log_histories`")
+    if type(row["position"]) is not int:
+        raise refused(where, "position", row["position"], "a whole number")
     if type(row["of"]) is not int or row["of"] < 1:
         raise refused(where, "of", row["of"], "a whole number, 1 or above")
     if row["outcome"] is not None:

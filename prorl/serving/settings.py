@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from prorl.config.section import ConfigError, Refused, Settings, build, unknown_key
 
-TOKEN_VARIABLE = "PRORL_SERVE_TOKEN"
+TOKEN_VARIABLE = "PRORL_SERVE_TOKEN"  # where the token is, not what it is  # nosec B105
 SHORTEST_TOKEN = 16
 AnyPath = Annotated[Path, Field(strict=False)]  # text too, as files and command lines have it
 
@@ -153,7 +153,7 @@ def _of_file(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {error}, allowed: a file of settings in JSON or YAML") from None
-    values = _json(file, text) if file.suffix == ".json" else _yaml(file, text)
+    values = _json(file, text) if file.suffix == ".json" else _yaml(file)
     if not isinstance(values, dict) or not isinstance(values.get("serve"), dict):
         raise ConfigError(f"{file}: serve: missing, allowed: a mapping of the service's settings")
     for key in values:
@@ -165,18 +165,14 @@ def _of_file(file: Path) -> dict[str, Any]:
 def _json(file: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not JSON: {error}") from None
 
 
-def _yaml(file: Path, text: str) -> Any:
+def _yaml(file: Path) -> Any:
     from prorl.extras import need
 
     need("pipeline", f"settings in YAML ({file}); JSON needs nothing")
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from prorl.params import read_yaml
 
-    try:
-        return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    return read_yaml(file)

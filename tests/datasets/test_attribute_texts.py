@@ -32,7 +32,18 @@ def test_one_text(text, expected):
     assert AttributeTexts("|").split(text, READ, 0) == expected
 
 
-@pytest.mark.parametrize("text", ["['a' 'b']", "[a, b]", "[{'id': 1, 'name': 'a'}]", "['a', 3]", "{'a': 1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "['a' 'b']",
+        "[a, b]",
+        "[{'id': 1, 'name': 'a'}]",
+        "['a', 3]",
+        "{'a': 1}",
+        r"['a\Nb']",
+        r"['\U00110000']",
+    ],
+)
 def test_brackets_that_are_no_list_of_texts_are_refused(text):
     with pytest.raises(DataError, match=r"x.csv: line 5: attributes are .*, allowed: a list of texts"):
         AttributeTexts("|").split(text, READ, 3)

@@ -318,6 +318,31 @@ def test_no_member_of_a_zip_lands_outside_the_folder(name, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "x.zip"]
 
 
+@pytest.mark.parametrize("name", ["", ".", "./"])
+def test_a_member_of_a_zip_without_a_name_is_refused(name, tmp_path):
+    (tmp_path / "out").mkdir()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:
+        zipped.writestr("?", "1")
+        for other in ("a.csv", "b.csv"):
+            zipped.writestr(other, "1")
+        zipped.infolist()[0].filename = name
+    with pytest.raises(DataError, match=r"x.zip: member .*: allowed: a name"):
+        take_files(tmp_path / "x.zip", FILES, tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_of_a_zip_that_cannot_be_unpacked_is_refused(method, tmp_path):
+    (tmp_path / "out").mkdir()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as zipped:
+        for name in ("a.csv", "b.csv"):
+            zipped.writestr(name, "1,2\n" * 100)
+    good = (tmp_path / "x.zip").read_bytes()
+    begin = good.index(b"a.csv") + 5
+    (tmp_path / "x.zip").write_bytes(good[:begin] + b"\xff" * 20 + good[begin + 20 :])
+    with pytest.raises(DataError, match=r"x.zip: not readable as a zip"):
+        take_files(tmp_path / "x.zip", FILES, tmp_path / "out")
+
+
 def test_a_link_in_a_zip_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
     link = zipfile.ZipInfo("a.csv")

@@ -248,8 +248,8 @@ def test_a_user_leaves_once_and_a_greedy_policy_has_no_other_choice(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "allowed"),
     [
-        ("request_id", 3, "text"),
-        ("user", None, "text"),
+        ("request_id", 3, "text of whole characters, without NUL"),
+        ("user", None, "text of whole characters, without NUL"),
         ("history", "1", "a list of whole numbers"),
         ("history", [1, 2.5], "a list of whole numbers"),
         ("target", 9.0, "a whole number"),
@@ -258,7 +258,7 @@ def test_a_user_leaves_once_and_a_greedy_policy_has_no_other_choice(tmp_path):
         ("rules", "free", "the section `decoding` as an object"),
         ("propensity", "0.5", "a number"),
         ("propensity", True, "a number"),
-        ("outcome", 1, "text"),
+        ("outcome", 1, "text of whole characters, without NUL"),
     ],
 )
 def test_json_lines_have_exact_types(tmp_path, column, value, allowed):

@@ -127,7 +127,8 @@ def test_greedy_requests_tell_nothing_and_are_counted(tmp_path):
         "1 requests were not sampled (temperature 0): they tell nothing of another policy; left out",
     )
     written(tmp_path / "b", greedy)
-    assert message(tmp_path / "b").startswith("log: got 1 requests, none of them sampled, allowed: a log")
+    told = f"{tmp_path / 'b'}: got 1 requests, none of them sampled, allowed: a log of one"
+    assert message(tmp_path / "b").startswith(told)
 
 
 def test_a_log_rotates_by_size_and_its_files_are_one_log(tmp_path):
@@ -337,4 +338,4 @@ def test_a_log_that_is_not_there(tmp_path):
     assert message([]).startswith("log: got no path")
     file = tmp_path / "empty.jsonl"
     file.touch()
-    assert message(file).startswith("log: got 0 requests, none of them sampled")
+    assert message(file).startswith(f"{file}: got 0 requests, none of them sampled")

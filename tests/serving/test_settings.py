@@ -102,8 +102,8 @@ def test_settings_come_from_a_file_and_options_from_before_it(tmp_path, name, te
     ("name", "text", "told"),
     [
         ("s.json", "{", "not JSON: "),
-        ("s.yaml", "a: [", "not YAML: "),
-        ("s.yaml", "serve: !!python/object:os.system {}", "not YAML: "),
+        ("s.yaml", "a: [", "not readable as YAML: "),
+        ("s.yaml", "serve: !!python/object:os.system {}", "not readable as YAML: "),
         ("s.json", "[]", "serve: missing, allowed: a mapping of the service's settings"),
         ("s.yaml", "served: {}", "serve: missing, allowed: a mapping"),
         ("s.json", '{"serve": {}, "server": {}}', "server: unknown key; did you mean 'serve'?"),

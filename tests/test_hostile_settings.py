@@ -1,0 +1,148 @@
+"""Settings in YAML of any form: taken, or refused in one line that names the file and the key."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prorl.config.section import ConfigError
+from prorl.config.sections import SECTIONS
+from prorl.experiments.overrides import applied
+from prorl.params import laid_over, params_of, read_params, read_yaml
+from prorl.serving.settings import Serve, serve_settings
+from tests.hostile import BOUNDED, memory_bounded, only_declared
+from tests.tiny_models import PARAMS
+
+WITHIN = {key for part in PARAMS.raw.values() if isinstance(part, dict) for key in part}
+KEYS = st.sampled_from(sorted({*PARAMS.raw, *WITHIN}))
+SCALARS = st.sampled_from(
+    [
+        *(
+            "1",
+            "-0",
+            "0o7",
+            "0x1F",
+            "1_000",
+            "1e3",
+            ".inf",
+            "-.INF",
+            ".nan",
+            "~",
+            "null",
+            "yes",
+            "True",
+            "''",
+        ),
+        *("2001-01-01", "2001-12-14t21:59:43.10-05:00", "12:30:45", "!!binary aGk=", "!!binary x", "!!int x"),
+        *("!!float 1", "!!str 1", "!!set {a, b}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!timestamp x", "!x y"),
+        *("!!python/name:os.system", "!!python/object/new:os.system [true]", "*a", "&a 1", "&a [*a]", "<<"),
+        *(
+            "'a: b'",
+            '"\\ud800"',
+            '"\\x00"',
+            '"\\U0010ffff"',
+            "|\n  text\n   more",
+            ">-\n  text",
+            "%",
+            "@",
+            "`",
+        ),
+        *("[", "]", "{", "}", "[[]]", "{a: {b: c}}", "? a", "? [a]\n: b", "{[a]: b}", "{{a: b}: c}", "a: b"),
+        *(
+            "9" * 30,
+            "[1, 1.5, x]",
+            "0." + "9" * 30,
+            "- a",
+            "---",
+            "...",
+            "# x",
+            "\ufeff",
+            "é",
+            "\u2028",
+            "\t",
+        ),
+    ]
+)
+
+
+@st.composite
+def documents(draw):
+    """YAML of a few lines: keys of params.yaml, and values of every kind that YAML has, in blocks."""
+    lines = draw(st.sampled_from([[], ["%YAML 1.1", "---"], ["a: &a {x: 1}", "b: {<<: *a}"], ["a: &a 1"]]))
+    for _ in range(draw(st.integers(0, 5))):
+        indent = " " * draw(st.sampled_from([0, 0, 0, 2, 2, 4, 1]))
+        key = draw(st.one_of(KEYS, KEYS, SCALARS))
+        lines = [*lines, f"{indent}{key}:{draw(st.sampled_from([' ', ' ', '', '  - ']))}{draw(SCALARS)}"]
+    return draw(st.sampled_from(["\n", "\n", "\r\n", "\n\n"])).join(lines)
+
+
+@st.composite
+def laid_over_params(draw):
+    """params.yaml with a few values of every kind that YAML has in place of its own."""
+    changes = draw(st.lists(st.tuples(KEYS, st.one_of(st.none(), KEYS), SCALARS), max_size=3))
+    return "\n".join(
+        f"{section}: {value}" if key is None else f"{section}: {{{key}: {value}}}"
+        for section, key, value in changes
+    )
+
+
+MANY = settings(BOUNDED, max_examples=300)
+
+
+@MANY
+@given(st.one_of(documents(), laid_over_params()))
+def test_any_yaml_is_read_or_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with only_declared(tmp_path), memory_bounded(512):
+        read_params(path)
+    with only_declared(tmp_path), memory_bounded(512):
+        raw = laid_over(PARAMS.raw, read_yaml(path))
+        params = params_of(raw, str(path))
+        for kind in SECTIONS.values():
+            params.section(kind, params.datasets[0] if kind.per_data_set else None)
+
+
+@MANY
+@given(SCALARS, st.sampled_from(sorted(Serve.model_fields)), st.booleans())
+def test_settings_of_the_service_of_any_form_are_taken_or_refused_in_one_line(tmp_path, value, key, alone):
+    path = tmp_path / "serve.yaml"
+    path.write_text(value if alone else f"serve:\n  {key}: {value}\n", encoding="utf-8")
+    with only_declared(tmp_path), memory_bounded(512):
+        serve_settings({}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("serve.yaml", "serve: {port: 2001-99-99}"),
+        ("serve.yaml", "serve: &a [*a]"),
+        ("serve.yaml", "serve: {? [a] : 1, {b: c}: 2}"),
+        ("serve.yaml", "serve: " + "[" * 3000),
+        ("serve.json", '{"serve": ' + "[" * 10**5),
+        ("serve.json", '{"serve": {"port": ' + "9" * 5000 + "}}"),
+    ],
+)
+def test_settings_of_the_service_that_no_parser_takes_are_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"{tmp_path / name}: "):
+        serve_settings({}, tmp_path / name)
+
+
+@MANY
+@given(KEYS, SCALARS)
+def test_an_override_of_any_form_is_taken_or_refused_in_one_line(key, value):
+    section = next(
+        (name for name, part in PARAMS.raw.items() if isinstance(part, dict) and key in part), None
+    )
+    override = f"{section}.{key}={value}" if section else f"{key}={value}"
+    with only_declared(Path("x.yaml")):
+        changed, _ = applied(PARAMS.raw, [override], PARAMS.datasets[0], "x.yaml")
+        params_of(changed, "x.yaml")
+
+
+def test_an_override_that_no_parser_takes_is_named():
+    for value in ("[", "2001-99-99", "!!python/name:os.system", "\x00", "[" * 3000):
+        with pytest.raises(ConfigError, match=r"x.yaml: got 'seed=.*, allowed: a value in YAML"):
+            applied(PARAMS.raw, [f"seed={value}"], PARAMS.datasets[0], "x.yaml")
