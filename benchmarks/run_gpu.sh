@@ -3,8 +3,8 @@
 #
 #   benchmarks/run_gpu.sh packages              where there is a network: wheels of what that machine lacks, into .gpu/wheels
 #   benchmarks/run_gpu.sh bench [--quick]       all benchmarks, the slow ones excepted; tables into the folder of results
-#   benchmarks/run_gpu.sh recipe ml-1m [FILE]   the stages of a preset, FILE's settings laid over it; call it again until it says it is done.
-#                                               presets/ml-1m-paper.yaml as FILE trains for as many epochs as the paper
+#   benchmarks/run_gpu.sh recipe ml-1m-gpu      the stages of a preset, the trainings included; call it again until it says it is done.
+#                                               What comes after them, unpack the state into a checkout's worktree of the preset and run there
 #
 # The checkout travels with .gpu/wheels, with .gpu/archives/ml-1m*.zip for `recipe`, and with models/ and data/ of `make repro` for `bench`.
 # RESULTS: the folder of results, $OUT where that is set, else benchmarks/results. SECONDS_PER_CALL: when a call ends, 540 seconds.
@@ -51,7 +51,7 @@ required() {
 		        waiting.append((needed, ("", *requirement.extras)))
 		print(*sorted(f"{name}=={number}" for name, number in found.items()), sep="\n")
 	END
-	grep -v '^#' requirements-no-deps.lock | grep '^recbole=='
+	grep -v '^#' requirements-no-deps.lock
 	grep -E '^(colorlog|texttable)==' requirements.lock
 }
 
@@ -82,7 +82,7 @@ bench() {
 }
 
 recipe() {
-	local preset=$1 settings=${2:-} done=.gpu/done deadline=$((SECONDS + SECONDS_PER_CALL)) status
+	local preset=$1 done=.gpu/done deadline=$((SECONDS + SECONDS_PER_CALL)) dataset status
 	install_packages
 	if [ ! -d $done ] && compgen -G '.gpu/state/state.tar.gz.*' >/dev/null; then
 		cat .gpu/state/state.tar.gz.* | tar --extract --gzip
@@ -90,22 +90,24 @@ recipe() {
 	mkdir -p $done
 	cp params.yaml .gpu/params.yaml
 	trap 'mv .gpu/params.yaml params.yaml' EXIT
-	"$PYTHON" - "$preset" ${settings:+"$settings"} <<-'END'
+	dataset=$("$PYTHON" - "$preset" <<-'END'
 		import sys
 		from pathlib import Path
 
-		from prorl.presets import preset_file, round_trip_yaml, with_layers
+		from prorl.presets import preset_file, with_layers, write_params
 
-		layers = [preset_file(Path(), sys.argv[1]), *map(Path, sys.argv[2:])]
-		round_trip_yaml().dump(with_layers(Path(".gpu/params.yaml"), layers), Path("params.yaml"))
+		params = with_layers(Path(".gpu/params.yaml"), [preset_file(Path(), sys.argv[1])])
+		write_params(params, Path("params.yaml"))
+		print(params["datasets"][0])
 	END
+	)
 	[ -d .gpu/archives ] && export PRORL_ARCHIVES=$PWD/.gpu/archives
 	for stage in $STAGES; do
 		[ -e "$done/$stage" ] && continue
 		echo "$stage"
 		status=0
 		timeout $((deadline - SECONDS > 0 ? deadline - SECONDS : 1)) \
-			"$PYTHON" "stages/${stage%:*}.py" "$preset" $([[ $stage == *:* ]] && echo "${stage#*:}") || status=$?
+			"$PYTHON" "stages/${stage%:*}.py" "$dataset" $([[ $stage == *:* ]] && echo "${stage#*:}") || status=$?
 		if [ $status = 124 ]; then
 			echo "$stage: not done yet; call again"
 			break
@@ -115,11 +117,11 @@ recipe() {
 		touch "$done/$stage"
 	done
 	rm -f "$RESULTS"/state.tar.gz.*
-	tar --create --gzip .gpu/done $(ls -d .checkpoints data/* models/* "reports/$preset" 2>/dev/null | grep -v '^data/raw$') |
+	tar --create --gzip .gpu/done $(ls -d .checkpoints data/* models/* "reports/$dataset" 2>/dev/null | grep -v '^data/raw$') |
 		split --bytes=15M - "$RESULTS/state.tar.gz."
-	cp "reports/$preset/runtime.json" "$RESULTS/"
-	if [ -e $done/report ]; then
-		echo "done: reports/$preset in the state; the time of each stage in runtime.json"
+	cp "reports/$dataset/runtime.json" "$RESULTS/"
+	if [ -e $done/finetune ]; then
+		echo "done: the policies in the state; the time of each stage in runtime.json"
 	fi
 }
 
