@@ -87,7 +87,7 @@ def laid_over_params(draw):
     )
 
 
-MANY = settings(BOUNDED, max_examples=300)
+MANY = settings(BOUNDED, max_examples=150)
 
 
 @MANY
