@@ -7,6 +7,7 @@ import asyncio
 import hmac
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ HEADERS = {
 }
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 ROUTES = ("/", "/guide", "/feedback", "/items", "/policy", "/health", "/metrics", "/openapi.json")
+LINGER_SECONDS = 1.0  # in which what a refused client still sends is thrown away
 WITHOUT_TOKEN = ("/", "/health")  # and /static/: a page that asks for the token, and probes
 
 
@@ -78,7 +80,7 @@ class Gate:
                 self._check_caller(scope)
                 body = await self._body(scope, receive)
             except Refused as refused:
-                await _refuse(send_with_headers, refused)
+                await _refuse(receive, send_with_headers, refused)
                 return
             await self._app(scope, _replayed(body, receive), send_with_headers)
         finally:
@@ -137,7 +139,10 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def _refuse(receive: Receive, send: Send, refused: Refused) -> None:
+    """Answer at once. Where the body was not read, its connection ends a moment later: who still sends would
+    lose the answer with it.
+    """
     body = json.dumps({"detail": refused.detail, "field": None, "suggestions": []}).encode()
     headers: list[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json"),
@@ -145,8 +150,15 @@ async def _refuse(send: Send, refused: Refused) -> None:
     ]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if refused.status in (400, 408, 413):  # the rest of the body is not read
+    is_left = refused.status in (400, 408, 413)  # the rest of the body is not read
+    if is_left:
         headers.append((b"connection", b"close"))
     start: dict[str, Any] = {"type": "http.response.start", "status": refused.status, "headers": headers}
     await send(start)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": is_left})
+    if is_left:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})

@@ -24,12 +24,14 @@ def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -
     import uvicorn
 
     from prorl.serving.app import create_app
+    from prorl.serving.connections import bounded
 
     logging.basicConfig(level=logging.WARNING, format="prorl: %(levelname)s: %(message)s")
     bound = listener(settings)
     app = create_app(load_policy(policy_folder, device), settings)
     config = uvicorn.Config(
         app,
+        http=bounded(settings.body_seconds),
         log_level="warning",
         access_log=False,  # addresses and queries are nobody's business
         server_header=False,

@@ -1,10 +1,11 @@
-"""A tiny released policy, once for all tests of the service."""
+"""A tiny released policy, once for all tests of the service, and services of it in processes of their own."""
 
 import pytest
 
 from prorl.bundle.folder import read_bundle
 from prorl.bundle.policy import ReleasedPolicy
 from tests.serving.bundles import WithStandIn, write_tiny_bundle
+from tests.serving.running import Running
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,19 @@ def policy(bundle):
 def simulated(bundle):
     """With stand-ins for a simulator."""
     return WithStandIn(read_bundle(bundle), "cpu")
+
+
+@pytest.fixture
+def running(bundle):
+    """Starts services in processes of their own, which end with the test."""
+    started = []
+
+    def start(**settings):
+        started.append(Running(bundle, **settings))
+        return started[-1]
+
+    yield start
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.communicate()
