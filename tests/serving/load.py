@@ -1,4 +1,4 @@
-"""Many requests over plain sockets: cheap enough to ask a service on the same machine more than it answers."""
+"""Many requests over plain sockets: cheap enough to ask a service on the same machine more than it can do."""
 
 import asyncio
 import json
