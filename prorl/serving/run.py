@@ -32,7 +32,7 @@ def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -
     config = uvicorn.Config(
         app,
         http=bounded(settings.body_seconds),
-        log_level="warning",
+        log_level="error",  # not a line for each request that is refused
         access_log=False,  # addresses and queries are nobody's business
         server_header=False,
         timeout_keep_alive=30,

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+LONGEST = 60.0  # seconds; who has no answer by then is lost
 ASKED = {"history": ["m1", "m5"], "target": "m4"}
 
 
@@ -56,10 +57,13 @@ class Load:
         started, found = time.perf_counter(), self.answers
         found.sent += 1
         try:
-            reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._where)
-            writer.write(self._content)
-            status, headers, body = await answer(reader)
-        except (OSError, EOFError) as error:
+            async with asyncio.timeout(LONGEST):
+                reader, writer = (
+                    self._free.pop() if self._free else await asyncio.open_connection(*self._where)
+                )
+                writer.write(self._content)
+                status, headers, body = await answer(reader)
+        except (OSError, EOFError) as error:  # the first has a timeout among its kinds
             found.lost.append(repr(error))
             return
         if headers.get("connection") == "close":

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 ABSENT = (
     "numpy",
@@ -37,7 +38,9 @@ class Running:
 
     def __init__(self, bundle, **settings):
         arguments = [sys.executable, "-c", SERVER, str(bundle), json.dumps({"port": 0} | settings)]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Not a pipe: one that nobody reads would hold the service up.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self._errors, text=True)
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
 
@@ -48,5 +51,6 @@ class Running:
     def ended(self, sign):
         """What it says on standard error, and its exit status, after the signal `sign`."""
         os.kill(self.process.pid, sign)
-        _, errors = self.process.communicate(timeout=60)
-        return errors, self.process.returncode
+        self.process.communicate(timeout=60)
+        self._errors.seek(0)
+        return self._errors.read(), self.process.returncode
