@@ -10,7 +10,7 @@ from prorl.config.section import ConfigError
 from prorl.extras import need
 from prorl.serving.settings import Serve
 
-CONNECTIONS_PER_PLACE = 4  # of the queue; beyond them the server answers 503 without reading
+CONNECTIONS_PER_PLACE = 4  # of the queue; beyond them the server answers 503 without reading a body
 
 
 def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -> None:

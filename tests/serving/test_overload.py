@@ -8,8 +8,12 @@ import re
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
+from prorl.serving.limits import Gate, Limits
+from prorl.serving.metrics import Metrics
 from tests.serving.load import Load
 
 REFUSALS = {429, 503}
@@ -67,6 +71,36 @@ def check_overload(running, folder, **size):
 
 def test_at_twice_the_load_that_it_sustains_nobody_who_was_accepted_is_lost(running, tmp_path):
     check_overload(running, tmp_path / "log", requests=200, seconds=1)
+
+
+def test_beyond_what_may_be_under_way_it_says_so_at_once_and_goes_on():
+    async def run():
+        go_on, metrics = asyncio.Event(), Metrics(lambda: 0, {})
+
+        async def application(scope, receive, send):
+            await go_on.wait()
+            assert (await receive())["body"] == b"{}"
+            await PlainTextResponse("done")(scope, receive, send)
+
+        gate = Gate(application, Limits(None, None, 2, 1000, 1.0), metrics)
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            asking = [asyncio.create_task(client.post("/guide", content=b"{}")) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            refused = await client.post("/guide", content=b"{}")
+            watching = asyncio.create_task(client.post("/health", content=b"{}"))
+            await asyncio.sleep(0.05)
+            go_on.set()
+            answers = [answer.status_code for answer in await asyncio.gather(*asking, watching)]
+            again = await client.post("/guide", content=b"{}")
+        return refused, [*answers, again.status_code], metrics.text().decode()
+
+    refused, answers, metrics = asyncio.run(run())
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json()["detail"] == "2 requests are under way; try again in 1 s"
+    assert "connection" not in refused.headers
+    assert answers == [200] * 4
+    assert 'prorl_requests_total{route="/guide",status="503"} 1.0' in metrics
 
 
 @pytest.mark.slow
