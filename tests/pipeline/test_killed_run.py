@@ -199,9 +199,10 @@ def test_any_stage_killed_at_random_and_run_again_writes_the_same_files(
             stage.wait(60)
         assert time.monotonic() - sent < 10
         printed = (clone.root / "log").read_text(encoding="utf-8")
-        print(f"{name}: {sign.name}, status {stage.returncode}: {printed.splitlines()[-1:]}")
+        told = re.search(r"^.*: SIGTERM: .*", printed, re.MULTILINE)
+        print(f"{name}: {sign.name}, status {stage.returncode}: {told and told[0]}")
         if stage.returncode == 128 + signal.SIGTERM:
-            assert "SIGTERM: " in printed.splitlines()[-1], printed
+            assert told, printed
         else:  # over, or before the stage has begun
             assert stage.returncode in (0, -sign), printed
         finished = hashes(written_since(clone, given))
@@ -231,7 +232,8 @@ def test_a_stage_that_is_told_to_end_keeps_what_it_has_says_so_and_goes_on(unbro
         assert stage.wait(60) == 128 + signal.SIGTERM
     seconds = time.monotonic() - sent
     assert seconds < 10
-    told = (clone.root / "log").read_text(encoding="utf-8").splitlines()[-1]
+    printed = (clone.root / "log").read_text(encoding="utf-8")
+    (told,) = (line for line in printed.splitlines() if "SIGTERM" in line)
     print(f"{name}: {seconds:.1f} s after SIGTERM: {told}")
     kept = checkpoints(clone)
     if name == "embed":
