@@ -20,6 +20,7 @@ from tests.pipeline.test_repeated_run import alone, written_since
 
 MOMENTS = 5
 KILLS = int(os.environ.get("PRORL_KILLS", "2"))  # of every stage, at moments that are the same at every run
+N_BATCHES = 469  # of all texts, of which `embed` counts those that are left
 LONG_STAGES = ("embed", "simulator-SASRec", "pretrain", "finetune")
 
 
@@ -245,7 +246,8 @@ def test_a_stage_that_is_told_to_end_keeps_what_it_has_says_so_and_goes_on(unbro
         assert told.endswith(kept[0].name)
     assert kept
     again = attempt(clone, command, name.replace("-", " "))
-    assert not again.first_step.startswith("0/"), "it went on"
+    first, total = map(int, again.first_step.split("/"))
+    assert total < N_BATCHES if name == "embed" else first > 0, "it went on"
     found = hashes(written_since(clone, given))
     assert found == {path: sha256_of(unbroken.root / path) for path in found}
     assert checkpoints(clone) == unfinished(clone) == []
