@@ -56,6 +56,19 @@ def in_stage(name: str, seconds: float):
     return is_due
 
 
+def after_checkpoint(clone: Clone, stage: str, seconds: float):
+    """Due so many seconds after `stage` has written a checkpoint in `clone`."""
+    started, seen = time.time(), []
+
+    def is_due(_):
+        found = (clone.root / ".checkpoints").glob(f"{stage}-{DATASET}-????????????????.safetensors")
+        if not seen and any(path.stat().st_mtime > started for path in found):
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() - seen[0] >= seconds
+
+    return is_due
+
+
 @pytest.mark.slow
 def test_a_preset_killed_in_its_stages_goes_on_and_ends_as_if_unbroken(pipeline, untouched, monkeypatch):
     """As `make benchmark` runs its own: with the cache of the checkout."""
@@ -64,15 +77,15 @@ def test_a_preset_killed_in_its_stages_goes_on_and_ends_as_if_unbroken(pipeline,
     settings = {
         "datasets": [DATASET],
         "pretrain": {"max_steps": 60, "evaluate_every": 6, "patience": 20},
-        "finetune": {"steps": 60, "centering_steps": 10, "evaluate_every": 4},
+        "finetune": {"steps": 150, "centering_steps": 10, "evaluate_every": 5},
     }
     round_trip_yaml().dump(settings, untouched.root / "presets" / "own.yaml")
     command = [sys.executable, "tools/preset.py", "--shared", "own", f"finetune@{DATASET}"]
     seeded, last = random.Random("moments of a preset"), f"finetune@{DATASET}"
     worktree = Clone(untouched.root / ".presets" / "own")
     for kill in range(KILLS):
-        stage = (f"pretrain@{DATASET}", last)[min(kill, 1)]
-        killed(untouched, command, in_stage(stage, seeded.uniform(4, 7)))
+        stage = ("pretrain", "finetune", "finetune")[kill]
+        killed(untouched, command, after_checkpoint(worktree, stage, seeded.uniform(0, 1)))
         if kill:  # the stage before had ended, and was not run again
             assert (worktree.root / f"models/policies/{DATASET}/pretrained").is_dir()
     assert stages_run(untouched.run(*command).stdout)[-1] == last
