@@ -82,6 +82,11 @@ def hashes(files: dict[str, Path]) -> dict[str, str]:
     return {name: sha256_of(path) for name, path in files.items()}
 
 
+def but_curves(files: dict[str, Path]) -> dict[str, Path]:
+    """`files` without curves, which grow row by row while a training runs, for people to look at."""
+    return {path: file for path, file in files.items() if "/curves/" not in path}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LONG_STAGES)
 def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same_files(unbroken, tmp_path, name):
@@ -206,7 +211,7 @@ def test_any_stage_killed_at_random_and_run_again_writes_the_same_files(
             assert told, printed
         else:  # over, or before the stage has begun
             assert stage.returncode in (0, -sign), printed
-        finished = hashes(written_since(clone, given))
+        finished = hashes(but_curves(written_since(clone, given)))
         assert all(expected[path] == own for path, own in finished.items()), (
             "no partial file has a final name"
         )
