@@ -58,22 +58,38 @@ class Load:
         found.sent += 1
         try:
             async with asyncio.timeout(LONGEST):
-                reader, writer = (
-                    self._free.pop() if self._free else await asyncio.open_connection(*self._where)
-                )
-                writer.write(self._content)
-                status, headers, body = await answer(reader)
+                status, body = await self._answer()
         except (OSError, EOFError) as error:  # the first has a timeout among its kinds
             found.lost.append(repr(error))
             return
-        if headers.get("connection") == "close":
-            writer.close()
-        else:
-            self._free.append((reader, writer))
         found.statuses[status] += 1
         found.seconds.append(time.perf_counter() - started)
         if status == 200:
             found.request_ids.append(json.loads(body)["request_id"])
+
+    async def _answer(self) -> tuple[int, bytes]:
+        """Status and body; over a connection that was idle, if the service has not ended it meanwhile."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                try:
+                    return await self._over(reader, writer)
+                except asyncio.IncompleteReadError as error:
+                    if error.partial:
+                        raise
+                except ConnectionError:
+                    pass
+            writer.close()
+        return await self._over(*await asyncio.open_connection(*self._where))
+
+    async def _over(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes]:
+        writer.write(self._content)
+        status, headers, body = await answer(reader)
+        if headers.get("connection") == "close":
+            writer.close()
+        else:
+            self._free.append((reader, writer))
+        return status, body
 
     async def at_once(self, users: int, requests: int) -> float:
         """So many requests, of so many users who each wait for an answer; gives the requests a second."""
