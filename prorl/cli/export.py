@@ -55,10 +55,7 @@ def export(
     if destination is None:
         print(f"{about}: {released.push_to_hub(str(hub), private=private or None)}")
         return
-    if ending:
-        _archive(released, destination, ending)
-    else:
-        released.save_pretrained(destination)
+    _write(released, destination, ending)
     print(f"{about}: {destination}")
 
 
@@ -76,15 +73,27 @@ def _ending(destination: Path) -> str | None:
     return None
 
 
-def _archive(released: "ReleasedPolicy", destination: Path, ending: str) -> None:
-    """The policy as an archive, which appears whole or not at all."""
+def _write(released: "ReleasedPolicy", destination: Path, ending: str | None) -> None:
+    """The policy as a folder, or as an archive of that ending, which appears whole or not at all; what killed
+    exports to the same name have left is removed.
+    """
+    import os
     import shutil
-    import tempfile
+    from contextlib import suppress
 
-    from prorl.files import atomic_file
+    from prorl.files import remove_unfinished
 
-    folder = destination.name.removesuffix(ending)
-    with tempfile.TemporaryDirectory() as place, atomic_file(destination) as temporary:
-        released.save_pretrained(Path(place) / "files" / folder)
-        made = shutil.make_archive(f"{place}/archive", ARCHIVES[ending], f"{place}/files", folder)
-        shutil.move(made, temporary)
+    place = destination.with_name(f".{destination.name}.unfinished")
+    remove_unfinished([place])
+    own = place / f".export.{os.getpid()}.partial"  # so that a later export can tell whether this one runs
+    own.mkdir(parents=True)
+    try:
+        made = own / destination.name.removesuffix(ending or "")
+        released.save_pretrained(made)
+        if ending:
+            made = Path(shutil.make_archive(f"{own}/archive", ARCHIVES[ending], own, made.name))
+        os.rename(made, destination)
+    finally:
+        shutil.rmtree(own)
+        with suppress(OSError):  # another export is under way beside this one
+            place.rmdir()

@@ -163,7 +163,8 @@ def serve(
         typer.Option(
             "--body-seconds",
             metavar="N",
-            help="The longest wait for the rest of a request's body. (default: 10.0)",
+            help="The longest wait for a request's head, for its body, and for its answer to be read. "
+            "(default: 10.0)",
             rich_help_panel=LIMITS,
         ),
     ] = None,

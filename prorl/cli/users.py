@@ -40,10 +40,9 @@ def history_of(policy: "ReleasedPolicy", user: str) -> list["Item"]:
     users = _columns(layout.splits, USER_SPLITS, "user", "raw_id")
     raw_ids = users["raw_id"].to_pylist()
     if user not in raw_ids:
-        some = ", ".join(map(repr, raw_ids[:3]))
+        # None is named: a terminal's output is copied to where users' ids must not be.
         raise DataError(
-            f"--user: got {user!r}, allowed: one of the {len(raw_ids)} users of {layout.splits}, such as "
-            f"{some}"
+            f"--user: got {user!r}, allowed: a raw id of the {len(raw_ids)} users of {layout.splits}"
         )
     log = _columns(layout.interactions, INTERACTIONS, "user", "item")
     own = call_function("equal", [log["user"], users["user"][raw_ids.index(user)]])

@@ -26,7 +26,6 @@ def told_of_prepare(
     log: RawLog,
     row: np.ndarray,
     rows: np.ndarray,
-    users: np.ndarray,
     dropped: dict[str, Removed],
     items: pa.Table,
     statistics: dict[str, Any],
@@ -34,11 +33,10 @@ def told_of_prepare(
 ) -> Told:
     """Lines and warnings about `log`.
 
-    row [e]: of each interaction the row of its item among `log.items`, -1 without one; rows and users: those
-    rows and users, counted from 0, that are kept; dropped: what each filter removed; items: the table made;
-    statistics: all counts.
+    row [e]: of each interaction the row of its item among `log.items`, -1 without one; rows: those, counted
+    from 0, that are kept; dropped: what each filter removed; items: the table made; statistics: all counts.
     """
-    shown, causes = _examples(log, row, rows, users), likely_causes(log, row, dropped, settings)
+    shown, causes = _examples(log, row, rows), likely_causes(log, row, dropped, settings)
     return told_of_counts(dropped, items, statistics, settings, shown, [*log.told, *causes])
 
 
@@ -125,25 +123,23 @@ def _reason(name: str, settings: Prepare) -> str:
     }[name]
 
 
-def _examples(log: RawLog, row: np.ndarray, rows: np.ndarray, users: np.ndarray) -> dict[str, str]:
-    """Two raw ids of what each filter dropped; of undescribed items, two described ones as well."""
+def _examples(log: RawLog, row: np.ndarray, rows: np.ndarray) -> dict[str, str]:
+    """Two raw ids of items that each filter dropped; of undescribed ones, two described ones as well.
+
+    Users are counted and not named: what a stage prints is kept where ids of users must not be.
+    """
     undescribed = _ids(log.item_ids, _present(log.item[row < 0])[:N_EXAMPLES])
-    lost_users = _present(log.user[row >= 0], but=users)[:N_EXAMPLES]
-    lost_items = _present(row[row >= 0], but=rows)
-    return examples_shown(log.items, undescribed, _ids(log.user_ids, lost_users), lost_items)
+    return examples_shown(log.items, undescribed, _present(row[row >= 0], but=rows))
 
 
-def examples_shown(
-    catalogue: pd.DataFrame, undescribed: list[str], users: list[str], items: np.ndarray
-) -> dict[str, str]:
-    """What is shown of each filter: ids that are not described, beside some of the `catalogue`; ids of
-    `users` that were dropped; and `items`, rows of the catalogue that were.
+def examples_shown(catalogue: pd.DataFrame, undescribed: list[str], items: np.ndarray) -> dict[str, str]:
+    """What is shown of each filter of items: ids that are not described, beside some of the `catalogue`; and
+    `items`, rows of the catalogue that were dropped.
     """
     raw_ids = catalogue["raw_id"]
     known = ", ".join(map(repr, raw_ids.head(N_EXAMPLES)))
     return {
         "items_without_description": f"{examples(undescribed)}; described are {known}",
-        "users_below_minimum": examples(users),
         "items_below_minimum": examples(raw_ids.iloc[items[:N_EXAMPLES]]),
     }
 

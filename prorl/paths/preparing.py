@@ -104,7 +104,7 @@ def prepare(log: RawLog, settings: Prepare, seed: int) -> Prepared:
         **repetitions(user, item, timestamp),
         **item_counts(items, placeholders),
     }
-    told = told_of_prepare(log, row, rows, user_codes, dropped, items, statistics, settings)
+    told = told_of_prepare(log, row, rows, dropped, items, statistics, settings)
     return Prepared(interactions, items, splits, statistics, told)
 
 

@@ -34,9 +34,10 @@ WORDS = {
     422: "Something in the request is not allowed; the detail says what is",
     429: "Too many wait; Retry-After says when to try again",
     500: "The service's own fault",
-    503: "It took too long, or could not be logged; Retry-After says when to try again",
+    503: "Too many are under way, it took too long or could not be logged; Retry-After: when to try again",
 }
-OPEN_ERRORS = (400, 403, 408, 413, 500)
+REQUESTS_PER_PLACE = 2  # of the queue: those that wait in it, and those that are on their way to or from it
+OPEN_ERRORS = (400, 403, 408, 413, 500, 503)
 
 
 def create_app(policy: ReleasedPolicy, settings: Serve) -> FastAPI:
@@ -59,6 +60,7 @@ def create_app(policy: ReleasedPolicy, settings: Serve) -> FastAPI:
         limits=Limits(
             token=settings.token_bytes(),
             hosts=LOOPBACK_NAMES if settings.is_loopback else None,
+            requests=REQUESTS_PER_PLACE * settings.queue + 64,
             body_bytes=1024 * settings.max_body_kb,
             body_seconds=settings.body_seconds,
         ),

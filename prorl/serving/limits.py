@@ -7,6 +7,7 @@ import asyncio
 import hmac
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,25 +30,30 @@ HEADERS = {
 }
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 ROUTES = ("/", "/guide", "/feedback", "/items", "/policy", "/health", "/metrics", "/openapi.json")
+LINGER_SECONDS = 1.0  # in which what a refused client still sends is thrown away
+UNBOUNDED = ("/health", "/metrics")  # who watches the service is answered however much it has to do
 WITHOUT_TOKEN = ("/", "/health")  # and /static/: a page that asks for the token, and probes
 
 
 @dataclass(frozen=True)
 class Limits:
-    """token: None where none is needed; hosts: names that callers may call the service by, None for any."""
+    """token: None where none is needed; hosts: names that callers may call the service by, None for any;
+    requests: under way at once.
+    """
 
     token: bytes | None
     hosts: tuple[str, ...] | None
+    requests: int
     body_bytes: int
     body_seconds: float
 
 
 class Refused(Exception):
-    """A request that goes no further."""
+    """A request that goes no further; retry_after: in how many seconds it might."""
 
-    def __init__(self, status: int, detail: str):
+    def __init__(self, status: int, detail: str, retry_after: int | None = None):
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.retry_after = status, detail, retry_after
 
 
 class Gate:
@@ -55,6 +61,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics):
         self._app, self._limits, self._metrics = app, limits, metrics
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; one of the lifespan goes straight through."""
@@ -77,10 +84,16 @@ class Gate:
             try:
                 self._check_caller(scope)
                 body = await self._body(scope, receive)
+                if self._under_way >= self._limits.requests and scope["path"] not in UNBOUNDED:
+                    raise Refused(503, f"{self._under_way} requests are under way; try again in 1 s", 1)
             except Refused as refused:
-                await _refuse(send_with_headers, refused)
+                await _refuse(receive, send_with_headers, refused)
                 return
-            await self._app(scope, _replayed(body, receive), send_with_headers)
+            self._under_way += 1
+            try:
+                await self._app(scope, _replayed(body, receive), send_with_headers)
+            finally:
+                self._under_way -= 1
         finally:
             path = scope["path"]
             route = path if path in ROUTES else "/static" if path.startswith("/static/") else "other"
@@ -137,16 +150,28 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def _refuse(receive: Receive, send: Send, refused: Refused) -> None:
+    """Answer at once. Where the body was not read, its connection ends a moment later: who still sends would
+    lose the answer with it.
+    """
     body = json.dumps({"detail": refused.detail, "field": None, "suggestions": []}).encode()
     headers: list[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
+    if refused.retry_after is not None:
+        headers.append((b"retry-after", str(refused.retry_after).encode()))
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if refused.status in (400, 408, 413):  # the rest of the body is not read
+    is_left = refused.status in (400, 408, 413)  # the rest of the body is not read
+    if is_left:
         headers.append((b"connection", b"close"))
     start: dict[str, Any] = {"type": "http.response.start", "status": refused.status, "headers": headers}
     await send(start)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": is_left})
+    if is_left:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})

@@ -10,7 +10,7 @@ from prorl.config.section import ConfigError
 from prorl.extras import need
 from prorl.serving.settings import Serve
 
-CONNECTIONS_PER_PLACE = 4  # of the queue; beyond them the server answers 503 without reading
+CONNECTIONS_PER_PLACE = 4  # of the queue; beyond them the server answers 503 without reading a body
 
 
 def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -> None:
@@ -24,13 +24,15 @@ def run(policy_folder: str | Path, settings: Serve, device: str | None = None) -
     import uvicorn
 
     from prorl.serving.app import create_app
+    from prorl.serving.connections import bounded
 
     logging.basicConfig(level=logging.WARNING, format="prorl: %(levelname)s: %(message)s")
     bound = listener(settings)
     app = create_app(load_policy(policy_folder, device), settings)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=bounded(settings.body_seconds),
+        log_level="error",  # not a line for each request that is refused
         access_log=False,  # addresses and queries are nobody's business
         server_header=False,
         timeout_keep_alive=30,

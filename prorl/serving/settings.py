@@ -64,7 +64,10 @@ class Serve(Settings):
     )
     timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="The longest wait for an answer")
     body_seconds: float = Field(
-        default=10.0, gt=0, le=600, description="The longest wait for the rest of a request's body"
+        default=10.0,
+        gt=0,
+        le=600,
+        description="The longest wait for a request's head, for its body, and for its answer to be read",
     )
     max_body_kb: int = Field(default=64, ge=1, le=10_240, description="The largest body of a request")
     max_history: int = Field(default=500, ge=1, description="The longest history of a request, in items")

@@ -31,8 +31,7 @@ SEQUENCED = pa.schema(
 # Interactions of each item that stay; in place of an item, of which it is a count: see `counted`.
 COUNTED = pa.schema([("item", pa.int32()), ("n", pa.int64())])
 USERS_BEFORE, USERS_AFTER = -1, -2
-# Interactions of each user who stays; of the first who do not, 0 and the raw id.
-KEPT_USERS = pa.schema([("user", pa.int64()), ("n", pa.int32()), ("raw_id", pa.string())])
+KEPT_USERS = pa.schema([("user", pa.int64()), ("n", pa.int32())])
 DEALT = pa.schema(
     [
         ("part", pa.int32()),
@@ -160,22 +159,11 @@ class Filter:
         return left & self._stay(_groups(part["user"].to_numpy()), left)
 
     def kept_users(self, part: pa.Table) -> pa.Table:
-        """The users who stay, and their interactions, and the first who do not, as `KEPT_USERS`."""
-        everybody = part["user"].to_numpy()
-        user = everybody[self.kept(part)]
+        """The users who stay, and their interactions, as `KEPT_USERS`."""
+        user = part["user"].to_numpy()[self.kept(part)]
         starts = np.flatnonzero(np.diff(user, prepend=-1))
         n = np.diff(starts, append=len(user))
-        firsts = np.flatnonzero(np.diff(everybody, prepend=-1))  # users stand in the order of the log
-        lost = firsts[~np.isin(everybody[firsts], user[starts])][:N_EXAMPLES]
-        raw_ids = [None] * len(n) + part["raw_id"].take(pa.array(lost)).to_pylist()
-        return pa.table(
-            {
-                "user": np.concatenate([user[starts], everybody[lost]]),
-                "n": np.concatenate([n, np.zeros(len(lost))]).astype(np.int32),
-                "raw_id": pa.array(raw_ids, pa.string()),
-            },
-            schema=KEPT_USERS,
-        )
+        return pa.table({"user": user[starts], "n": n.astype(np.int32)}, schema=KEPT_USERS)
 
     def _stay(self, group: np.ndarray, left: np.ndarray) -> np.ndarray:
         """Of interactions [e] whether their user has enough of those `left` [e]."""

@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from prorl.config.prepare import Prepare
 from prorl.config.section import ConfigError
-from prorl.datasets.delimited import pc
 from prorl.datasets.sources import Source
 from prorl.datasets.tabular import ELSEWHERE, TABULAR, present, read_catalogue
 from prorl.errors import DataError
@@ -124,7 +123,7 @@ def prepare_by_spark(
         items, placeholders = item_table(catalogue.iloc[rows], settings)
         split = split_users(core.left.users, settings.split, seed)
         with atomic_folder(interactions) as own, atomic_folder(splits) as users:
-            written, lost_users = log.write(core.filter, core.left, split, own.resolve(), users.resolve())
+            written = log.write(core.filter, core.left, split, own.resolve(), users.resolve())
             for folder in (own, users):
                 _remove_others(folder)
     sums = {name: sum(part[name] for part in written) for name in written[0]}
@@ -151,7 +150,7 @@ def prepare_by_spark(
         **item_counts(items, placeholders),
     }
     lost_items = np.flatnonzero((everything.items > 0) & (core.left.items == 0))
-    shown = examples_shown(catalogue, undescribed_ids, lost_users, lost_items)
+    shown = examples_shown(catalogue, undescribed_ids, lost_items)
     return PreparedParts(items, statistics, told_of_counts(dropped, items, statistics, settings, shown, told))
 
 
@@ -233,19 +232,16 @@ class _Log:
 
     def write(
         self, core: Filter, left: Count, split: np.ndarray, interactions: Path, splits: Path
-    ) -> tuple[list[dict[str, int]], list[str]]:
-        """Write what the `core` keeps as parts of about as many interactions; what is told of each, and the
-        ids of the first users who are not kept.
-        """
+    ) -> list[dict[str, int]]:
+        """Write what the `core` keeps as parts of about as many interactions, and what is told of each."""
         shared = self._context.broadcast(core)
         kept = self._parts.mapInArrow(
             mapping(lambda part: shared.value.kept_users(interactions_of(part)), SEQUENCED),
             as_spark(KEPT_USERS),
         ).toArrow()
-        kept = kept.sort_by("user")
-        lost = kept.filter(pc.equal(kept["n"], 0))["raw_id"].slice(0, N_EXAMPLES).to_pylist()
-        kept = kept.filter(pc.greater(kept["n"], 0))
         user, n = kept["user"].to_numpy(), kept["n"].to_numpy()
+        order = np.argsort(user)
+        user, n = user[order], n[order]
         size = -(-left.interactions // self._n_parts)
         begins = np.flatnonzero(np.diff((np.cumsum(n) - n) // size, prepend=-1))
         numbers = np.cumsum(left.items > 0).astype(np.int32)
@@ -257,7 +253,7 @@ class _Log:
         told = dealt.repartitionById(len(begins), "part").mapInArrow(
             mapping(lambda part: writing.value.written(part), DEALT), as_spark(WRITTEN)
         )
-        return [json.loads(row["told"]) for row in told.collect()], lost
+        return [json.loads(row["told"]) for row in told.collect()]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """`prorl export`: a released policy elsewhere, and `prorl datasets list`."""
 
 import json
+import os
+import shutil
+import signal
 import tarfile
 import zipfile
 
@@ -32,6 +35,36 @@ def test_an_archive_holds_one_folder_of_its_name(checkout, prorl, tmp_path, endi
     assert names(tmp_path / "out/tiny") == names(checkout / POLICY)
     assert load_policy(tmp_path / "out/tiny").version == load_policy(checkout / POLICY).version
     assert [file.name for file in tmp_path.iterdir() if file.name != "out"] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["there", "there.zip"])
+def test_a_killed_export_leaves_nothing_of_that_name_and_the_next_one_clears_up(
+    checkout, prorl, tmp_path, name
+):
+    path = tmp_path / name
+    child = os.fork()
+    if child == 0:  # killed while the third file is written
+        copied, write = [], shutil.copyfile
+
+        def copy(source, target):
+            copied.append(source)
+            if len(copied) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(source, target)
+
+        shutil.copyfile = copy
+        prorl("export", str(path))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [left.name for left in tmp_path.iterdir()] == [f".{name}.unfinished"]
+    other = tmp_path / f".{name}.unfinished/.export.{os.getppid()}.partial"  # of a process that runs
+    other.mkdir()
+    assert prorl("export", str(path))[0] == 0
+    assert list(other.parent.iterdir()) == [other]
+    other.rmdir()
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert prorl("export", str(path))[0] == 0
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_hub_gets_it_by_name(checkout, prorl, monkeypatch):

@@ -134,7 +134,10 @@ def test_another_simulator_judges_by_name_or_folder(checkout, capsys):
             "target: 'Aliem' is no raw id and no title of the 30 items; did you mean",
         ),
         (["--history", "Blade Runer", "--target", "Alien"], "--history: 'Blade Runer' is no raw id and no"),
-        (["--user", "u3", "--target", "Alien"], "--user: got 'u3', allowed: one of the 2 users of data/"),
+        (
+            ["--user", "u3", "--target", "Alien"],
+            "--user: got 'u3', allowed: a raw id of the 2 users of data/prepared/tiny/splits.parquet\n",
+        ),
         (["--target", "Alien"], "--user, --history: got neither, allowed: one of the two"),
         (
             [*SOMEBODY, "--user", "u1", "--target", "Alien"],

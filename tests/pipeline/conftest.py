@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.pipeline.clones import Clone, clone_of, clone_of_working_tree
+from tests.items.tiny_qwen3 import save_tiny_qwen3
+from tests.pipeline.clones import DATASET, Clone, clone_of, clone_of_working_tree
+
+# Long enough for several checkpoints in each stage.
+LONGER = {
+    "embed": {"batch_size": 2, "max_tokens": 64},
+    "simulator": {"epochs": 12, "patience": 12},
+    "pretrain": {"max_steps": 120, "evaluate_every": 6, "patience": 20},
+    "finetune": {"steps": 100, "centering_steps": 10, "evaluate_every": 4},
+}
 
 
 @dataclass(frozen=True)
@@ -39,3 +48,20 @@ def pipeline(tmp_path_factory) -> Pipeline:
 def untouched(pipeline, tmp_path) -> Clone:
     """A clone in which nothing has run and nothing is pulled."""
     return clone_of(pipeline.clone, tmp_path / "untouched")
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory) -> Clone:
+    """A clone in which every long stage has run without a break, on one thread, for as long as `LONGER` says.
+
+    Tests leave it as they find it.
+    """
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        save_tiny_qwen3(folder, ["A film about the sea (1995). Adventure, Drama"])
+        clone = clone_of_working_tree(folder / "clone")
+        clone.set(**LONGER)
+        clone.set(embed={"model": str(folder / "model")})
+        clone.repro(f"finetune@{DATASET}")
+    return clone

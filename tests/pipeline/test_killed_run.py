@@ -13,35 +13,15 @@ from pathlib import Path
 import pytest
 
 from prorl.files import sha256_of
-from tests.items.tiny_qwen3 import save_tiny_qwen3
-from tests.pipeline.clones import DATASET, Clone, clone_of_working_tree
+from prorl.presets import round_trip_yaml
+from tests.pipeline.clones import DATASET, Clone
 from tests.pipeline.test_pipeline import SIMULATORS, STAGES
 from tests.pipeline.test_repeated_run import alone, written_since
 
 MOMENTS = 5
-KILLS = int(os.environ.get("PRORL_KILLS", "1"))  # of every stage, at moments that are the same at every run
+KILLS = int(os.environ.get("PRORL_KILLS", "2"))  # of every stage, at moments that are the same at every run
+N_BATCHES = 469  # of all texts, of which `embed` counts those that are left
 LONG_STAGES = ("embed", "simulator-SASRec", "pretrain", "finetune")
-# Long enough for several checkpoints in each stage.
-LONGER = {
-    "embed": {"batch_size": 2, "max_tokens": 64},
-    "simulator": {"epochs": 12, "patience": 12},
-    "pretrain": {"max_steps": 120, "evaluate_every": 6, "patience": 20},
-    "finetune": {"steps": 100, "centering_steps": 10, "evaluate_every": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    """A clone in which every long stage has run without a break, on one thread."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        save_tiny_qwen3(folder, ["A film about the sea (1995). Adventure, Drama"])
-        clone = clone_of_working_tree(folder / "clone")
-        clone.set(**LONGER)
-        clone.set(embed={"model": str(folder / "model")})
-        clone.repro(f"finetune@{DATASET}")
-        yield clone
 
 
 @dataclass(frozen=True)
@@ -100,6 +80,11 @@ def checkpoints(clone: Clone) -> list[Path]:
 def hashes(files: dict[str, Path]) -> dict[str, str]:
     """SHA-256 of each file."""
     return {name: sha256_of(path) for name, path in files.items()}
+
+
+def but_curves(files: dict[str, Path]) -> dict[str, Path]:
+    """`files` without curves, which grow row by row while a training runs, for people to look at."""
+    return {path: file for path, file in files.items() if "/curves/" not in path}
 
 
 @pytest.mark.slow
@@ -211,14 +196,22 @@ def test_any_stage_killed_at_random_and_run_again_writes_the_same_files(
         clone, _ = alone(pipeline.clone, name, tmp_path / f"kill {kill}")
         with open(clone.root / "log", "wb") as log:
             stage = subprocess.Popen(command, cwd=clone.root, env=clone.environment, stdout=log, stderr=log)
+            sign = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
             try:
                 stage.wait(seeded.uniform(0.3, 1.0) * seconds)
             except subprocess.TimeoutExpired:
-                stage.send_signal((signal.SIGKILL, signal.SIGTERM)[kill % 2])
+                stage.send_signal(sign)
             sent = time.monotonic()
             stage.wait(60)
         assert time.monotonic() - sent < 10
-        finished = hashes(written_since(clone, given))
+        printed = (clone.root / "log").read_text(encoding="utf-8")
+        told = re.search(r"^.*: SIGTERM: .*", printed, re.MULTILINE)
+        print(f"{name}: {sign.name}, status {stage.returncode}: {told and told[0]}")
+        if stage.returncode == 128 + signal.SIGTERM:
+            assert told, printed
+        else:  # over, or before the stage has begun
+            assert stage.returncode in (0, -sign), printed
+        finished = hashes(but_curves(written_since(clone, given)))
         assert all(expected[path] == own for path, own in finished.items()), (
             "no partial file has a final name"
         )
@@ -230,8 +223,63 @@ def test_any_stage_killed_at_random_and_run_again_writes_the_same_files(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", LONG_STAGES)
+def test_a_stage_that_is_told_to_end_keeps_what_it_has_says_so_and_goes_on(unbroken, tmp_path, name):
+    clone, command = alone(unbroken, name, tmp_path / "clone")
+    given = set(clone.files("data", "models", "reports"))
+    with open(clone.root / "log", "wb") as log:
+        stage = subprocess.Popen(command, cwd=clone.root, env=clone.environment, stdout=log, stderr=log)
+        while not checkpoints(clone):
+            assert stage.poll() is None
+            time.sleep(0.005)
+        time.sleep(0.3)
+        stage.terminate()
+        sent = time.monotonic()
+        assert stage.wait(60) == 128 + signal.SIGTERM
+    seconds = time.monotonic() - sent
+    assert seconds < 10
+    printed = (clone.root / "log").read_text(encoding="utf-8")
+    (told,) = (line for line in printed.splitlines() if "SIGTERM" in line)
+    print(f"{name}: {seconds:.1f} s after SIGTERM: {told}")
+    kept = checkpoints(clone)
+    if name == "embed":
+        assert told == "embed: SIGTERM: run again to go on"
+    else:
+        assert told.startswith(
+            f"{name.replace('-', ' ')}: SIGTERM: checkpoint written; run again to go on from "
+        )
+        assert told.endswith(kept[0].name)
+    assert kept
+    again = attempt(clone, command, name.replace("-", " "))
+    first, total = map(int, again.first_step.split("/"))
+    assert total < N_BATCHES if name == "embed" else first > 0, "it went on"
+    found = hashes(written_since(clone, given))
+    assert found == {path: sha256_of(unbroken.root / path) for path in found}
+    assert checkpoints(clone) == unfinished(clone) == []
+
+
+@pytest.mark.slow
+def test_a_checkpoint_serves_no_run_of_other_settings_and_waits_for_its_own(unbroken, tmp_path):
+    clone, command = alone(unbroken, "finetune", tmp_path / "clone")
+    given = set(clone.files("data", "models", "reports"))
+    assert attempt(clone, command, "finetune", 1.0, from_checkpoint=True).status == -signal.SIGKILL
+    kept = checkpoints(clone)
+    own = round_trip_yaml().load(clone.root / "params.yaml")["finetune"]["gamma"]
+    clone.set(finetune={"gamma": own / 2})
+    other = attempt(clone, command, "finetune")
+    assert other.first_step.startswith("0/")
+    assert checkpoints(clone) == kept
+    changed = hashes(written_since(clone, given))
+    assert changed != {path: sha256_of(unbroken.root / path) for path in changed}
+    clone.set(finetune={"gamma": own})
+    assert not attempt(clone, command, "finetune").first_step.startswith("0/")
+    assert hashes(written_since(clone, given)) == {path: sha256_of(unbroken.root / path) for path in changed}
+
+
+@pytest.mark.slow
 def test_a_second_run_in_the_same_clone_is_refused_while_the_first_goes_on(unbroken):
     command = ["dvc", "repro", "--force", "--single-item", f"finetune@{DATASET}"]
+    expected = hashes(unbroken.files("models"))
     first = subprocess.Popen(
         command,
         cwd=unbroken.root,
@@ -247,3 +295,4 @@ def test_a_second_run_in_the_same_clone_is_refused_while_the_first_goes_on(unbro
     assert second.returncode != 0
     assert "is busy" in second.stderr or "Unable to acquire lock" in second.stderr
     assert first.wait() == 0
+    assert hashes(unbroken.files("models")) == expected

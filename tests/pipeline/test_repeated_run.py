@@ -20,9 +20,12 @@ def resolved(path, simulator, params):
         "item.guide": simulator,
         "launch": params["launch"],
     }
-    values |= {f"{stage}.simulator": params[stage]["simulator"] for stage in ("pretrain", "finetune")}
+    for section, settings in params.items():
+        if isinstance(settings, dict):
+            values |= {f"{section}.{key}": value for key, value in settings.items() if isinstance(value, str)}
     for name, value in values.items():
         path = path.replace(f"${{{name}}}", value)
+    assert "$" not in path, f"{path}: a variable that the test does not fill in"
     return path
 
 

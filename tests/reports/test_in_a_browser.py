@@ -1,18 +1,17 @@
 """The report and the page of `dvc plots` in Chromium, without a network; skipped where there is none."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from prorl.reports.page import render
+from tests.chromium import CHROMIUM, MISSING
 from tests.reports.written_inputs import BENCHMARK, COMMANDS, EXAMPLES
 from tools import plots_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 
 @pytest.fixture(scope="module")

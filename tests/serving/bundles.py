@@ -32,7 +32,13 @@ def title(item: int) -> str:
     return TITLES.get(item, f"Film {item} ({1950 + item})")
 
 
-def write_tiny_bundle(folder: Path, acceptances=(0.0, 0.5, 1.0), rules: Decoding = RULES) -> Path:
+def write_tiny_bundle(
+    folder: Path,
+    acceptances=(0.0, 0.5, 1.0),
+    rules: Decoding = RULES,
+    title_of=title,
+    attributes=ATTRIBUTES,
+) -> Path:
     """The bundle, written as the release stage does; raw ids are `m1`, `m2` .."""
     catalogue = random_catalogue(
         N_ITEMS, forbid=rules.forbid, min_length=rules.min_length, max_length=rules.max_length
@@ -53,8 +59,8 @@ def write_tiny_bundle(folder: Path, acceptances=(0.0, 0.5, 1.0), rules: Decoding
         {
             "item": list(numbers),
             "raw_id": [f"m{number}" for number in numbers],
-            "title": [title(number) for number in numbers],
-            "attributes": [sorted({ATTRIBUTES[number % 4], ATTRIBUTES[number % 3]}) for number in numbers],
+            "title": [title_of(number) for number in numbers],
+            "attributes": [sorted({attributes[number % 4], attributes[number % 3]}) for number in numbers],
             "text": ["" for _ in numbers],
         },
         schema=ITEMS,

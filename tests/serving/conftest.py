@@ -1,10 +1,12 @@
-"""A tiny released policy, once for all tests of the service."""
+"""A tiny released policy, once for all tests of the service, and services of it in processes of their own."""
 
 import pytest
 
 from prorl.bundle.folder import read_bundle
 from prorl.bundle.policy import ReleasedPolicy
+from tests.chromium import CHROMIUM
 from tests.serving.bundles import WithStandIn, write_tiny_bundle
+from tests.serving.running import Running
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,29 @@ def policy(bundle):
 def simulated(bundle):
     """With stand-ins for a simulator."""
     return WithStandIn(read_bundle(bundle), "cpu")
+
+
+@pytest.fixture
+def running(bundle):
+    """Starts services in processes of their own, which end with the test."""
+    started = []
+
+    def start(**settings):
+        started.append(Running(bundle, **settings))
+        return started[-1]
+
+    yield start
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for modules that are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -188,6 +189,28 @@ def test_a_torn_end_is_told_and_costs_only_the_request_that_nobody_was_shown(tmp
         "was shown; left out"
     )
     assert silent.startswith("1 of 1 requests")
+
+
+def test_wherever_a_kill_cuts_a_log_it_is_read_up_to_there(tmp_path):
+    answers = [("r0", [(0, "accepted")]), ("r1", [(0, "refused"), (1, "left")])]
+    file = written(tmp_path, a_path(0), a_path(1, rules=RULES.blocking([7])), a_path(2), answers=answers)
+    content = file.read_bytes()
+    lines = [json.loads(line) for line in content.splitlines()]
+    ends = [place for place, byte in enumerate(content, 1) if byte == ord("\n")]
+    for cut in random.Random("cuts").sample(range(ends[2], len(content)), 80):
+        file.write_bytes(content[:cut])
+        found = read_log(file)
+        whole = lines[: sum(end <= cut + 1 for end in ends)]  # all of a line but its end is a line
+        shown = [line["request_id"] for line in whole if line["kind"] == "shown"]
+        assert found.log.request_id.tolist() == [
+            name for name in ("r0", "r1", "r2") if shown.count(name) == 3
+        ]
+        answered = sum(line["kind"] == "outcome" for line in whole)
+        assert outcomes_of(found.log).count("unanswered") == max(0, len(found.log.item) - answered)
+        is_torn = not any(cut in (end, end - 1) for end in ends)
+        assert is_torn == any(f"line {len(whole) + 1}: torn" in note for note in found.notes), found.notes
+        is_half = 0 < shown.count(shown[-1]) < 3
+        assert is_half == any("the service was killed before it was shown" in note for note in found.notes)
 
 
 WRITER = """

@@ -1,72 +1,22 @@
 """The page in a real browser: Chromium by Playwright, one browser and one server for all tests."""
 
-import os
 import re
-import shutil
-import threading
-import time
-from contextlib import contextmanager
 
 import pytest
-import uvicorn
 
-from prorl.serving.app import create_app
-from prorl.serving.run import listener
-from prorl.serving.settings import serve_settings
+from tests.chromium import CHROMIUM, MISSING
 from tests.serving.bundles import title
+from tests.serving.pages import opened, served
 
-CHROMIUM = os.environ.get("PRORL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
-    pytest.skip("no chromium: `apt install chromium`, or PRORL_CHROMIUM names one", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
-
-
-@contextmanager
-def served(policy, **settings):
-    """The address of a service in a thread of its own."""
-    settings = serve_settings({"port": 0} | settings)
-    socket = listener(settings)
-    server = uvicorn.Server(uvicorn.Config(create_app(policy, settings), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    pytest.skip(MISSING, allow_module_level=True)
+expect = pytest.importorskip("playwright.sync_api").expect
 
 
 @pytest.fixture(scope="module")
 def address(simulated):
     with served(simulated) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def opened(browser, address, *, errors=(), **options):
-    """A page in a context of its own; its console may hold only `errors`, and no other host is asked."""
-    context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-    context.set_default_timeout(10_000)
-    page, told, hosts = context.new_page(), [], set()
-    page.on(
-        "console", lambda message: told.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-    page.goto(address)
-    yield page
-    context.close()
-    assert [text for text in told if not any(error in text for error in errors)] == []
-    assert hosts == {address.split("/")[2]}
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 """The service in a process of its own: started, stopped, killed, and without the packages of the pipeline."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,66 +13,6 @@ from prorl.serving.run import listener
 from prorl.serving.settings import serve_settings
 
 ASKED = {"history": ["m1", "m5"], "target": "m4"}
-ABSENT = (
-    "numpy",
-    "pandas",
-    "transformers",
-    "ruamel",
-    "tqdm",
-    "dvc",
-    "recbole",
-    "sklearn",
-    "scipy",
-    "accelerate",
-)
-SERVER = f"""
-import json, sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {ABSENT!r}:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
-
-sys.meta_path.insert(0, Absent())
-from prorl.serving.run import run
-from prorl.serving.settings import serve_settings
-run(sys.argv[1], serve_settings(json.loads(sys.argv[2])), "cpu")
-"""
-
-
-class Running:
-    """A service without the packages of the extra `pipeline`, in a process of its own."""
-
-    def __init__(self, bundle, **settings):
-        arguments = [sys.executable, "-c", SERVER, str(bundle), json.dumps({"port": 0} | settings)]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-
-    @property
-    def address(self):
-        return self.line.split()[-1]
-
-    def ended(self, sign):
-        """What it says on standard error, and its exit status, after the signal `sign`."""
-        os.kill(self.process.pid, sign)
-        _, errors = self.process.communicate(timeout=60)
-        return errors, self.process.returncode
-
-
-@pytest.fixture
-def running(bundle):
-    started = []
-
-    def start(**settings):
-        started.append(Running(bundle, **settings))
-        return started[-1]
-
-    yield start
-    for service in started:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.communicate()
 
 
 def test_it_guides_without_the_pipelines_packages_and_answers_who_waits_before_it_stops(running, policy):

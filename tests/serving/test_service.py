@@ -1,6 +1,7 @@
 """The service over HTTP: guiding, feedback, re-planning, its log, and what it refuses."""
 
 import asyncio
+import hmac
 import json
 import threading
 import time
@@ -534,6 +535,23 @@ def test_a_token_is_asked_for_where_there_is_one(policy):
                 assert answer.headers["www-authenticate"] == "Bearer"
         right = {"Authorization": f"Bearer {token}"}
         assert client.post("/guide", json=ASKED, headers=right).status_code == 200
+
+
+def test_a_token_is_compared_in_constant_time(policy, monkeypatch):
+    compared, compare = [], hmac.compare_digest
+
+    def counted(given, token):
+        compared.append((given, token))
+        return compare(given, token)
+
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    token = "a token of many characters"
+    with serving(policy, token=token) as client:
+        for given in (token, token[:-1], "", token + "x", "é"):
+            answer = client.get("/policy", headers={"Authorization": f"Bearer {given}".encode()})
+            assert answer.status_code == (200 if given == token else 401)
+    assert [given.decode() for given, _ in compared] == [token, token[:-1], "", token + "x", "é"]
+    assert {own for _, own in compared} == {token.encode()}
 
 
 def test_on_this_machine_alone_other_names_for_it_are_refused(policy):

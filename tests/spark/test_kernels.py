@@ -84,24 +84,6 @@ def test_the_first_items_without_description_carry_their_first_positions():
     assert shown == [("z", 20), ("x", 30)]
 
 
-def test_the_first_users_who_are_not_kept_are_named():
-    part = {
-        "user": [3, 3, 5, 8, 8, 9, 11],
-        "item": [0, 1, 0, 1, 0, 1, 0],
-        "timestamp": [0] * 7,
-        "raw_id": ["c", None, "e", "h", None, "i", "k"],
-    }
-    core = Filter(np.array([True, True]), None, 2)
-    found = core.kept_users(pa.table(part, schema=SEQUENCED))
-    assert found.to_pydict() == {
-        "user": [3, 8, 5, 9],
-        "n": [2, 2, 0, 0],
-        "raw_id": [None, None, "e", "i"],
-    }
-    nobody = core.kept_users(SEQUENCED.empty_table())
-    assert nobody.num_rows == 0
-
-
 def test_a_count_less_another_by_hand():
     removed = Removed()
     Count(5, np.array([3, 2, 0, 1])).less(Count(4, np.array([2, 0, 0, 1])), removed)
