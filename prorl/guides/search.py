@@ -28,8 +28,8 @@ from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Demonstrations, Prompts
 from prorl.simulators.protocol import BranchingSimulator, Memory
 
-# Scores of paths under way times items that an accelerator holds at once, 64 MiB of float32. Small batches, as
-# a CPU's caches like them, would leave it waiting for Python.
+# Scores of paths under way times items that an accelerator holds at once, 64 MiB of float32. Small batches,
+# as a CPU likes them, would leave it waiting for Python.
 SCORES_AT_ONCE = 2**24
 
 
