@@ -70,20 +70,24 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`, which replaces `path` if the block ends without error.
 
-    Otherwise the temporary one is removed, and `path` stays as it was.
+    Otherwise the temporary one is removed, and `path` stays as it was. Where the process is killed while it
+    replaces, `path` is the old folder, or the new one, or not there.
     """
     path, temporary = Path(path), _beside(path)
-    shutil.rmtree(temporary, ignore_errors=True)
+    old = _beside(path.with_name(f"{path.name}.old"))
+    for folder in (temporary, old):
+        shutil.rmtree(folder, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
+            os.replace(path, old)  # whole, since removing it takes time
         else:
             path.unlink(missing_ok=True)
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

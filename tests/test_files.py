@@ -1,5 +1,7 @@
 """Files and folders are written whole or not at all."""
 
+import shutil
+
 import pytest
 
 from prorl.files import atomic_file, atomic_folder, read_json, sha256_of, write_json
@@ -41,6 +43,22 @@ def test_a_folder_replaces_the_whole_of_the_old_one(tmp_path):
         assert (path / "stale").exists()
     assert [p.name for p in path.iterdir()] == ["fresh"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_is_removed_only_when_it_has_lost_its_name(tmp_path, monkeypatch):
+    path, remove, removed = tmp_path / "folder", shutil.rmtree, []
+    path.mkdir()
+    (path / "stale").write_text("old")
+
+    def removing(folder, ignore_errors):
+        assert folder != path, "a process killed meanwhile would leave a part of it"
+        removed.extend(file.name for file in folder.glob("*"))
+        remove(folder, ignore_errors)
+
+    with atomic_folder(path) as temporary:
+        (temporary / "fresh").write_text("new")
+        monkeypatch.setattr("prorl.files.shutil.rmtree", removing)
+    assert removed == ["stale"]
 
 
 def test_a_failed_block_leaves_the_old_folder_and_nothing_else(tmp_path):
