@@ -165,8 +165,8 @@ def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
 
 
 def tiny_models(device: torch.device, n_items: int = 60, seed: int = 0) -> Models:
-    """A policy and a SASRec of `n_items` items with random weights, and 16 prompts; as in the default run, the
-    policy is told an acceptance.
+    """A policy, told an acceptance as in the default run, and a SASRec of `n_items` items, both with random
+    weights, and 16 prompts.
     """
     generator = np.random.default_rng(seed)
     torch.manual_seed(seed)

@@ -138,12 +138,13 @@ def beside(policy: T5, share: float = 0.02) -> T5:
 def learner_of(problem: Problem, precision: str) -> Learner:
     """A learner on a copy of the policy."""
     run, setting, settings = accelerator_of(precision), problem.setting, problem.settings
+    moments = {setting.catalogue.acceptance: problem.moments}
     policy = copy.deepcopy(setting.policy)
     optimizer = adamw(policy, settings.learning_rate, settings.weight_decay)
     scale_learning_rate(optimizer, 0.0)
     return Learner(
         run, policy, optimizer, problem.reference, setting.catalogue, setting.simulator,
-        setting.attribute_words, settings, None, settings.weights, {setting.catalogue.acceptance: problem.moments},
+        setting.attribute_words, settings, None, settings.weights, moments,
         settings.kl.coefficient, new_estimator(settings, policy.sizes.d_model, SEED, run.device),
     )  # fmt: skip
 
