@@ -60,7 +60,7 @@ def with_remaining(lines: Iterable[str], plan: Expected | None) -> Iterator[str]
         if own is not None:
             known = [seconds for seconds in pending.values() if seconds is not None]
             more = " and what is not on record" if len(known) < len(pending) else ""
-            yield f"expected: about {duration(own)} for this stage, {duration(sum(known))} in all{more}\n"
+            yield f"expected: {duration(own)} for this stage, about {duration(sum(known))} in all{more}\n"
 
 
 if __name__ == "__main__":

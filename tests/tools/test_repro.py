@@ -27,9 +27,9 @@ def test_each_stage_that_starts_is_followed_by_what_remains():
     ]
     assert list(with_remaining(lines, PLAN)) == [
         *lines[:4],
-        "expected: about 10 min for this stage, 10 min in all and what is not on record\n",
+        "expected: 10 min for this stage, about 10 min in all and what is not on record\n",
         *lines[4:],
-        "expected: about 30 s for this stage, 30 s in all\n",
+        "expected: 30 s for this stage, about 30 s in all\n",
     ]
     assert list(with_remaining(lines, None)) == lines
 
@@ -79,7 +79,7 @@ def test_a_run_is_told_beforehand_and_its_speed_is_kept(start, tmp_path):
         "expected: by the last run on record, on some CPUs; "
         f"one of the {os.cpu_count()} here is taken to be as fast",
         "Running stage 'train@own':",
-        "expected: about 40 s for this stage, 40 s in all",
+        "expected: 40 s for this stage, about 40 s in all",
     ]
     assert run.returncode == 3
     own = read_json(tmp_path / "reports/own/runtime.json")["train@own"]
