@@ -96,7 +96,7 @@ def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset):
     params = with_layers(PARAMS, [preset])
     (dataset,) = params["datasets"]
     assert dataset in DATASETS
-    assert preset.stem in (dataset, f"{dataset}-paper")
+    assert preset.stem.removeprefix(dataset) in ("", "-gpu", "-paper")
     default, sections = (
         round_trip_yaml().load(PARAMS),
         [name for name, values in params.items() if isinstance(values, dict)],
@@ -249,7 +249,10 @@ def test_papers_presets_have_the_published_settings():
 
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
-    there = "amazon-books-paper, amazon-books, benchmark, ml-1m-paper, ml-1m, released, steam-paper, steam"
+    there = (
+        "amazon-books-paper, amazon-books, benchmark, ml-1m-gpu, ml-1m-paper, ml-1m, released, steam-paper, "
+        "steam"
+    )
     with pytest.raises(ConfigError, match=f"no preset 'ml-10m'; there are: {there}"):
         preset_file(ROOT, "ml-10m")
 
@@ -345,7 +348,7 @@ def test_drama_is_ignored_on_movielens_alone(dataset, expected):
     assert params.section(Mine, dataset).ignored_attributes == expected
 
 
-@pytest.mark.parametrize("preset", ["ml-1m", "ml-1m-paper"])
+@pytest.mark.parametrize("preset", ["ml-1m", "ml-1m-gpu", "ml-1m-paper"])
 def test_presets_of_movielens_ignore_drama(preset):
     layered = with_layers(PARAMS, [preset_file(ROOT, preset)])
     assert checkable(layered, preset).section(Mine, "ml-1m").ignored_attributes == ["Drama"]

@@ -90,7 +90,7 @@ def repository(tmp_path, made, monkeypatch):
         (["guide", "--simulator", ""], ["SASRec"]),
         (["experiments", "run", ""], ["own"]),
         (["experiments", "table", "own", "--format", ""], ["md", "json"]),
-        (["experiments", "run", "own", "--dataset", "ml-1m-"], ["ml-1m-paper"]),
+        (["experiments", "run", "own", "--dataset", "ml-1m-"], ["ml-1m-gpu", "ml-1m-paper"]),
         (["inspect", "semantic-ids", "x", "--dataset", ""], ["ml-100k"]),
         (["compare", "HEAD", "workspace", "--dataset", "ml"], ["ml-100k"]),
     ],
