@@ -54,7 +54,10 @@ class Checkpoint:
 
         What a killed run was still writing is removed.
         """
-        shutil.rmtree(self._unfinished, ignore_errors=True)  # several processes load, and each may be first
+        if (
+            int(os.environ.get("RANK", 0)) == 0
+        ):  # of several processes the one that saves, and may do so by now
+            shutil.rmtree(self._unfinished, ignore_errors=True)
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as stored:

@@ -138,6 +138,20 @@ def test_what_a_killed_run_was_writing_is_removed_when_a_checkpoint_is_loaded(wo
     assert checkpoint.load()[1] == {"step": 2}
 
 
+def test_another_process_of_a_run_leaves_what_the_first_is_writing(workplace, monkeypatch):
+    (workplace / "script.py").write_text("")
+    checkpoint = Checkpoint("run", [], script=workplace / "script.py")
+    writing = workplace / ".checkpoints" / ".run.partial" / "half"
+    writing.parent.mkdir(parents=True)
+    writing.write_text("half")
+    monkeypatch.setenv("RANK", "1")
+    assert checkpoint.load() is None
+    assert writing.exists()
+    monkeypatch.setenv("RANK", "0")
+    assert checkpoint.load() is None
+    assert not writing.parent.exists()
+
+
 def test_a_checkpoint_is_found_by_the_same_inputs_settings_and_imported_code_alone(workplace, monkeypatch):
     monkeypatch.setattr(code, "ROOT", workplace)
     monkeypatch.setattr(checkpoints, "ROOT", workplace)
