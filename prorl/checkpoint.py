@@ -56,7 +56,7 @@ class Checkpoint:
         """
         if (
             int(os.environ.get("RANK", 0)) == 0
-        ):  # of several processes the one that saves, and may do so by now
+        ):  # of several processes the one that saves
             shutil.rmtree(self._unfinished, ignore_errors=True)
         if not self.path.exists():
             return None
