@@ -54,9 +54,7 @@ class Checkpoint:
 
         What a killed run was still writing is removed.
         """
-        if (
-            int(os.environ.get("RANK", 0)) == 0
-        ):  # of several processes the one that saves
+        if int(os.environ.get("RANK", 0)) == 0:  # of several processes the one that saves
             shutil.rmtree(self._unfinished, ignore_errors=True)
         if not self.path.exists():
             return None
