@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.chromium import browser  # noqa: F401
 from tests.reports.written_inputs import read_all, write_all
 
 

@@ -15,15 +15,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 
 @pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory, inputs):
     path = tmp_path_factory.mktemp("report") / "index.html"
     path.write_text(render(inputs, EXAMPLES, BENCHMARK, 0, COMMANDS), encoding="utf-8")

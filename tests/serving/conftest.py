@@ -4,7 +4,7 @@ import pytest
 
 from prorl.bundle.folder import read_bundle
 from prorl.bundle.policy import ReleasedPolicy
-from tests.chromium import CHROMIUM
+from tests.chromium import browser  # noqa: F401
 from tests.serving.bundles import WithStandIn, write_tiny_bundle
 from tests.serving.running import Running
 
@@ -40,13 +40,3 @@ def running(bundle):
         if service.process.poll() is None:
             service.process.kill()
             service.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, for modules that are skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
