@@ -109,16 +109,17 @@ def read_unrepeated_json(path: Path) -> Any:
     """`read_json`, which also raises `ValueError` for an object that has a key twice: the first value would
     be lost.
     """
-
-    def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise ValueError(f"key {twice!r} stands more than once in one object")
-        return found
-
     return _json_in(path, unrepeated)
+
+
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of `pairs`, as `json.loads` has them. Raises `ValueError` for a key that stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"key {twice!r} stands more than once in one object")
+    return found
 
 
 def _json_in(path: Path, of_pairs: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:

@@ -16,6 +16,9 @@ from prorl.config.heads import Heads
 from prorl.config.section import ConfigError, Section, build, mistakes
 
 PARAMS_FILE = Path("params.yaml")
+# What the parser raises: beside its own errors, for no UTF-8, a date that is none, a list as a key, brackets
+# without end.
+NOT_YAML = (YAMLError, ValueError, TypeError, AttributeError, IndexError, RecursionError)
 LARGEST = 4 * 2**20  # bytes of a YAML file of settings
 MOST_BRACKETS = 2000  # the parser's time grows with the square of those that are never closed
 MOST_VALUES, DEEPEST = 100_000, 50  # in one; an alias counts as often as it stands there
@@ -139,8 +142,7 @@ def read_yaml(path: Path, source: str | None = None, holds: str = "sections") ->
         raise ConfigError(f"{source}: {error.strerror}") from error
     except ConfigError:
         raise
-    # Beside the parser's own errors: no UTF-8, a date that is none, a list as a key, brackets without end.
-    except (YAMLError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except NOT_YAML as error:
         told = " ".join(str(error).split()).replace('in "<byte string>", ', "at ")
         raise ConfigError(f"{source}: not readable as YAML: {told}") from error
     if not isinstance(raw, dict):

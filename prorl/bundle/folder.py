@@ -6,7 +6,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from prorl.checkpoint import read_config, whole_number
 from prorl.errors import DataError
 from prorl.files import sha256_of
 from prorl.layout import IDS_FILE
+from prorl.offpolicy.lines import is_text
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_policy
 from prorl.t5.model import T5
@@ -35,7 +35,6 @@ FILES = (
     *(PARAMS_FILE, METRICS_FILE, CARD_FILE),
 )
 LONGEST_HISTORY = 10_000  # items; each prompt of a batch takes memory for as many
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no UTF-8 can hold
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 KEYS = (
     "dataset",
@@ -139,8 +138,8 @@ def _own(folder: Path) -> dict[str, Any]:
         if key not in own:
             raise DataError(f"{path}: {key}: missing")
     for key in ("dataset", "name"):
-        if not isinstance(own[key], str) or not own[key] or SURROGATE.search(own[key]):
-            allowed = "text that is not empty, of whole characters"
+        if not is_text(own[key]) or not own[key]:
+            allowed = "text that is not empty, of whole characters, without NUL"
             raise DataError(f"{path}: {key}: got {own[key]!r}, allowed: {allowed}")
     if whole_number(own, "history_length", path) > LONGEST_HISTORY:
         raise DataError(

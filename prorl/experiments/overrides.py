@@ -7,11 +7,12 @@ import difflib
 import re
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
 from prorl.experiments.definition import key_of
+from prorl.params import NOT_YAML
 
 
 def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tuple[dict, list[str]]:
@@ -44,8 +45,7 @@ def _value(text: str, found: str) -> Any:
     """The value that `text` is in YAML. Raises `ConfigError`, which tells what was `found`, for none."""
     try:
         return YAML(typ="safe").load(text)
-    # Beside the parser's own errors: a date that is none, a list as a key, brackets without end.
-    except (YAMLError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except NOT_YAML as error:
         told = " ".join(str(error).split())
         raise ConfigError(f"{found}, allowed: a value in YAML: {told}") from error
 

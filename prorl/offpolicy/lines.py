@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prorl.errors import DataError
+from prorl.files import unrepeated
 
 LONGEST_LINE = 64 * 2**20  # bytes; what rules block is the longest
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which an escape of JSON may name
@@ -32,7 +33,7 @@ def lines_of(file: Path) -> Iterator[tuple[str, bytes]]:
 def json_in(line: bytes) -> Any:
     """The JSON value in `line`. Raises `ValueError` for what is not JSON in UTF-8, or repeats a key."""
     try:
-        return json.loads(line.decode(), object_pairs_hook=_unrepeated)
+        return json.loads(line.decode(), object_pairs_hook=unrepeated)
     except RecursionError:
         raise ValueError("brackets without end") from None
 
@@ -42,12 +43,3 @@ def is_text(value: Any) -> bool:
     at the end of a text.
     """
     return isinstance(value, str) and "\0" not in value and (value.isascii() or not SURROGATE.search(value))
-
-
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} stands more than once in one object")
-    return found

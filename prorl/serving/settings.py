@@ -152,11 +152,7 @@ def serve_settings(options: Mapping[str, Any], file: Path | None = None) -> Serv
 
 def _of_file(file: Path) -> dict[str, Any]:
     """The mapping `serve` of `file`."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}, allowed: a file of settings in JSON or YAML") from None
-    values = _json(file, text) if file.suffix == ".json" else _yaml(file)
+    values = _json(file) if file.suffix == ".json" else _yaml(file)
     if not isinstance(values, dict) or not isinstance(values.get("serve"), dict):
         raise ConfigError(f"{file}: serve: missing, allowed: a mapping of the service's settings")
     for key in values:
@@ -165,9 +161,11 @@ def _of_file(file: Path) -> dict[str, Any]:
     return dict(values["serve"])
 
 
-def _json(file: Path, text: str) -> Any:
+def _json(file: Path) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error}, allowed: a file of settings in JSON or YAML") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not JSON: {error}") from None
 
