@@ -56,8 +56,9 @@ def test_every_long_row_makes_the_papers_passes_in_a_training_that_nothing_ends(
         source = -(-10559 // finetune.prompts_per_step)  # the training prompts of MovieLens-100K
         assert n_steps_and_centering(finetune, source) == (10 * source, source)
         assert finetune.a2c.warmup_steps <= source
-        pretrain = in_steps(params.section(Pretrain, "ml-100k"), 10559)
-        assert pretrain.max_steps == 200 * 165
+        asked = params.section(Pretrain, "ml-100k")
+        pretrain = in_steps(asked, 10559)
+        assert pretrain.max_steps == 200 * -(-10559 // asked.batch_size)
         assert pretrain.patience * pretrain.evaluate_every > pretrain.max_steps
     assert len({run.name for run in runs}) == len(runs)
     assert all(run.name.startswith(f"ml-100k-{name}-long-") for run in runs)
