@@ -6,6 +6,7 @@ from prorl.bundle.folder import read_bundle
 from prorl.bundle.policy import ReleasedPolicy
 from tests.chromium import browser  # noqa: F401
 from tests.serving.bundles import WithStandIn, write_tiny_bundle
+from tests.serving.calls import serving
 from tests.serving.running import Running
 
 
@@ -24,6 +25,13 @@ def policy(bundle):
 def simulated(bundle):
     """With stand-ins for a simulator."""
     return WithStandIn(read_bundle(bundle), "cpu")
+
+
+@pytest.fixture(scope="module")
+def client(simulated):
+    """One service for the tests that change nothing in it."""
+    with serving(simulated) as client:
+        yield client
 
 
 @pytest.fixture
