@@ -250,8 +250,8 @@ def test_papers_presets_have_the_published_settings():
 
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
     there = (
-        "amazon-books-paper, amazon-books, benchmark, ml-100k-gpu, ml-1m-gpu, ml-1m-paper, ml-1m, released, steam-paper, "
-        "steam"
+        "amazon-books-paper, amazon-books, benchmark, ml-100k-gpu, ml-1m-gpu, ml-1m-paper, ml-1m, released, "
+        "steam-paper, steam"
     )
     with pytest.raises(ConfigError, match=f"no preset 'ml-10m'; there are: {there}"):
         preset_file(ROOT, "ml-10m")

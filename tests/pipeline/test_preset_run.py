@@ -68,8 +68,8 @@ def test_an_unknown_preset_is_one_line_and_makes_no_worktree(checkout):
     assert failed.returncode != 0
     assert (
         failed.stderr == "preset: no preset 'ml-10m'; there are: "
-        "amazon-books-paper, amazon-books, benchmark, ml-100k-gpu, ml-1m-gpu, ml-1m-paper, ml-1m, own, released, "
-        "steam-paper, steam\n"
+        "amazon-books-paper, amazon-books, benchmark, ml-100k-gpu, ml-1m-gpu, ml-1m-paper, ml-1m, own, "
+        "released, steam-paper, steam\n"
     )
     assert not (checkout.root / ".presets").exists()
 
