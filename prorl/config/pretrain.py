@@ -69,6 +69,9 @@ class Pretrain(Section):
     patience: int = Field(ge=1, description="Validations without an improvement before training stops")
     min_improvement: float = Field(ge=0, description="Validation loss that an improvement gains at least")
     batch_size: int = Field(ge=1, description="Paths a step")
+    optimizer: Literal["muon", "adamw"] = Field(
+        description="Of the matrices: Muon, whose steps are orthogonal, or AdamW, the paper's"
+    )
     learning_rate: float = Field(gt=0, description="Learning rate of all but the token embeddings")
     embedding_learning_rate: float = Field(gt=0, description="Learning rate of the token embeddings")
     warmup_steps: int = Field(ge=0, description="Steps in which the learning rates rise")

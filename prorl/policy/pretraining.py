@@ -2,10 +2,10 @@
 
 The paper trains on mined paths alone, for 200 epochs. Here a search on the simulator demonstrates paths
 (`pretrain.search`), and how near the items came that it did not take. Training stops when the validation loss
-has flattened. AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`. Token
-embeddings have a learning rate of their own: T5's entries are ten times as large as those of its matrices,
-and each is seen in few batches. At one rate for all they hardly move, and the policy learns what is popular
-long before it sees the target.
+has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
+Token embeddings have a learning rate of their own: T5's entries are ten times as large as those of its
+matrices, and each is seen in few batches. At one rate for all they hardly move, and the policy learns what is
+popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 
 Shape key: `b` demonstrations, `t` path position, `s` token of a path, `c` alternatives.
@@ -23,12 +23,13 @@ from prorl.checkpoint import Modules
 from prorl.config.pretrain import Pretrain
 from prorl.config.section import ConfigError
 from prorl.devices import accelerator, summed
+from prorl.optimizers import OPTIMIZERS
 from prorl.policy.catalogue import Catalogue
 from prorl.policy.sources import Mixture
 from prorl.prompts import Demonstrations
 from prorl.runtime import derived_seed
 from prorl.t5.model import T5
-from prorl.training import Session, adamw, scale_learning_rate
+from prorl.training import Session, scale_learning_rate
 
 SMALLEST_SHARE = 1e-9  # what is left where an item that begins like no other has no share of its own
 
@@ -153,7 +154,9 @@ def pretrain(
     catalogue, demonstrations = catalogue.to(run.device), demonstrations.to(run.device)
     policy.to(run.device)
     own_rates = {policy.shared.weight: settings.embedding_learning_rate}
-    optimizer = adamw(policy, settings.learning_rate, settings.weight_decay, own_rates)
+    optimizer = OPTIMIZERS[settings.optimizer](
+        policy, settings.learning_rate, settings.weight_decay, own_rates
+    )
     model, optimizer = run.prepare(policy, optimizer)
     resumable = Learnt(Modules({"model": policy, "optimizer": optimizer}), [])
     losses = resumable.losses
