@@ -17,6 +17,7 @@ BENCHMARKS = {
     "rollouts_unconstrained": False,
     "rl_step": False,
     "pretraining": False,
+    "muon": False,
     "precision": False,
     "step_rewards": False,
     "evaluation": False,

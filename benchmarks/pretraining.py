@@ -4,8 +4,8 @@
 
 Ours runs in bf16 autocast. The obvious version is Transformers' T5 in float32, on labels
 padded to the longest path there can be. Rows are for demonstrations of a mean length of about 2, 3.5 and 10
-items; which items they hold makes no difference to the time. The learning rate is 0, so that every run
-starts from the same weights.
+items; which items they hold makes no difference to the time. Both step with AdamW (Muon is
+`benchmarks.muon`), and the learning rate is 0, so that every run starts from the same weights.
 """
 
 import copy
