@@ -7,6 +7,7 @@ from prorl.config.decoding import Decoding
 from prorl.config.logging import Logging
 from prorl.config.policy import Policy, ctr_factor
 from prorl.config.pretrain import Pretrain, SearchedPaths
+from prorl.config.section import Precision
 from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
@@ -17,16 +18,18 @@ from prorl.layout import IDS_FILE, Layout
 from prorl.params import Params
 from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import read_sequences
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.checkpoints import load_catalogue, save_policy
 from prorl.policy.guide import PolicyGuide
 from prorl.policy.initial import new_policy
 from prorl.policy.pretraining import in_steps, pretrain
-from prorl.policy.sources import Search, mixture
+from prorl.policy.sources import Search, Writer, mixture
 from prorl.prompts import Demonstrations, Prompts
 from prorl.runtime import run_stage
 from prorl.simulators.protocol import BranchingSimulator, branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
+from prorl.t5.model import T5
 from prorl.tables import ITEMS, read_table
 from prorl.training import Session
 
@@ -49,24 +52,25 @@ def body(params: Params, dataset: str) -> None:
         searched = branching(simulator, name, f"{params.source}: pretrain.simulator")
         teacher = teacher_on(searched, decoding, asked, words)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
+    in_full = in_steps(settings, len(train))
     catalogue = load_catalogue(
         semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance
     )
+    policy = new_policy(sizes, catalogue, params.training_seed)
     demonstrations = mixture(
         train,
         validation,
         read_sequences(layout.interactions),
         simulator.n_items,
         decoding.max_length,
-        settings,
+        in_full,
         params.training_seed,
         None if teacher is None else demonstrating(teacher, asked, sizes, device),
         catalogue.acceptance_at,
         logging.every_seconds,
         session.checkpoint,
+        writing(policy, catalogue.to(device), settings.precision),
     )
-    policy = new_policy(sizes, catalogue, params.training_seed)
-    in_full = in_steps(settings, len(train))
     training = pretrain(policy, catalogue, demonstrations, in_full, params.training_seed, session)
 
     prompts = Prompts.of(validation, device)
@@ -83,7 +87,7 @@ def body(params: Params, dataset: str) -> None:
     judged = judge.greedy_means(guide)[name]
     shown = {"paths": 0}
     if teacher:
-        n_fresh = training["steps"] * round(settings.batch_size * asked.share)
+        n_fresh = demonstrations.n_batches(training["steps"]) * round(settings.batch_size * asked.share)
         shown = {"paths": n_fresh if asked.fresh else asked.paths, "fresh": asked.fresh, "share": asked.share}
         shown |= teacher.statistics(demonstrations.validation["search"].to(device))
     if not process().is_main_process:  # of several that train, one writes
@@ -104,13 +108,22 @@ def teacher_on(
 def demonstrating(teacher: SearchGuide, asked: SearchedPaths, sizes: Policy, device: torch.device) -> Search:
     """The demonstrations of `teacher`, whose weight of CTR grows with the acceptance."""
 
-    def search(prompts: Prompts, acceptance: float | None) -> Demonstrations:
+    def search(prompts: Prompts, acceptance: float | None, followed: torch.Tensor | None) -> Demonstrations:
         own = teacher
         if acceptance is not None and sizes.acceptance is not None:
             own = teacher.weighing(ctr_factor(acceptance, sizes.acceptance))
-        return own.demonstrations(prompts.to(device), asked.temperature)
+        return own.demonstrations(prompts.to(device), asked.temperature, followed)
 
     return search
+
+
+def writing(policy: T5, catalogue: Catalogue, precision: Precision) -> Writer:
+    """The greedy paths of `policy`, as it is by then."""
+
+    def write(prompts: Prompts, acceptance: float | None) -> torch.Tensor:
+        return PolicyGuide(policy, catalogue.at(acceptance), precision).paths(prompts)
+
+    return write
 
 
 if __name__ == "__main__":

@@ -132,9 +132,9 @@ def test_a_terminated_fine_tuning_goes_on_as_if_nothing_had_happened(tmp_path, m
 def test_the_losses_since_the_last_row_of_the_curves_are_kept():
     model = nn.Linear(1, 1)
     modules = Modules({"model": model})
-    learnt = pretraining.Learnt(modules, [torch.tensor(1.5), torch.tensor(0.1)])
-    again = pretraining.Learnt(modules, [torch.tensor(9.0)])
+    learnt = pretraining.Learnt(modules, [torch.tensor(1.5), torch.tensor(0.1)], {3: torch.ones(2, 4).long()})
+    again = pretraining.Learnt(modules, [torch.tensor(9.0)], {2: torch.zeros(2, 4).long()})
     again.restore(learnt.tensors())
     assert torch.stack(again.losses).mean() == torch.stack(learnt.losses).mean()
-    again.restore(pretraining.Learnt(modules, []).tensors())
+    again.restore(pretraining.Learnt(modules, [], {}).tensors())
     assert again.losses == []

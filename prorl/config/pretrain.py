@@ -25,9 +25,10 @@ class SearchedPaths(Settings):
         description="Their share of each batch, the others being mined paths; 0 is the paper's recipe",
     )
     fresh: bool = Field(
-        description="Whether they are made while training, each seen once; else `paths` of them are made "
-        "before, and drawn again and again"
+        description="Whether they are made while training; else `paths` of them are made before, and drawn "
+        "again and again"
     )
+    seen: int = Field(ge=1, description="How often each fresh one is seen")
     paths: int = Field(ge=1, description="How many, where they are not fresh")
     validation_paths: int = Field(ge=1, description="How many there are to validate on")
     teacher: Literal["search", "beam"] = Field(
@@ -44,10 +45,25 @@ class SearchedPaths(Settings):
         "imitated; null: the path alone is. Of teacher `search` only",
     )
 
+    own_paths_after: float | None = Field(
+        ge=0,
+        lt=1,
+        description="The share of all steps after which the policy writes the paths, and the teacher says "
+        "what it would have taken at each of their places (DAgger); null: it never does",
+    )
+
     @model_validator(mode="after")
     def _a_beam_has_no_shares(self) -> Self:
         if self.teacher == "beam" and self.temperature is not None:
             raise Refused("temperature", self.temperature, "null where the teacher is beam")
+        return self
+
+    @model_validator(mode="after")
+    def _own_paths_are_judged(self) -> Self:
+        if self.own_paths_after is not None and not (self.fresh and self.temperature is not None):
+            raise Refused(
+                "own_paths_after", self.own_paths_after, "null where fresh is false or temperature null"
+            )
         return self
 
 

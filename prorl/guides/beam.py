@@ -41,9 +41,13 @@ class BeamSearchGuide(SearchGuide):
 
     @torch.no_grad()
     def _batch(
-        self, history: torch.Tensor, target: torch.Tensor, temperature: float | None
+        self,
+        history: torch.Tensor,
+        target: torch.Tensor,
+        temperature: float | None,
+        followed: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if temperature is not None:
+        if temperature is not None or followed is not None:
             raise ValueError("a beam search does not weigh the alternatives of its paths")
         simulator, model, rules = self.simulator, self.simulator.model, self.decoding
         state, memory, log_prob, forbidden, akin = self._start(history, target)

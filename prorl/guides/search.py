@@ -5,7 +5,8 @@ akin to the target. It stops when the path is long enough and no item gains anyt
 `IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path.
 What the rules of decoding forbid is forbidden to the search too.
 
-Pre-training imitates such paths, and how near the other candidates came. Mined paths teach the popular item
+Pre-training imitates such paths, and how near the other candidates came, at the places of the policy's own
+paths too. Mined paths teach the popular item
 first and the target last; on small data a policy trained on them alone writes nearly the same path for
 everybody.
 
@@ -67,13 +68,21 @@ class SearchGuide:
         n_steps = ((paths != 0).sum(1) + 1).clamp(max=self.decoding.max_length)
         return prompts.history.shape[1] + n_steps * 2 * self._n_of_each
 
-    def demonstrations(self, prompts: Prompts, temperature: float | None = None) -> Demonstrations:
+    def demonstrations(
+        self, prompts: Prompts, temperature: float | None = None, paths: torch.Tensor | None = None
+    ) -> Demonstrations:
         """`prompts` with the paths found for them.
 
         With a `temperature`, every other candidate of a step is an alternative: the shares are the softmax of
-        the gains over it, and the stop gains 0 where it is allowed.
+        the gains over it, and the stop gains 0 where it is allowed. With `paths` [b, t] too, by the same
+        rules of decoding, these are followed in place of the search's own: the shares say what it would have
+        taken at each of their places, where their own item is one candidate more.
         """
-        parts = [self._batch(batch.history, batch.target, temperature) for batch in self._batches(prompts)]
+        n, parts = 0, []
+        for batch in self._batches(prompts):
+            followed = None if paths is None else paths[n : n + len(batch)]
+            parts.append(self._batch(batch.history, batch.target, temperature, followed))
+            n += len(batch)
         own = (getattr(prompts, field.name) for field in fields(Prompts))
         return Demonstrations(*own, *(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
@@ -99,13 +108,19 @@ class SearchGuide:
 
     @torch.no_grad()
     def _batch(
-        self, history: torch.Tensor, target: torch.Tensor, temperature: float | None
+        self,
+        history: torch.Tensor,
+        target: torch.Tensor,
+        temperature: float | None,
+        followed: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Paths [b, t], and their alternatives and shares [b, t, c], c being 0 without a `temperature`."""
+        """Paths [b, t], those `followed` or the search's own, and their alternatives and shares [b, t, c], c
+        being 0 without a `temperature`.
+        """
         simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
         state, memory, log_prob, forbidden, akin = self._start(history, target)
         n_of_each = self._n_of_each
-        n_others = 0 if temperature is None else 2 * n_of_each + 1
+        n_others = 0 if temperature is None else 2 * n_of_each + 1 + (followed is not None)
         path = target.new_zeros(len(target), decoding.max_length)
         alternatives = path.new_zeros(*path.shape, n_others)
         shares = log_prob.new_zeros(*path.shape, n_others)
@@ -119,6 +134,8 @@ class SearchGuide:
             near = akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4
             near = near.topk(n_of_each).indices
             candidates = torch.cat([likely, near], dim=1)
+            if followed is not None:
+                candidates = torch.cat([candidates, followed[running, t, None]], dim=1)
             after, branches = model.branch(candidates, memory)
             reached = simulator.target_log_prob(
                 after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
@@ -128,6 +145,8 @@ class SearchGuide:
             best, choice = gain.max(dim=1)
             may_stop = t >= max(1, decoding.min_length)
             go_on = best > 0 if may_stop else torch.ones_like(best, dtype=torch.bool)
+            if followed is not None:
+                go_on, choice = candidates[:, -1] != 0, torch.full_like(choice, candidates.shape[1] - 1)
             if temperature is not None:
                 stop = torch.full_like(best, 0.0 if may_stop else -torch.inf)
                 share = torch.cat([gain.masked_fill(seen_before(candidates), -torch.inf), stop[:, None]], 1)

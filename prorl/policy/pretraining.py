@@ -1,8 +1,10 @@
 """Pre-trains the policy: cross-entropy on the tokens of demonstrated paths and their stops.
 
 The paper trains on mined paths alone, for 200 epochs. Here a search on the simulator demonstrates paths
-(`pretrain.search`), and how near the items came that it did not take. Training stops when the validation loss
-has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
+(`pretrain.search`), and how near the items came that it did not take. From some step on the policy writes the
+paths itself, and the search says at each of their places what it would have taken (DAgger, Ross et al. 2011):
+who has seen the paths of the search alone does not know how to go on where their own have led. Training stops
+when the validation loss has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
 Token embeddings have a learning rate of their own: T5's entries are ten times as large as those of its
 matrices, and each is seen in few batches. At one rate for all they hardly move, and the policy learns what is
 popular long before it sees the target.
@@ -119,21 +121,29 @@ def n_tokens(batch: Demonstrations, catalogue: Catalogue) -> int:
 
 @dataclass(frozen=True)
 class Learnt:
-    """Policy and optimiser, and the losses [] of the steps since the curves' last row, as `Resumable`."""
+    """Policy and optimiser, the losses [] of the steps since the curves' last row, and the paths [b, t] that
+    the policy has written by block, as `Resumable`.
+    """
 
     modules: Modules
     losses: list[torch.Tensor]
+    written: dict[int, torch.Tensor]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """See `Resumable.tensors`."""
         losses = {"losses": torch.stack(self.losses)} if self.losses else {}
-        return {**self.modules.tensors(), **losses}
+        written = {f"written/{block}": paths for block, paths in self.written.items()}
+        return {**self.modules.tensors(), **losses, **written}
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """See `Resumable.restore`."""
         self.modules.restore(tensors)
         device = next(self.modules.by_name["model"].parameters()).device  # pyright: ignore
         self.losses[:] = tensors["losses"].to(device).unbind() if "losses" in tensors else []
+        self.written.clear()
+        for name, paths in tensors.items():
+            if name.startswith("written/"):
+                self.written[int(name.removeprefix("written/"))] = paths.to(device)
 
 
 def pretrain(
@@ -158,7 +168,7 @@ def pretrain(
         policy, settings.learning_rate, settings.weight_decay, own_rates
     )
     model, optimizer = run.prepare(policy, optimizer)
-    resumable = Learnt(Modules({"model": policy, "optimizer": optimizer}), [])
+    resumable = Learnt(Modules({"model": policy, "optimizer": optimizer}), [], demonstrations.written)
     losses = resumable.losses
     training = session.begin(run, policy, resumable)
     for step in training.steps(settings.max_steps):
@@ -167,7 +177,7 @@ def pretrain(
         batch = demonstrations.drawn(step, settings.batch_size, step_seed)
         model.train()
         torch.manual_seed(step_seed)  # of dropout
-        told = catalogue.at(catalogue.acceptance_at(step))
+        told = catalogue.at(catalogue.acceptance_at(demonstrations.number(step)))
         losses.append(train_step(run, model, optimizer, told, batch, settings.gradient_clip))
         if step % settings.evaluate_every and step != settings.max_steps:
             continue

@@ -5,7 +5,7 @@ Shape key: `b` prompts.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, cast
 
 import torch
@@ -21,16 +21,19 @@ from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_p
 from prorl.runtime import derived_seed, progress
 
 BATCHES_AT_ONCE = 16  # that are searched for together: a search is faster on many prompts
+BATCHES_KEPT = 256  # that are gone through again and again, where demonstrations are seen more than once
 SEARCHED_AT_ONCE = 512  # prompts between two signs of progress
-Search = Callable[[Prompts, float | None], Demonstrations]  # at an acceptance, None where there is none
-ToldAt = Callable[[int], float | None]  # the acceptance that the policy is told at a step
+# Prompts, the acceptance, None where there is none, and paths [b, t] to follow, None for the search's own.
+Search = Callable[[Prompts, float | None, torch.Tensor | None], Demonstrations]
+Writer = Callable[[Prompts, float | None], torch.Tensor]  # a policy's paths [b, t] at an acceptance
+ToldAt = Callable[[int], float | None]  # the acceptance that the policy is told at a batch
 
 
 class Source(Protocol):
     """Demonstrations to train on."""
 
-    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
-        """`n` of them for `step`, counted from 1: the same for the same step, `n` and `generator`."""
+    def batch(self, number: int, n: int, generator: torch.Generator) -> Demonstrations:
+        """`n` of them, batch `number`, from 1: the same for the same number, `n` and `generator`."""
         ...
 
     def to(self, device: torch.device) -> "Source":
@@ -44,7 +47,7 @@ class Pool:
 
     demonstrations: Demonstrations
 
-    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
+    def batch(self, number: int, n: int, generator: torch.Generator) -> Demonstrations:
         """See `Source.batch`."""
         rows = torch.randint(len(self.demonstrations), (n,), generator=generator)
         return self.demonstrations[rows.to(self.demonstrations.target.device)]
@@ -56,12 +59,16 @@ class Pool:
 
 @dataclass
 class Fresh:
-    """Demonstrations found by `search` while training, each seen once: random histories of `instances`
-    towards random targets.
+    """Demonstrations found by `search` while training: random histories of `instances` towards random
+    targets.
 
-    Those of `BATCHES_AT_ONCE` steps are searched for together, each process taking a share, and each at the
-    acceptance that the policy is `told` at its step. They follow from `seed` and the step alone, so that a
-    run that goes on finds the same ones.
+    `BATCHES_AT_ONCE` batches are searched for together, each process taking a share, and each at the
+    acceptance that the policy is `told` at its batch. They follow from `seed` and the batch's number alone,
+    so that a run that goes on finds the same ones. The last `n_kept` batches are kept.
+
+    From batch `written_from` on, `writer` writes the paths, and the search says what it would have taken at
+    each of their places. That is the policy in training, as it is by then, so a run that goes on needs the
+    paths of those kept: `written`, {block: [b, t]}.
     """
 
     instances: Instances
@@ -70,45 +77,63 @@ class Fresh:
     seed: int
     search: Search
     told: ToldAt
+    n_kept: int = BATCHES_AT_ONCE
+    writer: Writer | None = None
+    written_from: int = 1
+    written: dict[int, torch.Tensor] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _block: int | None = None
-    _made: list[Demonstrations] = field(default_factory=list)
+    _made: dict[int, list[Demonstrations]] = field(default_factory=dict)  # by block, the oldest first
 
-    def batch(self, step: int, n: int, generator: torch.Generator) -> Demonstrations:
-        """See `Source.batch`; `n` is the same at every step."""
-        block, place = divmod(step - 1, BATCHES_AT_ONCE)
-        if block != self._block:
+    def batch(self, number: int, n: int, generator: torch.Generator) -> Demonstrations:
+        """See `Source.batch`; `n` is that of all batches."""
+        block, place = divmod(number - 1, BATCHES_AT_ONCE)
+        if block not in self._made:
             seed = derived_seed(self.seed, "fresh", block)
             prompts = random_prompts(self.instances, self.sequences, self.n_items, n * BATCHES_AT_ONCE, seed)
-            self._block, self._made = block, self._batches(block, prompts.to(self.device), n)
-        return self._made[place]
+            self._made[block] = self._batches(block, prompts.to(self.device), n)
+            if len(self._made) * BATCHES_AT_ONCE > self.n_kept:
+                oldest = next(iter(self._made))
+                del self._made[oldest]
+                self.written.pop(oldest, None)
+        return self._made[block][place]
 
     def _batches(self, block: int, prompts: Prompts, n: int) -> list[Demonstrations]:
         """`prompts` in batches of `n` with their paths, all that are told the same searched for together."""
-        told = [self.told(block * BATCHES_AT_ONCE + place + 1) for place in range(BATCHES_AT_ONCE)]
+        first = block * BATCHES_AT_ONCE + 1
+        told = [self.told(first + place) for place in range(BATCHES_AT_ONCE)]
         batch = torch.arange(len(prompts), device=self.device).view(-1, n)
         found: dict[int, Demonstrations] = {}
         for acceptance in dict.fromkeys(told):
             places = [place for place, own in enumerate(told) if own == acceptance]
-            part = shared_search(self.search, prompts[batch[places].flatten()], acceptance)
+            rows = batch[places].flatten()
+            followed = None
+            if block in self.written:
+                followed = self.written[block].to(self.device)[rows]
+            elif self.writer is not None and first >= self.written_from:
+                followed = self.writer(prompts[rows], acceptance)
+            part = shared_search(self.search, prompts[rows], acceptance, followed)
             found |= {place: part[slice(i * n, (i + 1) * n)] for i, place in enumerate(places)}
-        return [found[place] for place in range(BATCHES_AT_ONCE)]
+        batches = [found[place] for place in range(BATCHES_AT_ONCE)]
+        if self.writer is not None and first >= self.written_from:
+            self.written[block] = torch.cat([part.path for part in batches])
+        return batches
 
     def to(self, device: torch.device) -> "Fresh":
         """See `Source.to`."""
-        parts = self.instances, self.sequences, self.n_items, self.seed, self.search, self.told
-        return Fresh(*parts, device)
+        return replace(self, device=device, _made={})
 
 
-def shared_search(search: Search, prompts: Prompts, acceptance: float | None) -> Demonstrations:
+def shared_search(
+    search: Search, prompts: Prompts, acceptance: float | None, followed: torch.Tensor | None
+) -> Demonstrations:
     """What `search` finds for `prompts` at `acceptance`; with several processes each searches a share, and
     all get all.
     """
     state = process()
     if state.num_processes == 1:
-        return search(prompts, acceptance)
+        return search(prompts, acceptance, followed)
     own = torch.arange(len(prompts), device=prompts.target.device)[state.process_index :: state.num_processes]
-    found = search(prompts[own], acceptance)
+    found = search(prompts[own], acceptance, None if followed is None else followed[own])
 
     def of_all(name: str) -> torch.Tensor:
         part = getattr(found, name)
@@ -165,17 +190,39 @@ def searched(
 
 @dataclass(frozen=True)
 class Mixture:
-    """Demonstrations by source, and the share of every batch that comes from each: {name: share}."""
+    """Demonstrations by source, and the share of every batch that comes from each: {name: share}.
+
+    Each batch is `seen` as often in training; a pool's share of it is drawn anew each time.
+    """
 
     train: dict[str, Source]
     validation: dict[str, Demonstrations]
     shares: dict[str, float]
+    seen: int = 1
 
     def to(self, device: torch.device) -> "Mixture":
         """The same on `device`."""
         train = {name: source.to(device) for name, source in self.train.items()}
         validation = {name: part.to(device) for name, part in self.validation.items()}
-        return Mixture(train, validation, self.shares)
+        return Mixture(train, validation, self.shares, self.seen)
+
+    @property
+    def written(self) -> dict[int, torch.Tensor]:
+        """The paths of `Fresh.written`, where they are kept; of pools none."""
+        found = self.train.get("search")
+        return found.written if isinstance(found, Fresh) else {}
+
+    def number(self, step: int) -> int:
+        """The number of the batch that is seen at `step`, both counted from 1: `BATCHES_KEPT` of them, one
+        after another, as often as each is seen; then the next ones.
+        """
+        block, place = divmod(step - 1, BATCHES_KEPT * self.seen)
+        return block * BATCHES_KEPT + place % BATCHES_KEPT + 1
+
+    def n_batches(self, steps: int) -> int:
+        """How many batches have been seen after `steps`."""
+        blocks, left = divmod(steps, BATCHES_KEPT * self.seen)
+        return blocks * BATCHES_KEPT + min(left, BATCHES_KEPT)
 
     def drawn(self, step: int, batch_size: int, seed: int) -> Demonstrations:
         """The batch of `step`, drawn with `seed`: of each source its share."""
@@ -183,7 +230,7 @@ class Mixture:
         parts = []
         for name, share in self.shares.items():
             if n := round(batch_size * share):
-                parts.append(self.train[name].batch(step, n, generator))
+                parts.append(self.train[name].batch(self.number(step), n, generator))
         return concatenated(parts)
 
 
@@ -199,13 +246,15 @@ def mixture(
     told: ToldAt,
     every_seconds: float,
     checkpoint: Checkpoint | None = None,
+    writer: Writer | None = None,
 ) -> Mixture:
     """Mined paths, or random slices in their place; and where there is a `search`, paths that it finds
     towards random targets.
 
-    Fresh ones are at the acceptance that the policy is `told` at their step, others at that of step 1. Paths
-    that are searched for beforehand tell how far they are every `every_seconds`; as often they are kept
-    beside `checkpoint`, where a run that was killed finds them again.
+    Fresh ones are at the acceptance that the policy is `told` at their batch, others at that of batch 1.
+    Paths that are searched for beforehand tell how far they are every `every_seconds`; as often they are kept
+    beside `checkpoint`, where a run that was killed finds them again. After `search.own_paths_after` of the
+    steps the `writer` writes the paths.
     """
     logged = {"train": train, "validation": validation}
     if settings.paths == "slices":
@@ -222,13 +271,16 @@ def mixture(
         search_seed = derived_seed(seed, "search", split)
         prompts = random_prompts(instances, sequences, n_items, n_paths, search_seed)
         kept = None if checkpoint is None else checkpoint.beside(f"search-{split}")
-        return searched(lambda batch: search(batch, told(1)), prompts, every_seconds, kept)
+        return searched(lambda batch: search(batch, told(1), None), prompts, every_seconds, kept)
 
-    asked = settings.search
+    asked, shares = settings.search, {"mined": 1 - settings.search.share, "search": settings.search.share}
     own["search"] = found(validation, "validation", asked.validation_paths)
-    sources["search"] = (
-        Fresh(train, sequences, n_items, seed, search, told)
-        if asked.fresh
-        else Pool(found(train, "train", asked.paths))
-    )
-    return Mixture(sources, own, {"mined": 1 - asked.share, "search": asked.share})
+    if not asked.fresh:
+        return Mixture(sources | {"search": Pool(found(train, "train", asked.paths))}, own, shares)
+    fresh = Fresh(train, sequences, n_items, seed, search, told)
+    fresh.n_kept = BATCHES_AT_ONCE if asked.seen == 1 else BATCHES_KEPT
+    demonstrations = Mixture(sources | {"search": fresh}, own, shares, asked.seen)
+    if asked.own_paths_after is not None:
+        fresh.writer = writer
+        fresh.written_from = demonstrations.number(int(asked.own_paths_after * settings.max_steps) + 1)
+    return demonstrations

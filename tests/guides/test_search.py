@@ -10,7 +10,8 @@ from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
 from prorl.guides.search import SearchGuide
 from prorl.metrics.path_metrics import coherence
-from tests.tiny_models import random_simulator, some_prompts
+from prorl.prompts import Prompts
+from tests.tiny_models import random_paths, random_simulator, some_prompts
 
 N_ITEMS = 14
 RULES = ["repeats", "history", "target"]
@@ -131,6 +132,63 @@ def test_alternatives_have_the_softmax_of_their_gains(temperature):
             shares[own] = 1 - shares.sum()
             torch.testing.assert_close(shares, expected, rtol=0, atol=1e-6)
         assert found.shares[row, len(items) + 1 :].eq(0).all()
+
+
+@pytest.mark.parametrize("n_candidates", [6, 2 * N_ITEMS])
+def test_paths_that_are_followed_are_weighed_as_the_search_weighs_its_own(n_candidates):
+    """Along its own path nothing changes but a candidate more, which is the path's own item again."""
+    simulator = random_simulator(N_ITEMS, "SASRec")
+    simulator.model.double()
+    prompts = some_prompts(9, N_ITEMS)
+    search = search_on(simulator, rules(1, 4), n_candidates, ctr=0.01, coherent=0.005, batch_size=4)
+    own = search.demonstrations(prompts, 0.3)
+    followed = search.demonstrations(prompts, 0.3, own.path)
+    assert torch.equal(followed.path, own.path)
+    assert len(set(own.lengths.tolist())) > 1
+    places = torch.arange(4) <= own.lengths[:, None]  # a stop is a choice too
+    assert torch.equal(by_item(followed)[places] > 0, by_item(own)[places] > 0)
+    torch.testing.assert_close(by_item(followed)[places], by_item(own)[places], rtol=0, atol=1e-6)
+
+
+def by_item(demonstrations):
+    """The shares of the alternatives, [b, t, n+1]."""
+    n_rows, width, _ = demonstrations.shares.shape
+    none = demonstrations.shares.new_zeros(n_rows, width, N_ITEMS + 1)
+    return none.scatter_add(2, demonstrations.alternatives, demonstrations.shares)
+
+
+def test_at_every_place_of_a_path_that_is_followed_it_is_said_what_the_search_would_take():
+    """That is what it weighs first after a history that ends in what has been shown so far."""
+    simulator = random_simulator(N_ITEMS, "GRU4Rec")
+    simulator.model.double()
+    prompts = some_prompts(8, N_ITEMS)
+    paths = random_paths(8, 1, 3, N_ITEMS, min_length=3, seed=4)[:, 0]
+    search = search_on(simulator, rules(3, 3, ["history", "repeats"]), 2 * N_ITEMS)
+    followed = search.demonstrations(prompts, 0.3, paths)
+    assert torch.equal(followed.path, paths)
+    assert not torch.equal(search.paths(prompts), paths)
+    for t in range(3):
+        history = torch.cat([prompts.history, paths[:, :t]], dim=1)
+        later = Prompts(prompts.number, prompts.user, history, prompts.target)
+        rest = torch.nn.functional.pad(paths[:, t:], (0, t))
+        weighed = by_item(search.demonstrations(later, 0.3, rest))[:, 0]
+        torch.testing.assert_close(by_item(followed)[:, t], weighed)
+
+
+def test_an_item_that_the_search_did_not_weigh_is_weighed_where_it_is_followed():
+    simulator = random_simulator(N_ITEMS, "SASRec")
+    simulator.model.double()
+    prompts = some_prompts(40, N_ITEMS)
+    paths = random_paths(40, 1, 1, N_ITEMS, min_length=1, seed=4)
+    few = search_on(simulator, rules(1, 1, []), 2)
+    followed = few.demonstrations(prompts, 0.3, paths[:, 0])
+    left = 1 - followed.shares.sum(-1)[:, 0]
+    for row in range(40):
+        gain = gains(simulator, prompts.history[row], prompts.target[row], [], few.weights)
+        weighed = [*followed.alternatives[row, 0, :2].tolist(), int(paths[row, 0, 0])]
+        expected = np.exp(np.array([gain[item] for item in dict.fromkeys(weighed)]) / 0.3)
+        own = math.exp(gain[weighed[-1]] / 0.3) / expected.sum()
+        assert left[row].item() == pytest.approx(own, abs=1e-6)
 
 
 def test_without_a_temperature_there_are_no_alternatives():

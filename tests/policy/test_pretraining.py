@@ -19,8 +19,9 @@ from prorl.policy.pretraining import (
     pretrain,
     summed_loss,
 )
-from prorl.policy.sources import Mixture, Pool
+from prorl.policy.sources import Fresh, Mixture, Pool
 from prorl.prompts import Demonstrations, concatenated
+from stages.pretrain import writing
 from tests.tiny_models import (
     PRETRAIN,
     Killed,
@@ -28,6 +29,7 @@ from tests.tiny_models import (
     demonstrations_of,
     killed_at,
     random_catalogue,
+    random_instances,
     random_paths,
     random_policy,
     session_at,
@@ -108,18 +110,43 @@ def test_cosine_with_warmup_by_hand():
     assert cosine_with_warmup(3, 3, 3) == 1.0
 
 
-def run(folder, settings, *, train=None, validation=None, shares=None, dropout=0.1, target_tokens="shared"):
-    """Pre-train a policy on the demonstrations `train`; gives it, the report, and the rows of the curves."""
+def run(
+    folder,
+    settings,
+    *,
+    train=None,
+    validation=None,
+    shares=None,
+    dropout=0.1,
+    target_tokens="shared",
+    own_paths=False,
+):
+    """Pre-train a policy on the demonstrations `train`, or on its own paths; gives it, the report, and the
+    rows of the curves.
+    """
     catalogue = random_catalogue(N_ITEMS, target_tokens=target_tokens)
     policy = random_policy(catalogue, dropout=dropout)
     session = session_at(folder)
+    sources = {name: Pool(part) for name, part in (train or {"mined": towards_target(64)}).items()}
+    if own_paths:
+        instances, sequences = random_instances(12, N_ITEMS)
+        write = writing(policy, catalogue, settings.precision)
+        sources["search"] = Fresh(instances, sequences, N_ITEMS, 7, unsure, lambda _: None, writer=write)
     demonstrations = Mixture(
-        {name: Pool(part) for name, part in (train or {"mined": towards_target(64)}).items()},
+        sources,
         validation or {"mined": towards_target(20, seed=1)},
         shares or {"mined": 1.0},
     )
     result = pretrain(policy, catalogue, demonstrations, settings, 7, session)
     return policy, result, session.checkpoint.load()[1]["rows"]
+
+
+def unsure(prompts, acceptance, followed):
+    """A search that would take the target at every place as gladly as what is followed."""
+    alternatives = prompts.target[:, None, None].repeat(1, followed.shape[1], 1)
+    shares = 0.5 * (alternatives != followed[..., None])
+    parts = prompts.number, prompts.user, prompts.history, prompts.target
+    return Demonstrations(*parts, followed, alternatives, shares)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -181,17 +208,23 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch, spoilt, f
         assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(tmp_path, monkeypatch):
-    unbroken, result, rows = run(tmp_path / "unbroken", PRETRAIN)
+@pytest.mark.parametrize("own_paths", [False, True])
+def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
+    tmp_path, monkeypatch, own_paths
+):
+    shares = {"mined": 0.5, "search": 0.5} if own_paths else {"mined": 1.0}
+    validation = dict.fromkeys(shares, towards_target(20, seed=1))
+    arguments = {"own_paths": own_paths, "shares": shares, "validation": validation}
+    unbroken, result, rows = run(tmp_path / "unbroken", PRETRAIN, **arguments)
     log = Curves.log
     monkeypatch.setattr(Curves, "log", killed_at(15, log))
     with pytest.raises(Killed):
-        run(tmp_path / "broken", PRETRAIN)
+        run(tmp_path / "broken", PRETRAIN, **arguments)
     monkeypatch.setattr(Curves, "log", log)
     steps = []
     step = pretraining.train_step
-    monkeypatch.setattr(pretraining, "train_step", lambda *arguments: steps.append(1) or step(*arguments))
-    continued, same_result, same_rows = run(tmp_path / "broken", PRETRAIN)
+    monkeypatch.setattr(pretraining, "train_step", lambda *given: steps.append(1) or step(*given))
+    continued, same_result, same_rows = run(tmp_path / "broken", PRETRAIN, **arguments)
     assert len(steps) == 10  # from step 11 on
     assert same_result == result
     assert same_rows == rows

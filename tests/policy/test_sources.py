@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prorl.policy import sources
-from prorl.policy.sources import BATCHES_AT_ONCE, Fresh, Mixture, Pool, mixture, shared_search
+from prorl.policy.sources import BATCHES_AT_ONCE, BATCHES_KEPT, Fresh, Mixture, Pool, mixture, shared_search
 from prorl.prompts import Demonstrations, mined, random_prompts
 from prorl.runtime import derived_seed
 from tests.tiny_models import PRETRAIN, demonstrations_of, random_catalogue, random_instances
@@ -23,9 +23,11 @@ class Search:
     def __init__(self):
         self.asked, self.told = [], []
 
-    def __call__(self, prompts, acceptance):
+    def __call__(self, prompts, acceptance, followed):
         self.asked.append(prompts)
         self.told.append(acceptance)
+        if followed is not None:
+            return Demonstrations.certain(prompts, followed)
         path = torch.zeros(len(prompts), 4, dtype=torch.int64)
         path[:, 0] = prompts.target
         return Demonstrations.certain(prompts, path)
@@ -95,6 +97,71 @@ def test_a_run_that_goes_on_sees_the_same_fresh_demonstrations(step):
     assert equal(anew.batch(step, 3, generator()), from_start.batch(step, 3, generator()))
 
 
+class Writer:
+    """A policy that learns: each call writes other paths."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, prompts, acceptance):
+        self.calls.append((len(prompts), acceptance))
+        path = torch.full((len(prompts), 4), len(self.calls))
+        return torch.cat([path[:, :2], prompts.target[:, None], path[:, :1]], dim=1)
+
+
+def writing_from(number, writer):
+    catalogue = replace(random_catalogue(N_ITEMS), acceptances=(0.0, 0.5), acceptance=0.5)
+    told = catalogue.acceptance_at
+    return Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), told, writer=writer, written_from=number)
+
+
+def test_the_policy_writes_the_paths_from_a_batch_on():
+    writer, block = Writer(), BATCHES_AT_ONCE
+    found = writing_from(block + 1, writer)
+    plain = writing_from(block + 1, None)
+    for number in (1, block):
+        assert equal(found.batch(number, 3, generator()), plain.batch(number, 3, generator()))
+    assert not writer.calls
+    later = [found.batch(number, 3, generator()) for number in range(block + 1, 2 * block + 1)]
+    assert writer.calls == [(24, 0.5), (24, 0.0)], "as told at its batches"
+    for place, batch in enumerate(later):
+        other = plain.batch(block + 1 + place, 3, generator())
+        assert equal(batch[:], replace(other, path=batch.path)), "the prompts stay"
+        assert torch.equal(batch.path[:, 2], other.target)
+        assert (batch.path[:, 0] == 1 + place % 2).all()
+    assert list(found.written) == [1]
+
+
+def test_a_run_that_goes_on_takes_what_the_policy_wrote_before():
+    from_start = writing_from(1, Writer())
+    batch = from_start.batch(3, 3, generator())
+    writer = Writer()
+    anew = writing_from(1, writer)
+    anew.written.update(from_start.written)
+    assert equal(anew.batch(3, 3, generator()), batch)
+    assert not writer.calls
+    anew.batch(BATCHES_AT_ONCE + 1, 3, generator())
+    assert writer.calls
+    assert list(anew.written) == [1], "of one block kept, one block's paths are"
+    assert anew.to(torch.device("cpu")).written is anew.written
+
+
+def test_the_policy_writes_after_its_share_of_the_steps():
+    writer = Writer()
+    asked = settings(fresh=True, seen=1, share=1.0, validation_paths=3, own_paths_after=0.5)
+    steps = 4 * BATCHES_AT_ONCE
+    parts = TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked.replace(max_steps=steps), 7, Search(), never, 60
+    found = mixture(*parts, writer=writer)
+    for step in range(1, steps + 1):
+        found.drawn(step, 2, step)
+        assert len(writer.calls) == max(0, (step - 1) // BATCHES_AT_ONCE - 1)
+    assert list(found.written) == [3]
+    without = mixture(
+        *parts[:5], asked.replace(search=asked.search.replace(own_paths_after=None)), *parts[6:]
+    )
+    assert without.train["search"].writer is None
+
+
 def test_batches_are_mixed_in_their_shares():
     drawn = Mixture(
         {"mined": Pool(mined(TRAIN, 4)), "search": Fresh(TRAIN, SEQUENCES, N_ITEMS, 7, Search(), never)},
@@ -108,6 +175,34 @@ def test_batches_are_mixed_in_their_shares():
     assert equal(drawn.drawn(1, 8, 3), batch)
 
 
+@pytest.mark.parametrize("seen", [1, 3])
+def test_batches_are_seen_as_often_as_asked_each_searched_for_once(seen):
+    search = Search()
+    asked = settings(fresh=True, seen=seen, share=1.0, validation_paths=3, own_paths_after=None)
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
+    n_steps = BATCHES_KEPT * seen + BATCHES_AT_ONCE
+    numbers = [found.number(step) for step in range(1, n_steps + 1)]
+    first = list(range(1, BATCHES_KEPT + 1))
+    assert numbers == first * seen + list(range(BATCHES_KEPT + 1, BATCHES_KEPT + BATCHES_AT_ONCE + 1))
+    assert [found.n_batches(step) for step in range(1, n_steps + 1)] == [
+        len(set(numbers[:step])) for step in range(1, n_steps + 1)
+    ]
+    batches: dict[int, Demonstrations] = {}
+    for step, number in enumerate(numbers, start=1):
+        drawn = found.drawn(step, 2, step)
+        assert equal(drawn, batches.setdefault(number, drawn))
+    searched = [len(prompts) for prompts in search.asked[1:]]  # the first were those to validate on
+    assert searched == [2 * BATCHES_AT_ONCE] * (1 + BATCHES_KEPT // BATCHES_AT_ONCE)
+    assert equal(found.drawn(BATCHES_KEPT * seen, 2, 0), batches[BATCHES_KEPT])
+
+
+def test_what_is_found_beforehand_is_drawn_not_gone_through():
+    asked = settings(fresh=False, seen=3, paths=20, own_paths_after=None)
+    found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, Search(), never, 60)
+    steps = range(1, 3 * BATCHES_KEPT, 100)
+    assert [found.number(step) for step in steps] == list(steps)
+
+
 def test_without_a_search_there_are_mined_paths_alone():
     found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, settings(), 7, None, never, 60)
     assert (found.shares, list(found.train)) == ({"mined": 1.0}, ["mined"])
@@ -119,7 +214,7 @@ def test_without_a_search_there_are_mined_paths_alone():
 def test_a_search_validates_on_paths_of_its_own_and_trains_on_fresh_ones_or_a_pool(fresh, monkeypatch):
     monkeypatch.setattr(sources, "SEARCHED_AT_ONCE", 8)
     search = Search()
-    asked = settings(fresh=fresh, paths=21, validation_paths=3, share=0.75)
+    asked = settings(fresh=fresh, paths=21, validation_paths=3, share=0.75, own_paths_after=None)
     found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
     assert found.shares == {"mined": 0.25, "search": 0.75}
     sizes = [len(prompts) for prompts in search.asked]
@@ -133,18 +228,20 @@ def test_a_search_validates_on_paths_of_its_own_and_trains_on_fresh_ones_or_a_po
         assert torch.equal(found.train["search"].demonstrations.target, expected.target)
 
 
-def test_several_processes_share_a_search(monkeypatch):
+@pytest.mark.parametrize("own", [False, True])
+def test_several_processes_share_a_search(monkeypatch, own):
     """Each process searches for its own prompts; their parts add up to what one alone finds."""
     history, target = histories_and_targets(7, N_ITEMS)
     prompts = demonstrations_of(history, target, torch.zeros(7, 4, dtype=torch.int64))
-    alone = Search()(prompts, 0.5)
+    written = torch.arange(28).view(7, 4) if own else None
+    alone = Search()(prompts, 0.5, written)
     parts = []
     state = type("State", (), {"num_processes": 2, "process_index": 0})
     monkeypatch.setattr(sources, "process", lambda: state)
     monkeypatch.setattr(sources, "reduce", lambda tensor, how: tensor)
     for index in (0, 1):
         state.process_index = index
-        parts.append(shared_search(Search(), prompts, 0.5))
+        parts.append(shared_search(Search(), prompts, 0.5, written))
     for name in ("number", "user", "history", "target", "path"):
         assert torch.equal(sum(getattr(part, name) for part in parts), getattr(alone, name))
 
@@ -179,7 +276,7 @@ def test_slices_stand_in_for_mined_paths_in_both_splits():
 
 def test_a_search_starts_from_the_mined_histories_even_beside_slices():
     search = Search()
-    asked = settings(fresh=False, paths=20).replace(paths="slices")
+    asked = settings(fresh=False, paths=20, own_paths_after=None).replace(paths="slices")
     mixture(TRAIN, TRAIN, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
     expected = random_prompts(TRAIN, SEQUENCES, N_ITEMS, 20, derived_seed(7, "search", "train"))
     assert torch.equal(torch.cat([prompts.history for prompts in search.asked])[-20:], expected.history)
