@@ -6,9 +6,8 @@ akin to the target. It stops when the path is long enough and no item gains anyt
 What the rules of decoding forbid is forbidden to the search too.
 
 Pre-training imitates such paths, and how near the other candidates came, at the places of the policy's own
-paths too. Mined paths teach the popular item
-first and the target last; on small data a policy trained on them alone writes nearly the same path for
-everybody.
+paths too. Mined paths teach the popular item first and the target last; on small data a policy trained on
+them alone writes nearly the same path for everybody.
 
 Shape key: `b` prompts, `h` history, `t` path position, `n` items, `d` simulator state, `c` candidates, `w`
 words of attribute bits.

@@ -4,10 +4,10 @@ The paper trains on mined paths alone, for 200 epochs. Here a search on the simu
 (`pretrain.search`), and how near the items came that it did not take. From some step on the policy writes the
 paths itself, and the search says at each of their places what it would have taken (DAgger, Ross et al. 2011):
 who has seen the paths of the search alone does not know how to go on where their own have led. Training stops
-when the validation loss has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the cosine over `max_steps`.
-Token embeddings have a learning rate of their own: T5's entries are ten times as large as those of its
-matrices, and each is seen in few batches. At one rate for all they hardly move, and the policy learns what is
-popular long before it sees the target.
+when the validation loss has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the
+cosine over `max_steps`. Token embeddings have a learning rate of their own: T5's entries are ten times as
+large as those of its matrices, and each is seen in few batches. At one rate for all they hardly move, and the
+policy learns what is popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 
 Shape key: `b` demonstrations, `t` path position, `s` token of a path, `c` alternatives.
