@@ -12,6 +12,7 @@ from prorl.devices import own_device, process
 from prorl.evaluation.judge import Judge
 from prorl.files import write_json
 from prorl.guides.beam import BeamSearchGuide
+from prorl.guides.lookahead import LookaheadGuide
 from prorl.guides.search import SearchGuide
 from prorl.instances import read_instances
 from prorl.layout import IDS_FILE, Layout
@@ -102,6 +103,8 @@ def teacher_on(
 ) -> SearchGuide:
     """The search on `simulator` that is `asked` for; `words` are the items' attributes as bits, [n+1, w]."""
     parts = simulator, decoding, asked.n_candidates, asked.weights, words
+    if asked.teacher == "lookahead":
+        return LookaheadGuide(*parts, ahead=asked.ahead)
     return BeamSearchGuide(*parts, width=asked.width) if asked.teacher == "beam" else SearchGuide(*parts)
 
 

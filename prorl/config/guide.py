@@ -52,6 +52,12 @@ class SearchSettings(RulesSettings):
     )
 
 
+class LookaheadSettings(SearchSettings):
+    """Search on a simulator that looks a step ahead."""
+
+    ahead: int = Field(ge=1, description="Candidates at each step that are looked ahead of")
+
+
 class BeamSettings(SearchSettings):
     """Beam search on a simulator."""
 

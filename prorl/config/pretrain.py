@@ -31,9 +31,11 @@ class SearchedPaths(Settings):
     seen: int = Field(ge=1, description="How often each fresh one is seen")
     paths: int = Field(ge=1, description="How many, where they are not fresh")
     validation_paths: int = Field(ge=1, description="How many there are to validate on")
-    teacher: Literal["search", "beam"] = Field(
-        description="What finds them: the search that takes one item after another, or a beam search"
+    teacher: Literal["search", "lookahead", "beam"] = Field(
+        description="What finds them: the search that takes one item after another, the same with an eye on "
+        "what may follow, or a beam search"
     )
+    ahead: int = Field(ge=1, description="Candidates at each step that a lookahead search looks ahead of")
     width: int = Field(ge=1, description="Paths under way for each prompt of a beam search")
     n_candidates: int = Field(ge=1, description="Items that the teacher weighs at each step")
     weights: SearchWeights = Field(
@@ -42,7 +44,7 @@ class SearchedPaths(Settings):
     temperature: float | None = Field(
         gt=0,
         description="What the gains of all candidates are divided by, to give the shares in which they are "
-        "imitated; null: the path alone is. Of teacher `search` only",
+        "imitated; null: the path alone is, as it must with a beam",
     )
 
     own_paths_after: float | None = Field(

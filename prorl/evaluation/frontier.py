@@ -15,6 +15,7 @@ from prorl.evaluation.judge import Judge
 from prorl.evaluation.judged import Ways
 from prorl.evaluation.kept import digest
 from prorl.guide import Guide
+from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.modules import code_of
 from prorl.guides.search import SearchGuide
 from prorl.policy.guide import PolicyGuide
@@ -41,7 +42,9 @@ def frontier(
     for name, guide in guides.items():
         if _told(guide):
             at[name] = {a: guide.told(a) for a in guide.catalogue.acceptances}
-        elif type(guide) is SearchGuide and catalogue.acceptance is not None:
+        elif isinstance(guide, SearchGuide) and catalogue.acceptance is not None:
+            if isinstance(guide, BeamSearchGuide):
+                continue
             if any(_alike_but_for_ctr(guide, other) for other in searches):
                 continue
             searches.append(guide)
@@ -62,6 +65,8 @@ def _told(guide: Guide) -> TypeGuard[PolicyGuide]:
 
 def _alike_but_for_ctr(one: SearchGuide, other: SearchGuide) -> bool:
     """Whether two searches differ in nothing but their weights of CTR."""
+    if type(one) is not type(other):
+        return False
     compared = [part.name for part in fields(one) if part.name != "attribute_words"]
     own, theirs = ([getattr(guide.weighing(0.0), name) for name in compared] for guide in (one, other))
     return own == theirs

@@ -34,6 +34,35 @@ SCORES_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where r paths under way are: simulator state [r, d] and memory, log P(target) [r], which items they may
+    not take [r, n+1], how akin each is to their targets [r, n+1], these [r], and the items before [r], None
+    at the start.
+    """
+
+    state: torch.Tensor
+    memory: Memory
+    log_prob: torch.Tensor
+    forbidden: torch.Tensor
+    akin: torch.Tensor
+    target: torch.Tensor
+    before: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items [r, c] that may come next, what each gains [r, c], -inf for those that stand earlier in their
+    row, and the simulator after each: states [r, c, d], log P(target) [r, c], and what its memory grows by.
+    """
+
+    items: torch.Tensor
+    gain: torch.Tensor
+    states: torch.Tensor
+    log_prob: torch.Tensor
+    branches: Memory
+
+
+@dataclass(frozen=True)
 class SearchGuide:
     """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
 
@@ -116,56 +145,74 @@ class SearchGuide:
         """Paths [b, t], those `followed` or the search's own, and their alternatives and shares [b, t, c], c
         being 0 without a `temperature`.
         """
-        simulator, model, decoding = self.simulator, self.simulator.model, self.decoding
-        state, memory, log_prob, forbidden, akin = self._start(history, target)
-        n_of_each = self._n_of_each
-        n_others = 0 if temperature is None else 2 * n_of_each + 1 + (followed is not None)
+        decoding, places = self.decoding, Places(*self._start(history, target), target, None)
+        n_others = 0 if temperature is None else 2 * self._n_of_each + 1 + (followed is not None)
         path = target.new_zeros(len(target), decoding.max_length)
         alternatives = path.new_zeros(*path.shape, n_others)
-        shares = log_prob.new_zeros(*path.shape, n_others)
+        shares = places.log_prob.new_zeros(*path.shape, n_others)
         running = torch.arange(len(target), device=target.device)
         for t in range(decoding.max_length):
-            worth = self.weights.ctr * F.logsigmoid(state @ simulator.vectors.T)
-            if t > 0 and self.weights.coherence:
-                worth -= self.weights.coherence * ~self._shares_attribute(path[running, t - 1])
-            worth = worth.masked_fill(forbidden[running], -torch.inf)
-            likely = worth.topk(n_of_each).indices
-            near = akin[running].masked_fill(forbidden[running], -torch.inf) + worth / 4
-            near = near.topk(n_of_each).indices
-            candidates = torch.cat([likely, near], dim=1)
-            if followed is not None:
-                candidates = torch.cat([candidates, followed[running, t, None]], dim=1)
-            after, branches = model.branch(candidates, memory)
-            reached = simulator.target_log_prob(
-                after.flatten(0, 1), target[running].repeat_interleave(candidates.shape[1])
-            )
-            reached = reached.view_as(candidates)
-            gain = reached - log_prob[:, None] + worth.gather(1, candidates)
-            best, choice = gain.max(dim=1)
+            also = None if followed is None else followed[running, t]
+            found = self._candidates(places, self._n_of_each, also)
+            value = self._value(places, found, t)
+            best, choice = value.max(dim=1)
             may_stop = t >= max(1, decoding.min_length)
             go_on = best > 0 if may_stop else torch.ones_like(best, dtype=torch.bool)
-            if followed is not None:
-                go_on, choice = candidates[:, -1] != 0, torch.full_like(choice, candidates.shape[1] - 1)
+            if also is not None:
+                go_on, choice = also != 0, torch.full_like(choice, found.items.shape[1] - 1)
             if temperature is not None:
                 stop = torch.full_like(best, 0.0 if may_stop else -torch.inf)
-                share = torch.cat([gain.masked_fill(seen_before(candidates), -torch.inf), stop[:, None]], 1)
-                actions = F.pad(candidates, (0, 1))  # the last is the stop
-                own = actions.gather(1, torch.where(go_on, choice, candidates.shape[1])[:, None])
+                actions = F.pad(found.items, (0, 1))  # the last is the stop
+                own = actions.gather(1, torch.where(go_on, choice, found.items.shape[1])[:, None])
                 alternatives[running, t] = actions
-                shares[running, t] = (share / temperature).softmax(1) * (actions != own)
+                share = (torch.cat([value, stop[:, None]], dim=1) / temperature).softmax(1)
+                shares[running, t] = share * (actions != own)
             rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
             if len(running) == 0:
                 break
-            item = candidates[rows, choice]
-            path[running, t] = item
-            if "repeats" in decoding.forbid:
-                forbidden[running, item] = True
-            state, log_prob, memory = (
-                after[rows, choice],
-                reached[rows, choice],
-                model.follow(memory, branches, rows, choice),
-            )
+            places = self._after(places, found, rows, choice)
+            path[running, t] = found.items[rows, choice]
         return path, alternatives, shares
+
+    def _value(self, places: Places, found: Candidates, t: int) -> torch.Tensor:
+        """What each of the candidates `found` at position `t` is worth, [r, c]: what it gains."""
+        return found.gain
+
+    def _candidates(self, places: Places, n_of_each: int, also: torch.Tensor | None = None) -> Candidates:
+        """`n_of_each` items taken for their acceptance, as many for being akin to the target, and the items
+        `also` [r].
+        """
+        simulator = self.simulator
+        worth = self.weights.ctr * F.logsigmoid(places.state @ simulator.vectors.T)
+        if places.before is not None and self.weights.coherence:
+            worth -= self.weights.coherence * ~self._shares_attribute(places.before)
+        worth = worth.masked_fill(places.forbidden, -torch.inf)
+        near = places.akin.masked_fill(places.forbidden, -torch.inf) + worth / 4
+        items = torch.cat([worth.topk(n_of_each).indices, near.topk(n_of_each).indices], dim=1)
+        if also is not None:
+            items = torch.cat([items, also[:, None]], dim=1)
+        states, branches = simulator.model.branch(items, places.memory)
+        towards = places.target.repeat_interleave(items.shape[1])
+        log_prob = simulator.target_log_prob(states.flatten(0, 1), towards).view_as(items)
+        gain = log_prob - places.log_prob[:, None] + worth.gather(1, items)
+        return Candidates(items, gain.masked_fill(seen_before(items), -torch.inf), states, log_prob, branches)
+
+    def _after(self, places: Places, found: Candidates, rows: torch.Tensor, choice: torch.Tensor) -> Places:
+        """Where the paths numbered `rows` [r'], each as often as it stands there, are after their candidate
+        `choice` [r'].
+        """
+        item, forbidden = found.items[rows, choice], places.forbidden[rows]
+        if "repeats" in self.decoding.forbid:
+            forbidden[torch.arange(len(rows), device=rows.device), item] = True
+        return Places(
+            found.states[rows, choice],
+            self.simulator.model.follow(places.memory, found.branches, rows, choice),
+            found.log_prob[rows, choice],
+            forbidden,
+            places.akin[rows],
+            places.target[rows],
+            item,
+        )
 
     def _start(
         self, history: torch.Tensor, target: torch.Tensor

@@ -10,6 +10,7 @@ from prorl.config.pretrain import SearchWeights
 from prorl.evaluation.frontier import FRONTIER_METRICS, frontier
 from prorl.evaluation.judge import Judge
 from prorl.guides.beam import BeamSearchGuide
+from prorl.guides.lookahead import LookaheadGuide
 from prorl.guides.search import SearchGuide
 from prorl.policy.guide import PolicyGuide
 from tests.tiny_models import random_catalogue, random_policy, random_simulator, some_prompts
@@ -50,8 +51,11 @@ def test_searches_of_other_weights_of_ctr_lie_on_one_line(judge):
     heavier = own["search"].weighing(3.0)
     wider = replace(own["search"], n_candidates=9)
     beam = BeamSearchGuide(**vars(own["search"]), width=2)
-    found = frontier({**own, "heavier": heavier, "wider": wider, "beam": beam}, judge)
-    assert list(found) == ["prorl", "search", "wider"], "a beam costs too much to be judged at every weight"
+    ahead = LookaheadGuide(**vars(own["search"]) | {"ahead": 2})
+    further = {"heavier": heavier, "wider": wider, "beam": beam, "ahead": ahead, "again": ahead.weighing(2.0)}
+    found = frontier({**own, **further}, judge)
+    lines = ["prorl", "search", "wider", "ahead"]
+    assert list(found) == lines, "a beam costs too much to be judged at every weight"
 
 
 def test_there_is_none_where_no_policy_can_be_told(judge):

@@ -132,8 +132,8 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(experiment.overrides[last]) - codes == set(second_half.overrides[further])
     assert set(second_half.overrides[with_adamw]) == set(optimizers["adamw"])
     demonstrations = read_experiment(ROOT, "demonstrations").overrides
-    assert set(optimizers["muon"]) == set(demonstrations["search_alone"])
-    assert demonstrations["own"] == []
+    assert set(optimizers["muon"]) == set(demonstrations["search"])
+    assert demonstrations["corrected"] == []
 
 
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):

@@ -164,7 +164,7 @@ def test_a_guide_shows_no_blocked_item(kind, tmp_path, scripted_model):  # noqa:
 
 def test_every_kind_with_settings_of_its_own_is_tested_here_or_walks():
     walking = {"linucb", "off_policy_reinforce", "dqn", "two_critics", "utility_tuning", "impatient"}
-    assert set(KINDS) == set(GUIDES) - {"search", "beam", "policy"} - walking
+    assert set(KINDS) == set(GUIDES) - {"search", "lookahead", "beam", "policy"} - walking
 
 
 def test_too_few_open_items_are_one_line_that_names_the_prompt():

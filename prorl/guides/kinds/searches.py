@@ -6,7 +6,13 @@ A guide's own module is imported in the function that builds it, see `prorl.guid
 from typing import Any
 
 from prorl.config.decoding import Decoding
-from prorl.config.guide import BeamSettings, PolicySettings, RulesSettings, SearchSettings
+from prorl.config.guide import (
+    BeamSettings,
+    LookaheadSettings,
+    PolicySettings,
+    RulesSettings,
+    SearchSettings,
+)
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.guide import Guide, GuideContext, GuideEntry
@@ -44,6 +50,12 @@ def _search(settings: SearchSettings, context: GuideContext) -> Guide:
     return SearchGuide(**_searched(settings, context))
 
 
+def _lookahead(settings: LookaheadSettings, context: GuideContext) -> Guide:
+    from prorl.guides.lookahead import LookaheadGuide
+
+    return LookaheadGuide(**_searched(settings, context), ahead=settings.ahead)
+
+
 def _beam(settings: BeamSettings, context: GuideContext) -> Guide:
     from prorl.guides.beam import BeamSearchGuide
 
@@ -74,6 +86,7 @@ def _policy(settings: PolicySettings, context: GuideContext) -> Guide:
 
 SEARCHES: dict[str, GuideEntry] = {
     "search": GuideEntry(SearchSettings, _search),
+    "lookahead": GuideEntry(LookaheadSettings, _lookahead),
     "beam": GuideEntry(BeamSettings, _beam),
     "policy": GuideEntry(PolicySettings, _policy),
 }
