@@ -99,6 +99,14 @@ def _acceptances_are_demonstrated(dataset: str, pretrain: Pretrain, policy: Poli
         yield f"policy.acceptances: got {policy.acceptances} for {dataset}, allowed: {allowed}"
 
 
+def _own_paths_are_made_of_items(_: str, pretrain: Pretrain, decoding: Decoding) -> Iterator[str]:
+    """Only a path that is made of items can be weighed by a search."""
+    search = pretrain.search
+    if search.share > 0 and search.own_paths_after is not None and not decoding.constrained:
+        allowed = "null where decoding.constrained is false"
+        yield f"pretrain.search.own_paths_after: got {search.own_paths_after}, allowed: {allowed}"
+
+
 def _errors_are_possible(_: str, finetune: Finetune, decoding: Decoding) -> Iterator[str]:
     """Fine-tuning says what becomes of empty paths, and of errors, where decoding makes any; and its
     estimator bears them.
@@ -171,6 +179,7 @@ AGREEMENTS: dict[Callable[..., Iterator[str]], tuple[type[Section], ...]] = {
     _simulator_reads_whole_paths: (Mine, Decoding, Simulator),
     _released_start_shares_tokens: (Finetune, Policy),
     _acceptances_are_demonstrated: (Pretrain, Policy),
+    _own_paths_are_made_of_items: (Pretrain, Decoding),
     _errors_are_possible: (Finetune, Decoding),
     _only_items_are_blocked: (Guardrails, Decoding),
     _simulator_reads_what_it_is_asked: (Validate, Simulator),

@@ -14,6 +14,7 @@ from tools.stage_dependencies import ROOT
 RAW = read_yaml(ROOT / "params.yaml")
 RELEASED = {
     "decoding": {"constrained": False, "forbid": [], "min_length": 0},
+    "pretrain": {"search": {"own_paths_after": None}},
     "finetune": {"empty_paths": "act"},
 }
 
@@ -165,6 +166,13 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         (
             {"simulators": ["GRU4Rec"]},
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
+        ),
+        (
+            {
+                "decoding": {"constrained": False, "forbid": [], "min_length": 0},
+                "finetune": {"empty_paths": "act"},
+            },
+            "pretrain.search.own_paths_after: got 0.5, allowed: null where decoding.constrained is false",
         ),
         (
             {"pretrain": {"search": {"share": 0.5}}},

@@ -72,7 +72,7 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
 def test_the_seed_of_everything_leaves_the_training_seed_as_a_run_of_the_checkout_has_it():
     params, experiment = round_trip_yaml().load(ROOT / "params.yaml"), read_experiment(ROOT, "default")
     run = planned_run(experiment, params, "ml-100k", "prorl", params["seed"])
-    params |= {"guides": ["search", "search_2", "beam"]}  # which its rows name
+    params |= {"guides": ["search", "lookahead", "search_2", "beam"]}  # which its rows name
     assert (run.params, run.overrides[1:]) == (params, ["training_seed=null"])
     assert planned_run(experiment, params, "ml-100k", "prorl", 1).params == params | {"training_seed": 1}
 

@@ -146,7 +146,7 @@ def test_too_many_past_targets_leave_no_new_one(tmp_path):
 @pytest.mark.parametrize(
     ("inner", "message"),
     [
-        ({"kind": "serch"}, "guide.impatient.guides.one.kind: got 'serch', allowed: search, beam"),
+        ({"kind": "serch"}, "guide.impatient.guides.one.kind: got 'serch', allowed: search, lookahead, beam"),
         (
             {**SEARCH, "kind": "search", "simulator": "X"},
             "guide.impatient.guides.one.simulator: got 'X', allowed: one of",
