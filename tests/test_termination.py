@@ -136,5 +136,8 @@ def test_the_losses_since_the_last_row_of_the_curves_are_kept():
     again = pretraining.Learnt(modules, [torch.tensor(9.0)], {2: torch.zeros(2, 4).long()})
     again.restore(learnt.tensors())
     assert torch.stack(again.losses).mean() == torch.stack(learnt.losses).mean()
+    assert list(again.written) == [3]
+    assert torch.equal(again.written[3], learnt.written[3])
     again.restore(pretraining.Learnt(modules, [], {}).tensors())
     assert again.losses == []
+    assert again.written == {}

@@ -43,15 +43,15 @@ class SearchedPaths(Settings):
     )
     temperature: float | None = Field(
         gt=0,
-        description="What the gains of all candidates are divided by, to give the shares in which they are "
+        description="What the worth of all candidates is divided by, to give the shares in which they are "
         "imitated; null: the path alone is, as it must with a beam",
     )
 
     own_paths_after: float | None = Field(
         ge=0,
         lt=1,
-        description="The share of all steps after which the policy writes the paths, and the teacher says "
-        "what it would have taken at each of their places (DAgger); null: it never does",
+        description="The share of all steps after which the policy writes the paths of new demonstrations, "
+        "and the teacher says what it would have taken at each of their places (DAgger); null: it never does",
     )
 
     @model_validator(mode="after")

@@ -57,4 +57,5 @@ class LookaheadGuide(SearchGuide):
         later = self._candidates(after, self._n_next).gain.amax(1).view_as(gain)
         if t + 1 >= self.decoding.min_length:
             later = later.clamp(min=0)
+        later = later.masked_fill(later == -torch.inf, 0.0)  # where no item is left
         return (found.gain + later.mean(1, keepdim=True)).scatter(1, best, gain + later)

@@ -102,9 +102,9 @@ class SearchGuide:
         """`prompts` with the paths found for them.
 
         With a `temperature`, every other candidate of a step is an alternative: the shares are the softmax of
-        the gains over it, and the stop gains 0 where it is allowed. With `paths` [b, t] too, by the same
-        rules of decoding, these are followed in place of the search's own: the shares say what it would have
-        taken at each of their places, where their own item is one candidate more.
+        what they are worth over it, and the stop is worth 0 where it is allowed. With `paths` [b, t] too, by
+        the same rules of decoding, these are followed in place of the search's own: the shares say what it
+        would have taken at each of their places, where their own item is one candidate more.
         """
         n, parts = 0, []
         for batch in self._batches(prompts):
@@ -157,7 +157,7 @@ class SearchGuide:
             value = self._value(places, found, t)
             best, choice = value.max(dim=1)
             may_stop = t >= max(1, decoding.min_length)
-            go_on = best > 0 if may_stop else torch.ones_like(best, dtype=torch.bool)
+            go_on = best > (0 if may_stop else -torch.inf)  # which it is where no item is left
             if also is not None:
                 go_on, choice = also != 0, torch.full_like(choice, found.items.shape[1] - 1)
             if temperature is not None:
@@ -165,7 +165,7 @@ class SearchGuide:
                 actions = F.pad(found.items, (0, 1))  # the last is the stop
                 own = actions.gather(1, torch.where(go_on, choice, found.items.shape[1])[:, None])
                 alternatives[running, t] = actions
-                share = (torch.cat([value, stop[:, None]], dim=1) / temperature).softmax(1)
+                share = (torch.cat([value, stop[:, None]], dim=1) / temperature).softmax(1).nan_to_num(0)
                 shares[running, t] = share * (actions != own)
             rows, choice, running = go_on.nonzero()[:, 0], choice[go_on], running[go_on]
             if len(running) == 0:

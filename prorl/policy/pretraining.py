@@ -62,7 +62,7 @@ def summed_loss(policy: torch.nn.Module, catalogue: Catalogue, batch: Demonstrat
     stop; padding has no loss.
     """
     vocabulary, n_levels = catalogue.vocabulary, catalogue.n_levels
-    width = int(batch.lengths.max())
+    width = max(1, int(batch.lengths.max()))
     tokens = catalogue.item_tokens(batch.path[:, :width]).flatten(1)
     labels = torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1)
     stops = batch.lengths < catalogue.decoding.max_length

@@ -21,7 +21,7 @@ from prorl.prompts import Demonstrations, Prompts, concatenated, mined, random_p
 from prorl.runtime import derived_seed, progress
 
 BATCHES_AT_ONCE = 16  # that are searched for together: a search is faster on many prompts
-BATCHES_KEPT = 256  # that are gone through again and again, where demonstrations are seen more than once
+MOST_KEPT = 256  # batches that are gone through again and again, where demonstrations are seen more than once
 SEARCHED_AT_ONCE = 512  # prompts between two signs of progress
 # Prompts, the acceptance, None where there is none, and paths [b, t] to follow, None for the search's own.
 Search = Callable[[Prompts, float | None, torch.Tensor | None], Demonstrations]
@@ -92,9 +92,9 @@ class Fresh:
             prompts = random_prompts(self.instances, self.sequences, self.n_items, n * BATCHES_AT_ONCE, seed)
             self._made[block] = self._batches(block, prompts.to(self.device), n)
             if len(self._made) * BATCHES_AT_ONCE > self.n_kept:
-                oldest = next(iter(self._made))
-                del self._made[oldest]
-                self.written.pop(oldest, None)
+                del self._made[next(iter(self._made))]
+            for old in [old for old in self.written if old <= block - self.n_kept // BATCHES_AT_ONCE]:
+                del self.written[old]
         return self._made[block][place]
 
     def _batches(self, block: int, prompts: Prompts, n: int) -> list[Demonstrations]:
@@ -192,19 +192,21 @@ def searched(
 class Mixture:
     """Demonstrations by source, and the share of every batch that comes from each: {name: share}.
 
-    Each batch is `seen` as often in training; a pool's share of it is drawn anew each time.
+    Each batch is `seen` as often in training, `n_kept` of them one after another, then those again; a pool's
+    share of it is drawn anew each time.
     """
 
     train: dict[str, Source]
     validation: dict[str, Demonstrations]
     shares: dict[str, float]
     seen: int = 1
+    n_kept: int = BATCHES_AT_ONCE
 
     def to(self, device: torch.device) -> "Mixture":
         """The same on `device`."""
         train = {name: source.to(device) for name, source in self.train.items()}
         validation = {name: part.to(device) for name, part in self.validation.items()}
-        return Mixture(train, validation, self.shares, self.seen)
+        return replace(self, train=train, validation=validation)
 
     @property
     def written(self) -> dict[int, torch.Tensor]:
@@ -213,16 +215,14 @@ class Mixture:
         return found.written if isinstance(found, Fresh) else {}
 
     def number(self, step: int) -> int:
-        """The number of the batch that is seen at `step`, both counted from 1: `BATCHES_KEPT` of them, one
-        after another, as often as each is seen; then the next ones.
-        """
-        block, place = divmod(step - 1, BATCHES_KEPT * self.seen)
-        return block * BATCHES_KEPT + place % BATCHES_KEPT + 1
+        """The number of the batch that is seen at `step`, both counted from 1."""
+        block, place = divmod(step - 1, self.n_kept * self.seen)
+        return block * self.n_kept + place % self.n_kept + 1
 
     def n_batches(self, steps: int) -> int:
         """How many batches have been seen after `steps`."""
-        blocks, left = divmod(steps, BATCHES_KEPT * self.seen)
-        return blocks * BATCHES_KEPT + min(left, BATCHES_KEPT)
+        blocks, left = divmod(steps, self.n_kept * self.seen)
+        return blocks * self.n_kept + min(left, self.n_kept)
 
     def drawn(self, step: int, batch_size: int, seed: int) -> Demonstrations:
         """The batch of `step`, drawn with `seed`: of each source its share."""
@@ -253,8 +253,8 @@ def mixture(
 
     Fresh ones are at the acceptance that the policy is `told` at their batch, others at that of batch 1.
     Paths that are searched for beforehand tell how far they are every `every_seconds`; as often they are kept
-    beside `checkpoint`, where a run that was killed finds them again. After `search.own_paths_after` of the
-    steps the `writer` writes the paths.
+    beside `checkpoint`, where a run that was killed finds them again. The `writer` writes the
+    paths of the batches that are made after `search.own_paths_after` of the steps.
     """
     logged = {"train": train, "validation": validation}
     if settings.paths == "slices":
@@ -277,10 +277,20 @@ def mixture(
     own["search"] = found(validation, "validation", asked.validation_paths)
     if not asked.fresh:
         return Mixture(sources | {"search": Pool(found(train, "train", asked.paths))}, own, shares)
-    fresh = Fresh(train, sequences, n_items, seed, search, told)
-    fresh.n_kept = BATCHES_AT_ONCE if asked.seen == 1 else BATCHES_KEPT
-    demonstrations = Mixture(sources | {"search": fresh}, own, shares, asked.seen)
+    n_kept = kept_batches(settings.max_steps, asked.seen)
+    fresh = Fresh(train, sequences, n_items, seed, search, told, n_kept)
+    demonstrations = Mixture(sources | {"search": fresh}, own, shares, asked.seen, n_kept)
     if asked.own_paths_after is not None:
         fresh.writer = writer
-        fresh.written_from = demonstrations.number(int(asked.own_paths_after * settings.max_steps) + 1)
+        fresh.written_from = demonstrations.n_batches(int(asked.own_paths_after * settings.max_steps)) + 1
     return demonstrations
+
+
+def kept_batches(n_steps: int, seen: int) -> int:
+    """How many batches are gone through before the next ones are made: a fourth of `n_steps` or less, where
+    that is as many as are searched for together.
+    """
+    if seen == 1:
+        return BATCHES_AT_ONCE
+    blocks = n_steps // (4 * seen * BATCHES_AT_ONCE)
+    return min(MOST_KEPT, max(1, blocks) * BATCHES_AT_ONCE)

@@ -8,6 +8,7 @@ import torch
 
 from prorl.config.decoding import Decoding
 from prorl.config.pretrain import SearchWeights
+from prorl.guides.lookahead import LookaheadGuide
 from prorl.guides.search import SearchGuide
 from prorl.metrics.path_metrics import coherence
 from prorl.prompts import Prompts
@@ -98,6 +99,19 @@ def test_paths_found_with_few_candidates_keep_the_rules():
 def test_the_smallest_numbers_of_candidates_the_settings_allow_work(n_candidates):
     paths = search_on(random_simulator(N_ITEMS), rules(1, 2), n_candidates).paths(some_prompts(3, N_ITEMS))
     assert (paths[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("kind", [SearchGuide, LookaheadGuide])
+@pytest.mark.parametrize("shortest", [2, 3])
+def test_a_path_ends_where_no_item_is_left(kind, shortest):
+    """Of three items the target and the history's are forbidden: one can be shown."""
+    simulator, weights = random_simulator(3), SearchWeights(ctr=1.0, coherence=0.0)
+    search = kind(simulator, rules(shortest, 4), 4, weights, WORDS[:4])
+    history, target = torch.tensor([[1, 1], [2, 2]]), torch.tensor([2, 3])
+    prompts = Prompts(torch.arange(2), torch.tensor([1, 2]), history, target)
+    found = search.demonstrations(prompts, 0.3)
+    assert found.path.tolist() == [[3, 0, 0, 0], [1, 0, 0, 0]]
+    assert found.shares.isfinite().all()
 
 
 def test_demonstrations_are_the_prompts_with_the_paths_found_for_them():

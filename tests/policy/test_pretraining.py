@@ -101,6 +101,18 @@ def test_target_ids_of_their_own_take_no_part_in_the_loss():
     torch.testing.assert_close(summed_loss(policy, catalogue, batch), expected, rtol=0, atol=1e-12)
 
 
+@torch.no_grad()
+def test_empty_paths_alone_have_the_loss_of_their_stops():
+    """A policy that may write the empty path can do so for a whole batch."""
+    catalogue = random_catalogue(N_ITEMS)
+    policy = random_policy(catalogue).double()
+    some = demonstrations(4)
+    empty = demonstrations_of(some.history, some.target, torch.zeros_like(some.path))
+    alone = summed_loss(policy, catalogue, empty)
+    among = summed_loss(policy, catalogue, concatenated([empty, some])) - summed_loss(policy, catalogue, some)
+    torch.testing.assert_close(alone, among, rtol=0, atol=1e-12)
+
+
 def test_cosine_with_warmup_by_hand():
     assert [cosine_with_warmup(step, 12, 4) for step in (1, 2, 4)] == [0.25, 0.5, 1.0]
     assert cosine_with_warmup(8, 12, 4) == pytest.approx(0.5)  # half of the way down

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from prorl.policy import sources
-from prorl.policy.sources import BATCHES_AT_ONCE, BATCHES_KEPT, Fresh, Mixture, Pool, mixture, shared_search
+from prorl.policy.sources import (
+    BATCHES_AT_ONCE,
+    Fresh,
+    Mixture,
+    Pool,
+    kept_batches,
+    mixture,
+    shared_search,
+)
 from prorl.prompts import Demonstrations, mined, random_prompts
 from prorl.runtime import derived_seed
 from tests.tiny_models import PRETRAIN, demonstrations_of, random_catalogue, random_instances
@@ -146,20 +154,40 @@ def test_a_run_that_goes_on_takes_what_the_policy_wrote_before():
     assert anew.to(torch.device("cpu")).written is anew.written
 
 
-def test_the_policy_writes_after_its_share_of_the_steps():
+@pytest.mark.parametrize(("seen", "n_steps", "begins"), [(1, 64, 33), (3, 600, 305), (3, 3500, 1761)])
+def test_the_policy_writes_what_is_made_after_its_share_of_the_steps(seen, n_steps, begins):
+    """From the next search after half of the steps on; what was made before is seen as often as the rest."""
     writer = Writer()
-    asked = settings(fresh=True, seen=1, share=1.0, validation_paths=3, own_paths_after=0.5)
-    steps = 4 * BATCHES_AT_ONCE
-    parts = TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked.replace(max_steps=steps), 7, Search(), never, 60
+    asked = settings(fresh=True, seen=seen, share=1.0, validation_paths=3, own_paths_after=0.5)
+    asked = asked.replace(max_steps=n_steps)
+    parts = TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, Search(), never, 60
     found = mixture(*parts, writer=writer)
-    for step in range(1, steps + 1):
-        found.drawn(step, 2, step)
-        assert len(writer.calls) == max(0, (step - 1) // BATCHES_AT_ONCE - 1)
-    assert list(found.written) == [3]
-    without = mixture(
-        *parts[:5], asked.replace(search=asked.search.replace(own_paths_after=None)), *parts[6:]
-    )
+    first = next(step for step in range(1, n_steps + 1) if found.drawn(step, 2, step) and writer.calls)
+    assert first == begins
+    never_own = asked.replace(search=asked.search.replace(own_paths_after=None))
+    without = mixture(*parts[:5], never_own, *parts[6:], writer=writer)
     assert without.train["search"].writer is None
+
+
+def test_a_run_that_goes_on_among_batches_seen_before_sees_the_same():
+    """In the second round through the kept batches, all of which the policy has written in the first."""
+
+    def started(writer):
+        asked = settings(fresh=True, seen=3, share=1.0, validation_paths=3, own_paths_after=0.0)
+        parts = TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked.replace(max_steps=600), 7, Search(), never
+        return mixture(*parts, 60, writer=writer)
+
+    from_start = started(Writer())
+    drawn = {step: from_start.drawn(step, 2, step) for step in range(1, 48 + 12)}
+    assert list(from_start.written) == [0, 1, 2]
+    writer = Writer()
+    anew = started(writer)
+    anew.written.update(from_start.written)
+    assert all(equal(anew.drawn(step, 2, step), drawn[step]) for step in range(48 + 1, 48 + 12))
+    assert not writer.calls
+    for step in range(3 * 48 + 1, 6 * 48 + 1):
+        anew.drawn(step, 2, step)
+    assert list(anew.written) == [3, 4, 5], "paths that no batch needs any more are forgotten"
 
 
 def test_batches_are_mixed_in_their_shares():
@@ -175,15 +203,16 @@ def test_batches_are_mixed_in_their_shares():
     assert equal(drawn.drawn(1, 8, 3), batch)
 
 
-@pytest.mark.parametrize("seen", [1, 3])
-def test_batches_are_seen_as_often_as_asked_each_searched_for_once(seen):
+@pytest.mark.parametrize(("seen", "kept"), [(1, 16), (3, 48)])
+def test_batches_are_seen_as_often_as_asked_each_searched_for_once(seen, kept):
     search = Search()
     asked = settings(fresh=True, seen=seen, share=1.0, validation_paths=3, own_paths_after=None)
+    asked = asked.replace(max_steps=600)
     found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, search, never, 60)
-    n_steps = BATCHES_KEPT * seen + BATCHES_AT_ONCE
+    n_steps = kept * seen + BATCHES_AT_ONCE
     numbers = [found.number(step) for step in range(1, n_steps + 1)]
-    first = list(range(1, BATCHES_KEPT + 1))
-    assert numbers == first * seen + list(range(BATCHES_KEPT + 1, BATCHES_KEPT + BATCHES_AT_ONCE + 1))
+    first = list(range(1, kept + 1))
+    assert numbers == first * seen + list(range(kept + 1, kept + BATCHES_AT_ONCE + 1))
     assert [found.n_batches(step) for step in range(1, n_steps + 1)] == [
         len(set(numbers[:step])) for step in range(1, n_steps + 1)
     ]
@@ -192,14 +221,22 @@ def test_batches_are_seen_as_often_as_asked_each_searched_for_once(seen):
         drawn = found.drawn(step, 2, step)
         assert equal(drawn, batches.setdefault(number, drawn))
     searched = [len(prompts) for prompts in search.asked[1:]]  # the first were those to validate on
-    assert searched == [2 * BATCHES_AT_ONCE] * (1 + BATCHES_KEPT // BATCHES_AT_ONCE)
-    assert equal(found.drawn(BATCHES_KEPT * seen, 2, 0), batches[BATCHES_KEPT])
+    assert searched == [2 * BATCHES_AT_ONCE] * (1 + kept // BATCHES_AT_ONCE)
+    assert equal(found.drawn(kept * seen, 2, 0), batches[kept])
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "seen", "kept"),
+    [(20, 1, 16), (20, 3, 16), (600, 3, 48), (3500, 3, 256), (3500, 1, 16), (90_000, 2, 256)],
+)
+def test_a_fourth_of_the_steps_at_most_goes_through_the_same_batches(n_steps, seen, kept):
+    assert kept_batches(n_steps, seen) == kept
 
 
 def test_what_is_found_beforehand_is_drawn_not_gone_through():
     asked = settings(fresh=False, seen=3, paths=20, own_paths_after=None)
     found = mixture(TRAIN, VALIDATION, SEQUENCES, N_ITEMS, 4, asked, 7, Search(), never, 60)
-    steps = range(1, 3 * BATCHES_KEPT, 100)
+    steps = range(1, 3000, 100)
     assert [found.number(step) for step in steps] == list(steps)
 
 
