@@ -71,11 +71,12 @@ async def answered_soon(reader, writer):
 
 
 async def ended(reader):
-    """Everything until the service ends the connection."""
-    try:
-        return await reader.read(-1)
-    except ConnectionError:
-        return b""
+    """Everything until the service ends the connection, be it by a reset, as who goes on sending meets it."""
+    text = b""
+    with suppress(ConnectionError):
+        while part := await reader.read(2**16):
+            text += part
+    return text
 
 
 async def trickle(writer, content):
