@@ -16,9 +16,9 @@ import torch
 from prorl.guides.search import Candidates, Places, SearchGuide
 from prorl.prompts import Prompts
 
-NEXT_OF_EACH = (
-    4  # items after a candidate that are weighed for their acceptance, and as many akin to the target
-)
+# Items that may follow a candidate: so many are weighed for their acceptance, and as many for being akin to
+# the target.
+NEXT_OF_EACH = 4
 
 
 @dataclass(frozen=True)

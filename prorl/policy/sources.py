@@ -253,8 +253,8 @@ def mixture(
 
     Fresh ones are at the acceptance that the policy is `told` at their batch, others at that of batch 1.
     Paths that are searched for beforehand tell how far they are every `every_seconds`; as often they are kept
-    beside `checkpoint`, where a run that was killed finds them again. The `writer` writes the
-    paths of the batches that are made after `search.own_paths_after` of the steps.
+    beside `checkpoint`, where a run that was killed finds them again. The `writer` writes the paths of the
+    batches that are made after `search.own_paths_after` of the steps.
     """
     logged = {"train": train, "validation": validation}
     if settings.paths == "slices":
@@ -287,8 +287,8 @@ def mixture(
 
 
 def kept_batches(n_steps: int, seen: int) -> int:
-    """How many batches are gone through before the next ones are made: a fourth of `n_steps` or less, where
-    that is as many as are searched for together.
+    """How many batches are gone through `seen` times before the next ones are made: so many that it takes a
+    fourth of `n_steps` at most, but no fewer than are searched for together.
     """
     if seen == 1:
         return BATCHES_AT_ONCE
