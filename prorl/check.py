@@ -17,6 +17,7 @@ from prorl.config.heads import Heads
 from prorl.config.language_model import LanguageModel
 from prorl.config.pretrain import Pretrain
 from prorl.config.profiles import Profiles
+from prorl.config.reduce import Reduce
 from prorl.config.release import Release
 from prorl.config.section import ConfigError, Section, Settings, keys_of, mistakes, unknown_key
 from prorl.config.sections import SECTIONS
@@ -172,7 +173,7 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
         for kind, of in _sections(params)
         if of in (None, dataset) and not params.mistakes(kind, of)
     }
-    for kind in (Pretrain, Finetune):
+    for kind in (Reduce, Pretrain, Finetune):
         if kind in sections:
             yield from _simulator_known(params, kind, dataset)
     if Selection in sections and (main := params.section(Selection).simulator) not in params.simulators:
@@ -189,7 +190,7 @@ def _across(params: Params, dataset: str) -> Iterator[str]:
             yield from agree(dataset, *(sections[kind] for kind in kinds))
 
 
-def _simulator_known(params: Params, kind: type[Pretrain] | type[Finetune], dataset: str) -> Iterator[str]:
+def _simulator_known(params: Params, kind: type[Reduce | Pretrain | Finetune], dataset: str) -> Iterator[str]:
     """The section's simulator is trained, and one for all data sets: dvc.yaml names its folder."""
     name, key = params.section(kind, dataset).simulator, f"{kind.section}.simulator"
     if "simulator" in params.raw[kind.section][dataset]:

@@ -1,12 +1,21 @@
-"""Embeddings to their principal components: `python stages/reduce.py <dataset>`."""
+"""Embeddings to their principal components, with a simulator's item vectors beside them: `python
+stages/reduce.py <dataset>`.
+"""
+
+import numpy as np
+import torch
 
 from prorl.config.reduce import Reduce
 from prorl.files import atomic_folder
+from prorl.items.collaborative import beside
 from prorl.items.matrices import read_matrix, write_rows
 from prorl.items.reduction import fit_pca, save_pca
 from prorl.layout import Layout
 from prorl.params import Params
 from prorl.runtime import run_stage
+from prorl.simulators.protocol import embedding
+from prorl.simulators.registry import own_class
+from prorl.simulators.scoring import load_simulator
 
 
 def body(params: Params, dataset: str) -> None:
@@ -14,10 +23,23 @@ def body(params: Params, dataset: str) -> None:
     layout, settings = Layout(dataset), params.section(Reduce, dataset)
     embeddings = read_matrix(layout.embeddings, mapped_above=settings.mapped_above * 2**20)
     pca = fit_pca(embeddings, settings.dimension, settings.whiten)
+    reduced, width = pca.transformed(embeddings), settings.dimension
+    if settings.collaborative:
+        vectors = item_vectors(params, dataset, settings.simulator)
+        reduced = beside(embeddings, pca, vectors, settings.collaborative)
+        width += vectors.shape[1]
     with atomic_folder(layout.reduced) as folder:
-        shape = (len(embeddings), settings.dimension)
-        write_rows(folder / layout.reduced_vectors.name, shape, pca.transformed(embeddings))
+        write_rows(folder / layout.reduced_vectors.name, (len(embeddings), width), reduced)
         save_pca(folder / layout.pca.name, pca)
+
+
+def item_vectors(params: Params, dataset: str, name: str) -> np.ndarray:
+    """The item vectors [n, h] of the simulator `name`."""
+    simulator = load_simulator(
+        Layout(dataset).simulator(name), own_class(params, dataset, name), torch.device("cpu")
+    )
+    needed_by = f"{params.source}: reduce.simulator"
+    return embedding(simulator, name, needed_by).vectors[1:].float().numpy()
 
 
 if __name__ == "__main__":

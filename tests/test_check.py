@@ -165,6 +165,10 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
         ),
         (
             {"simulators": ["GRU4Rec"]},
+            "reduce.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
+        ),
+        (
+            {"simulators": ["GRU4Rec"], "reduce": {"simulator": "GRU4Rec"}},
             "pretrain.simulator: got 'SASRec', allowed: one of `simulators`, ['GRU4Rec']",
         ),
         (

@@ -67,7 +67,7 @@ DEPS = {
     "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],  # the tables, and verdicts where there are any
     "profiles": [LAYOUT.items, LAYOUT.inputs("profiles")],
     "embed": [LAYOUT.texts("${embed.texts}"), LAYOUT.inputs("embed")],
-    "reduce": [LAYOUT.embeddings],
+    "reduce": [LAYOUT.embeddings, LAYOUT.simulator("${reduce.simulator}")],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
     "simulator": [*TABLES, LAYOUT.splits, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
     "validate": [

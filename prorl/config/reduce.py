@@ -1,4 +1,4 @@
-"""Section `reduce`: principal components of the embeddings."""
+"""Section `reduce`: principal components of the embeddings, and a simulator's item vectors beside them."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from prorl.config.section import Section
 
 
 class Reduce(Section):
-    """Principal components of the embeddings."""
+    """Principal components of the embeddings, and a simulator's item vectors beside them."""
 
     section: ClassVar[str] = "reduce"
 
@@ -18,4 +18,12 @@ class Reduce(Section):
         ge=0,
         description="MiB of embeddings above which they stay on disk, memory-mapped, and are read "
         "part by part",
+    )
+    simulator: str = Field(
+        description="The simulator whose item vectors stand beside the embeddings; the same for all data sets"
+    )
+    collaborative: float = Field(
+        ge=0,
+        description="Their length, the embeddings' being 1: how much two items are alike by who likes them, "
+        "beside how they are described; 0 is the embeddings alone, the paper's",
     )

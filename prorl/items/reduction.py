@@ -30,6 +30,11 @@ class PCA:
     variances: np.ndarray
     whiten: bool
 
+    @property
+    def spread(self) -> float:
+        """The mean square length of what `transform` makes of the fitted vectors."""
+        return float(len(self.variances) if self.whiten else self.variances.sum())
+
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """`(vectors - mean) components^T` of `vectors` [n, e], float32 [n, d].
 

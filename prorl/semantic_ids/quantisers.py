@@ -11,6 +11,7 @@ import numpy as np
 
 from prorl.config.embed import Embed
 from prorl.config.quantize import Quantize
+from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.semantic_ids.residual import CHUNK, Quantised
@@ -81,8 +82,9 @@ def _has_codes(codes: object, n: int) -> bool:
     return isinstance(codes, list) and len(codes) == n and all(type(code) is int for code in codes)
 
 
-def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:
-    """The embedding model and the quantiser that made the semantic IDs, for people to read.
+def provenance(embed: Embed, reduce: Reduce, quantize: Quantize) -> dict[str, str]:
+    """The embedding model, with the simulator whose item vectors stand beside it, and the quantiser that made
+    the semantic IDs, for people to read.
 
     Of an import it is the name of the file.
     """
@@ -93,4 +95,6 @@ def provenance(embed: Embed, quantize: Quantize) -> dict[str, str]:
             "quantiser": f"imported from {file}",
         }
     model = f"imported from {Path(embed.import_.vectors).name}" if embed.import_ else embed.model
+    if reduce.collaborative:
+        model += f", and item vectors of {reduce.simulator}"
     return {"embedding_model": model, "quantiser": quantize.method}

@@ -167,6 +167,16 @@ def ranking(simulator: Simulator, name: str, needed_by: str) -> RankingSimulator
     return simulator
 
 
+def embedding(simulator: Simulator, name: str, needed_by: str) -> EmbeddingSimulator:
+    """`simulator`, called `name`, as one that shows its item vectors for `needed_by`, a setting.
+
+    Raises `ConfigError` naming the setting where it does not.
+    """
+    if not isinstance(simulator, EmbeddingSimulator):
+        raise _refused(simulator, name, needed_by, "item vectors (EmbeddingSimulator)")
+    return simulator
+
+
 def _refused(simulator: Simulator, name: str, needed_by: str, needed: str) -> ConfigError:
     return ConfigError(
         f"{needed_by}: got simulator {name!r} ({type(simulator).__name__}), allowed: one with {needed}, "

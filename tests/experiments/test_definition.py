@@ -133,7 +133,9 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(second_half.overrides[with_adamw]) == set(optimizers["adamw"])
     demonstrations = read_experiment(ROOT, "demonstrations").overrides
     assert set(optimizers["muon"]) == set(demonstrations["search"])
-    assert demonstrations["corrected"] == []
+    identifiers = read_experiment(ROOT, "identifiers").overrides
+    assert set(demonstrations["corrected"]) == set(identifiers["texts"])
+    assert identifiers["both"] == []
 
 
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):

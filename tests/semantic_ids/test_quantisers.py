@@ -11,6 +11,7 @@ import pytest
 
 from prorl.config.embed import Embed, EmbeddingImport
 from prorl.config.quantize import RQVAE, Quantize
+from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError
 from prorl.errors import DataError, TrainingError
 from prorl.semantic_ids.quantisers import QUANTISERS, provenance, semantic_ids
@@ -192,12 +193,19 @@ def test_provenance_names_models_and_imported_files():
         max_tokens=1,
         precision="float32",
     )
-    assert provenance(embed, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
-    assert (
-        provenance(embed.replace(import_=vectors), SETTINGS)["embedding_model"]
-        == "imported from elsewhere.npy"
-    )
-    assert provenance(embed, SETTINGS.replace(import_="made/codes.json")) == {
+    alone = Reduce(dimension=3, whiten=True, mapped_above=1, simulator="SASRec", collaborative=0)
+    beside = alone.replace(collaborative=0.5)
+    assert provenance(embed, alone, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
+    named = [
+        provenance(made, reduction, SETTINGS)["embedding_model"]
+        for made in (embed, embed.replace(import_=vectors))
+        for reduction in (alone, beside)
+    ]
+    assert named == [
+        *("lsa", "lsa, and item vectors of SASRec"),
+        *("imported from elsewhere.npy", "imported from elsewhere.npy, and item vectors of SASRec"),
+    ]
+    assert provenance(embed, beside, SETTINGS.replace(import_="made/codes.json")) == {
         "embedding_model": "unknown, semantic IDs imported from codes.json",
         "quantiser": "imported from codes.json",
     }
