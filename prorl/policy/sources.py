@@ -6,6 +6,7 @@ Shape key: `b` prompts.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -62,9 +63,9 @@ class Fresh:
     """Demonstrations found by `search` while training: random histories of `instances` towards random
     targets.
 
-    `BATCHES_AT_ONCE` batches are searched for together, each process taking a share, and each at the
-    acceptance that the policy is `told` at its batch. They follow from `seed` and the batch's number alone,
-    so that a run that goes on finds the same ones. The last `n_kept` batches are kept.
+    `BATCHES_AT_ONCE` batches are searched for together, each process taking a share of their prompts, and
+    each at the acceptance that the policy is `told` at its batch. They follow from `seed` and the batch's
+    number alone, so that a run that goes on finds the same ones. The last `n_kept` batches are kept.
 
     From batch `written_from` on, `writer` writes the paths, and the search says what it would have taken at
     each of their places. That is the policy in training, as it is by then, so a run that goes on needs the
@@ -102,42 +103,54 @@ class Fresh:
         first = block * BATCHES_AT_ONCE + 1
         told = [self.told(first + place) for place in range(BATCHES_AT_ONCE)]
         batch = torch.arange(len(prompts), device=self.device).view(-1, n)
+        writer = self.writer if first >= self.written_from else None
         found: dict[int, Demonstrations] = {}
         for acceptance in dict.fromkeys(told):
             places = [place for place, own in enumerate(told) if own == acceptance]
-            rows = batch[places].flatten()
-            followed = None
-            if block in self.written:
-                followed = self.written[block].to(self.device)[rows]
-            elif self.writer is not None and first >= self.written_from:
-                followed = self.writer(prompts[rows], acceptance)
-            part = shared_search(self.search, prompts[rows], acceptance, followed)
+            find = partial(self._found, prompts, acceptance, self.written.get(block), writer)
+            part = shared(find, batch[places].flatten())
             found |= {place: part[slice(i * n, (i + 1) * n)] for i, place in enumerate(places)}
         batches = [found[place] for place in range(BATCHES_AT_ONCE)]
-        if self.writer is not None and first >= self.written_from:
+        if writer is not None:
             self.written[block] = torch.cat([part.path for part in batches])
         return batches
+
+    def _found(
+        self,
+        prompts: Prompts,
+        acceptance: float | None,
+        written: torch.Tensor | None,
+        writer: Writer | None,
+        rows: torch.Tensor,
+    ) -> Demonstrations:
+        """What the search finds for `rows` of `prompts`, or says of the paths `written` for all of them, or
+        of those that `writer` writes now.
+        """
+        followed = None
+        if written is not None:
+            followed = written.to(self.device)[rows]
+        elif writer is not None:
+            followed = writer(prompts[rows], acceptance)
+        return self.search(prompts[rows], acceptance, followed)
 
     def to(self, device: torch.device) -> "Fresh":
         """See `Source.to`."""
         return replace(self, device=device, _made={})
 
 
-def shared_search(
-    search: Search, prompts: Prompts, acceptance: float | None, followed: torch.Tensor | None
-) -> Demonstrations:
-    """What `search` finds for `prompts` at `acceptance`; with several processes each searches a share, and
-    all get all.
+def shared(find: Callable[[torch.Tensor], Demonstrations], rows: torch.Tensor) -> Demonstrations:
+    """What `find` gives for `rows` [b]; with several processes each finds those of a share, and all get
+    all.
     """
     state = process()
     if state.num_processes == 1:
-        return search(prompts, acceptance, followed)
-    own = torch.arange(len(prompts), device=prompts.target.device)[state.process_index :: state.num_processes]
-    found = search(prompts[own], acceptance, None if followed is None else followed[own])
+        return find(rows)
+    own = torch.arange(len(rows), device=rows.device)[state.process_index :: state.num_processes]
+    found = find(rows[own])
 
     def of_all(name: str) -> torch.Tensor:
         part = getattr(found, name)
-        whole = part.new_zeros(len(prompts), *part.shape[1:])
+        whole = part.new_zeros(len(rows), *part.shape[1:])
         whole[own] = part
         return cast(torch.Tensor, reduce(whole, "sum"))
 

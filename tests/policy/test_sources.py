@@ -13,12 +13,10 @@ from prorl.policy.sources import (
     Pool,
     kept_batches,
     mixture,
-    shared_search,
 )
 from prorl.prompts import Demonstrations, mined, random_prompts
 from prorl.runtime import derived_seed
-from tests.tiny_models import PRETRAIN, demonstrations_of, random_catalogue, random_instances
-from tests.tiny_models import random_prompts as histories_and_targets
+from tests.tiny_models import PRETRAIN, random_catalogue, random_instances
 
 N_ITEMS = 30
 TRAIN, SEQUENCES = random_instances(12, N_ITEMS)
@@ -265,22 +263,31 @@ def test_a_search_validates_on_paths_of_its_own_and_trains_on_fresh_ones_or_a_po
         assert torch.equal(found.train["search"].demonstrations.target, expected.target)
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_several_processes_share_a_search(monkeypatch, own):
-    """Each process searches for its own prompts; their parts add up to what one alone finds."""
-    history, target = histories_and_targets(7, N_ITEMS)
-    prompts = demonstrations_of(history, target, torch.zeros(7, 4, dtype=torch.int64))
-    written = torch.arange(28).view(7, 4) if own else None
-    alone = Search()(prompts, 0.5, written)
+@pytest.mark.parametrize("paths", ["searched", "writing", "written"])
+def test_several_processes_share_a_search(monkeypatch, paths):
+    """Each process writes and searches for its own prompts; their parts add up to what one alone finds."""
+
+    def fresh():
+        writer = None if paths == "searched" else Writer()
+        source = writing_from(1, writer)
+        if paths == "written":
+            source.written[0] = torch.arange(3 * BATCHES_AT_ONCE)[:, None].expand(-1, 4) % N_ITEMS + 1
+        return source, writer
+
+    alone, writer = fresh()
+    batch = alone.batch(1, 3, generator())
+    assert not writer or len(writer.calls) == (2 if paths == "writing" else 0)
     parts = []
     state = type("State", (), {"num_processes": 2, "process_index": 0})
     monkeypatch.setattr(sources, "process", lambda: state)
     monkeypatch.setattr(sources, "reduce", lambda tensor, how: tensor)
     for index in (0, 1):
         state.process_index = index
-        parts.append(shared_search(Search(), prompts, 0.5, written))
+        source, writer = fresh()
+        parts.append(source.batch(1, 3, generator()))
+        assert not writer or writer.calls == [(12, 0.5), (12, 0.0)][: len(writer.calls)], "half of each"
     for name in ("number", "user", "history", "target", "path"):
-        assert torch.equal(sum(getattr(part, name) for part in parts), getattr(alone, name))
+        assert torch.equal(sum(getattr(part, name) for part in parts), getattr(batch, name)), name
 
 
 def test_replace_keeps_alternatives():
