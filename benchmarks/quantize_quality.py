@@ -3,9 +3,10 @@
     python -m benchmarks.quantize_quality [--items 5000 100000] [--quick] [--results <folder>]
 
 Vectors of 4,096 components, normalised, lie around subclusters of clusters whose sizes fall off as 1 / rank,
-as the genres of a catalogue do. They are reduced and quantised as params.yaml says for every data set, by
-each quantiser, with the last code by nearness alone and balanced. Exit status 1 if the setting of params.yaml
-misses a target: level-1 perplexity of at least 150 of 256, distinct codes for at least 99% of items.
+as the genres of a catalogue do. They are reduced, whitened, and quantised as params.yaml says for every data
+set, by each quantiser, with the last code by nearness alone and balanced. Exit status 1 if the setting of
+params.yaml misses a target: level-1 perplexity of at least 150 of 256, distinct codes for at least 99% of
+items.
 """
 
 import sys
@@ -71,7 +72,7 @@ def main() -> None:
     print("\n".join(lines))
     for n in [300] if options.quick else arguments.items:
         vectors = clustered_vectors(n, params.seed)
-        reduced = fit_pca(vectors, reduce.dimension, reduce.whiten).transform(vectors)
+        reduced = fit_pca(vectors, reduce.dimension, whiten=True).transform(vectors)
         del vectors
         for method in arguments.methods:
             for balanced in (False, True):

@@ -52,11 +52,11 @@ def write_vectors(path: Path, n: int, width: int) -> None:
 
 
 def reduce(folder: Path) -> dict[str, float]:
-    """As the stage does."""
+    """As the stage does for embeddings alone, whitened."""
     params = read_params()
     settings = params.section(Reduce, params.datasets[0])
     vectors = read_matrix(folder / "embeddings.npy", mapped_above=settings.mapped_above * 2**20)
-    pca = fit_pca(vectors, settings.dimension, settings.whiten)
+    pca = fit_pca(vectors, settings.dimension, whiten=True)
     write_rows(folder / "reduced.npy", (len(vectors), settings.dimension), pca.transformed(vectors))
     return {}
 

@@ -24,7 +24,7 @@ PRESENT+='|hf-xet|numpy|scipy|scikit-learn|joblib|threadpoolctl|pyarrow|pillow|j
 PRESENT+='|tensorboard.*|werkzeug|markdown|absl-py|pip|setuptools|wheel|regex|requests|urllib3|certifi|charset-normalizer|idna|filelock|fsspec'
 PRESENT+='|packaging|pyyaml|typing-extensions|aiohttp|aiosignal|aiohappyeyeballs|frozenlist|multidict|propcache|yarl|attrs|click|typer|rich|shellingham'
 PRESENT+='|vl-convert-python|markdown-it-py|mdurl|pygments|anyio|h11|httpcore|httpx|python-dateutil|six|tabulate|colorama|pathspec|pyparsing|narwhals|annotated-doc'
-STAGES='fetch prepare mine embed reduce quantize simulator:SASRec simulator:GRU4Rec pretrain finetune'
+STAGES='fetch prepare mine simulator:SASRec simulator:GRU4Rec embed reduce quantize pretrain finetune'
 
 # What `prorl[pipeline]` requires, directly or not, by the versions of requirements.lock: one `name==version` per line.
 required() {

@@ -17,6 +17,7 @@ from prorl.config.prepare import Prepare
 from prorl.config.pretrain import Pretrain
 from prorl.config.profiles import Profiles
 from prorl.config.quantize import Quantize
+from prorl.config.reduce import Reduce
 from prorl.config.simulator import Simulator
 from prorl.files import atomic_file
 from prorl.guides.folders import left_behind
@@ -56,6 +57,7 @@ def body(params: Params, dataset: str) -> None:
         "language_model": of_causal(params.section(LanguageModel, dataset), dataset),
         "profiles": of_causal(params.section(Profiles, dataset), dataset),
         "embed": of_embed(params.section(Embed, dataset)),
+        "reduce": of_objects(users.get(params.section(Reduce, dataset).simulator)),
         "quantize": of_files(quantize.import_, quantize.datamaps),
         **{f"simulator/{name}": of_objects(users.get(name)) for name in params.simulators},
         "pretrain": of_objects(pretrain.model_dump(), users.get(pretrain.simulator)),

@@ -56,12 +56,16 @@ def effective(params: Params, dataset: str) -> dict[str, Any]:
 
 
 def trained_against(params: Params, dataset: str, name: str) -> tuple[str, ...]:
-    """The simulators that had a part in the training of policy `name`."""
-    finetuning = params.section(Finetune, dataset)
-    at_start = (
-        [] if name == FINETUNED and finetuning.init_from else [params.section(Pretrain, dataset).simulator]
-    )
-    return tuple(dict.fromkeys([*at_start, *([finetuning.simulator] if name == FINETUNED else [])]))
+    """The simulators that had a part in the training of policy `name`, or in the semantic IDs it writes."""
+    finetuning, reduction = params.section(Finetune, dataset), params.section(Reduce, dataset)
+    found = []
+    if reduction.collaborative and params.section(Quantize, dataset).import_ is None:
+        found.append(reduction.simulator)
+    if name != FINETUNED or not finetuning.init_from:
+        found.append(params.section(Pretrain, dataset).simulator)
+    if name == FINETUNED:
+        found.append(finetuning.simulator)
+    return tuple(dict.fromkeys(found))
 
 
 def body(params: Params, dataset: str) -> None:

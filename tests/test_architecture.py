@@ -113,7 +113,7 @@ def test_a_stage_that_reads_outside_files_alone_depends_on_its_file_of_inputs():
     assert readers == {f"{folder}/simulator": of_simulators} | {
         f"{folder}/{name}" if name == "guide" else f"{folder}/{name}.json": [name]
         for name in STAGES
-        if name not in ("inputs", "similarity", "reduce", *of_simulators, "gate", "release", "report")
+        if name not in ("inputs", "similarity", *of_simulators, "gate", "release", "report")
     }
     for name in of_simulators:
         assert f"{folder}/simulator/${{item.simulator}}.json" in STAGES[name]["deps"]

@@ -259,7 +259,7 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
         (put("prepare.split", [8, 2]), "prepare.split: got [8.0, 2.0], allowed: 3 shares: of training"),
         (
             put("pretrain.warmup_steps", 8001),
-            "pretrain.warmup_steps: got 8001, allowed: at most pretrain.max_steps, 3500",
+            "pretrain.warmup_steps: got 8001, allowed: at most pretrain.max_steps, 2000",
         ),
         (
             put("simulator.SASRec.hidden_size", 65),

@@ -23,7 +23,8 @@ def trained(name):
 
 OUTS = {
     "inputs": [
-        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profiles", "embed", "quantize")),
+        *map(LAYOUT.inputs, ("fetch", "prepare", "mine", "language_model", "profiles", "embed")),
+        *map(LAYOUT.inputs, ("reduce", "quantize")),
         LAYOUT.simulator_inputs,
         *map(LAYOUT.inputs, ("pretrain", "finetune")),
         LAYOUT.guide_inputs,
@@ -67,7 +68,7 @@ DEPS = {
     "mine": [LAYOUT.prepared, LAYOUT.inputs("mine")],  # the tables, and verdicts where there are any
     "profiles": [LAYOUT.items, LAYOUT.inputs("profiles")],
     "embed": [LAYOUT.texts("${embed.texts}"), LAYOUT.inputs("embed")],
-    "reduce": [LAYOUT.embeddings, LAYOUT.simulator("${reduce.simulator}")],
+    "reduce": [LAYOUT.embeddings, LAYOUT.simulator("${reduce.simulator}"), LAYOUT.inputs("reduce")],
     "quantize": [LAYOUT.items, LAYOUT.reduced, LAYOUT.inputs("quantize")],
     "simulator": [*TABLES, LAYOUT.splits, LAYOUT.inputs(f"simulator/{SIMULATOR}")],
     "validate": [

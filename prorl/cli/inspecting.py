@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "Look at what lies behind items."
 IDS = """\
 Show an item's semantic ID, its codes level by level, and its neighbours: the items that share its first
-codes, the most shared first. Close items should be alike; where they are not, the profile texts, vectors or
-the quantiser are worth a look.
+codes, the most shared first. Close items should be alike, in what they are or in who likes them; where they
+are not, the profile texts, vectors or the quantiser are worth a look.
 
 ITEM is a title, a raw id, or the item's number in the tables; a raw id comes before a number. Semantic IDs
 and items are those of the checkout, or of a released policy."""

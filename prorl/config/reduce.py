@@ -20,10 +20,11 @@ class Reduce(Section):
         "part by part",
     )
     simulator: str = Field(
-        description="The simulator whose item vectors stand beside the embeddings; the same for all data sets"
+        description="The simulator whose item vectors stand beside the embeddings, one of `simulators`; "
+        "the same for all data sets, and trained before this stage, whatever their weight"
     )
     collaborative: float = Field(
         ge=0,
         description="Their length, the embeddings' being 1: how much two items are alike by who likes them, "
-        "beside how they are described; 0 is the embeddings alone, the paper's",
+        "beside how they are described; 0 is the embeddings alone, with `whiten` the paper's",
     )

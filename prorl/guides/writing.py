@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 
 from prorl.config.decoding import Decoding
-from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.guides.forbidden import forbidden_at_start
 from prorl.prompts import Prompts
@@ -164,18 +163,6 @@ def scoring(simulator: Simulator, name: str, needed_by: str) -> RankingSimulator
     Raises `ConfigError` naming the setting where it shows no scores.
     """
     return simulator if causal(simulator) else ranking(simulator, name, needed_by)  # pyright: ignore[reportReturnType]
-
-
-def vectors_of(simulator: Simulator, name: str, needed_by: str) -> torch.Tensor:
-    """The item vectors [n+1, d] of `simulator`, called `name`, row 0 being padding.
-
-    Raises `ConfigError` naming the setting `needed_by` where it has none.
-    """
-    vectors = getattr(simulator, "vectors", None)
-    if vectors is None:
-        kind = type(simulator).__name__
-        raise ConfigError(f"{needed_by}: got simulator {name!r} ({kind}), allowed: one with item `vectors`")
-    return vectors
 
 
 def states_read(simulator: Simulator, prompts: Prompts, paths: torch.Tensor) -> torch.Tensor:

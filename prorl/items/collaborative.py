@@ -1,8 +1,9 @@
 """A simulator's item vectors beside those of the texts: items with a code in common are then alike in both.
 
 Items that are described alike are not always liked by the same people. A policy learns sooner what a
-simulator prefers where the codes tell of both. Source: LETTER (Wang et al., Learnable Item Tokenization for
-Generative Recommendation, 2024), which draws codes of texts towards vectors learnt from interactions.
+simulator prefers where the codes tell of both. The idea is that of LETTER (Wang et al., Learnable Item
+Tokenization for Generative Recommendation, 2024), whose quantiser learns to draw codes of texts towards
+vectors learnt from interactions; here both are put side by side before any quantiser sees them.
 
 Shape key: `n` items, `e` components of an embedding, `d` components kept, `h` components of a simulator's
 vector.
@@ -13,19 +14,37 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.items.matrices import row_chunks
 from prorl.items.reduction import CHUNK, PCA
 
 SMALLEST = 1e-12  # mean square distance of directions from their mean that is more than rounding
 
 
+def require_vectors(vectors: np.ndarray, n: int, name: str) -> None:
+    """Raise `DataError` where the simulator `name` does not have a finite one of `vectors` for each of `n`
+    items.
+    """
+    if len(vectors) != n:
+        raise DataError(
+            f"simulator {name!r}: {len(vectors)} item vectors for {n} items; they must be as many"
+        )
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"simulator {name!r}: {len(bad)} of {n} item vectors hold a number that is not finite, the first "
+            f"is that of item {int(bad[0]) + 1}"
+        )
+
+
 def beside(embeddings: np.ndarray, pca: PCA, vectors: np.ndarray, weight: float) -> Iterator[np.ndarray]:
     """The components of `embeddings` [n, e], and a simulator's `vectors` [n, h] `weight` times as long,
     float64 [.., d + h], part by part.
 
-    Both are centred and scaled as a whole: the mean square length of a row is d, as if it were whitened, and
-    `weight`^2 d. Before that, each of `vectors` is scaled to length 1, since longer ones only tell of
-    popularity. Raises `ConfigError` if all of them are alike.
+    Both are centred and scaled as a whole: the mean square length of a row is about d, as if it were
+    whitened, and `weight`^2 d. Before that, each of `vectors` is scaled to length 1, since its length tells
+    of popularity more than of taste; so the vector of an item that no training user has chosen, which is
+    noise, weighs as much as any other's. Raises `ConfigError` if all of them are alike.
     """
     d = len(pca.variances)
     mean, spread = _spread(vectors)

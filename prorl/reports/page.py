@@ -103,7 +103,7 @@ def figures(inputs: ReportInputs, benchmark: Benchmark) -> list[dict[str, str]]:
 
 def notes(inputs: ReportInputs) -> list[str]:
     """What to know before the figures: how items were embedded, and what pre-training was shown."""
-    embedding = inputs.quantize["embedding_model"]
+    embedding, beside = inputs.quantize["embedding_model"], inputs.quantize["beside_embeddings"]
     search = inputs.pretrain["search"]
     found = [
         "Item vectors are lsa: TF-IDF and truncated SVD of the items' profile text, not the vectors of a "
@@ -111,6 +111,8 @@ def notes(inputs: ReportInputs) -> list[str]:
         if embedding == "lsa"
         else f"Item vectors: {embedding}."
     ]
+    if beside:
+        found[0] += f" Those of {beside} stand beside them, learnt from who chose what."
     if search and search["paths"]:
         seen = "each once" if search["fresh"] else "drawn again and again"
         found.append(

@@ -70,7 +70,7 @@ NEAREST = {
 
 DIFFERENCES = [
     "Other users, items and simulators; a rank moves further where there are more items.",
-    "Item embeddings of a large language model (Qwen3-Embedding-8B) behind the semantic IDs.",
+    "Item embeddings of a large language model (Qwen3-Embedding-8B) alone behind the semantic IDs.",
     "Pre-training on mined paths alone, for 200 epochs, without paths found by search.",
     "Decoding without constraints: a path may repeat items, show items of the history, and give the target "
     "away.",

@@ -54,7 +54,9 @@ class Benchmark:
         """That of the guides of `inputs`, run with `params`."""
         # Another simulator of these trains the policies again, and so changes what is evaluated.
         trained_on = [params.values(kind, inputs.dataset)["simulator"] for kind in (Pretrain, Finetune)]
-        roles = {"pretrained": Roles(trained_on=trained_on[:1])}
+        if beside := inputs.quantize["beside_embeddings"]:  # its vectors have a part in the policies' tokens
+            trained_on.insert(0, beside)
+        roles = {"pretrained": Roles(trained_on=list(dict.fromkeys(trained_on[:-1])))}
         roles[OWN] = Roles(trained_on=list(dict.fromkeys(trained_on)))
         for name, record in inputs.guides.items():
             roles[name] = roles_of(record, params.simulators, inputs.evaluation[name].get(STATES))

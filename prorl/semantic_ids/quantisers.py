@@ -82,9 +82,9 @@ def _has_codes(codes: object, n: int) -> bool:
     return isinstance(codes, list) and len(codes) == n and all(type(code) is int for code in codes)
 
 
-def provenance(embed: Embed, reduce: Reduce, quantize: Quantize) -> dict[str, str]:
-    """The embedding model, with the simulator whose item vectors stand beside it, and the quantiser that made
-    the semantic IDs, for people to read.
+def provenance(embed: Embed, reduce: Reduce, quantize: Quantize) -> dict[str, str | None]:
+    """The embedding model, the simulator whose item vectors stand beside the embeddings, None where none do,
+    and the quantiser that made the semantic IDs, for people to read.
 
     Of an import it is the name of the file.
     """
@@ -92,9 +92,12 @@ def provenance(embed: Embed, reduce: Reduce, quantize: Quantize) -> dict[str, st
         file = Path(quantize.import_).name
         return {
             "embedding_model": f"unknown, semantic IDs imported from {file}",
+            "beside_embeddings": None,
             "quantiser": f"imported from {file}",
         }
     model = f"imported from {Path(embed.import_.vectors).name}" if embed.import_ else embed.model
-    if reduce.collaborative:
-        model += f", and item vectors of {reduce.simulator}"
-    return {"embedding_model": model, "quantiser": quantize.method}
+    return {
+        "embedding_model": model,
+        "beside_embeddings": reduce.simulator if reduce.collaborative else None,
+        "quantiser": quantize.method,
+    }

@@ -167,14 +167,15 @@ def ranking(simulator: Simulator, name: str, needed_by: str) -> RankingSimulator
     return simulator
 
 
-def embedding(simulator: Simulator, name: str, needed_by: str) -> EmbeddingSimulator:
-    """`simulator`, called `name`, as one that shows its item vectors for `needed_by`, a setting.
+def vectors_of(simulator: Simulator, name: str, needed_by: str) -> torch.Tensor:
+    """The item vectors [n+1, d] of `simulator`, called `name`, row 0 being padding.
 
-    Raises `ConfigError` naming the setting where it does not.
+    Raises `ConfigError` naming the setting `needed_by` where it has none.
     """
-    if not isinstance(simulator, EmbeddingSimulator):
-        raise _refused(simulator, name, needed_by, "item vectors (EmbeddingSimulator)")
-    return simulator
+    vectors = getattr(simulator, "vectors", None)
+    if vectors is None:
+        raise _refused(simulator, name, needed_by, "item `vectors`")
+    return vectors
 
 
 def _refused(simulator: Simulator, name: str, needed_by: str, needed: str) -> ConfigError:

@@ -63,7 +63,10 @@ def test_what_ran_under_settings_of_another_time_can_still_be_named(repository):
     run = planned_run(experiment, found, "ml-100k", "full", 1)
     assert run.params == params | {
         key: run.params[key]
-        for key in ("training_seed", "guides", "decoding", "quantize", "policy", "pretrain", "finetune")
+        for key in (
+            *("training_seed", "guides", "decoding", "reduce", "quantize"),
+            *("policy", "pretrain", "finetune"),
+        )
     }
     with pytest.raises(ConfigError, match=r"row full: evaluate\.precision: missing"):
         check_settings(experiment, run)

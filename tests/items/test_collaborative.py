@@ -5,8 +5,9 @@ import pytest
 from sklearn.cluster import KMeans
 
 from prorl.config.section import ConfigError
+from prorl.errors import DataError
 from prorl.items import collaborative, reduction
-from prorl.items.collaborative import beside
+from prorl.items.collaborative import beside, require_vectors
 from prorl.items.matrices import read_matrix, write_matrix
 from prorl.items.reduction import fit_pca
 
@@ -45,9 +46,9 @@ def test_the_texts_components_are_those_of_texts_alone(texts, vectors):
 def test_the_simulators_part_is_its_directions_in_proportion(texts, vectors):
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     own = joined(texts, vectors, 1.0)[:, 5:]
-    ratio = own[:, None] - own[None]
+    apart = own[:, None] - own[None]
     expected = (directions[:, None] - directions[None]).astype(np.float64)
-    np.testing.assert_allclose(ratio, expected * np.sqrt(5 / directions.var(axis=0).sum()), atol=1e-4)
+    np.testing.assert_allclose(apart, expected * np.sqrt(5 / directions.var(axis=0).sum()), atol=1e-4)
 
 
 def test_how_long_a_simulators_vector_is_changes_nothing(texts, vectors):
@@ -83,6 +84,10 @@ def test_vectors_that_are_all_alike_are_refused(texts):
         joined(texts, np.full((60, 4), 0.5, dtype=np.float32), 1.0)
 
 
-def test_vectors_of_other_items_are_an_error(texts, vectors):
-    with pytest.raises(ValueError, match="must match"):
-        joined(texts, vectors[:30], 1.0)
+def test_a_simulator_has_a_finite_vector_for_each_item(vectors):
+    require_vectors(vectors, 60, "Mine")
+    with pytest.raises(DataError, match="simulator 'Mine': 60 item vectors for 59 items"):
+        require_vectors(vectors, 59, "Mine")
+    vectors[7, 2] = np.nan
+    with pytest.raises(DataError, match=r"1 of 60 item vectors .* the first is that of item 8"):
+        require_vectors(vectors, 60, "Mine")

@@ -20,7 +20,8 @@ def test_two_processes_train_every_model(pipeline, untouched):
     last = [f"{stage}@{DATASET}" for stage in ("evaluate", "gate", "release", "report")]
     assert [always, evaluate, gate, release, report] == [ALWAYS, *last]
     judged = [f"validate@{DATASET}-{name}" for name in ("SASRec", "GRU4Rec")]
-    assert sorted(ran) == sorted([f"embed@{DATASET}", *trained, *judged, f"guide@{DATASET}-search"])
+    vectors = [f"{stage}@{DATASET}" for stage in ("embed", "reduce", "quantize")]
+    assert sorted(ran) == sorted([*vectors, *trained, *judged, f"guide@{DATASET}-search"])
     after = untouched.read(f"reports/{DATASET}/finetune.json")
     assert after["steps"] == before["steps"]
     assert untouched.files("models").keys() == pipeline.clone.files("models").keys()

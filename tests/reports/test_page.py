@@ -136,11 +136,15 @@ def test_without_search_and_with_other_embeddings_the_page_says_so(inputs):
     other = dataclasses.replace(
         inputs,
         dataset="own",
-        quantize={**inputs.quantize, "embedding_model": "Qwen/Qwen3-Embedding-0.6B"},
+        quantize={
+            **inputs.quantize,
+            "embedding_model": "Qwen/Qwen3-Embedding-0.6B",
+            "beside_embeddings": "GRU4Rec",
+        },
         pretrain={**inputs.pretrain, "search": None, "stopped": "max_steps"},
     )
     text = Elements(render(other, NO_EXAMPLES, BENCHMARK, 0, COMMANDS)).text
-    assert "Item vectors: Qwen/Qwen3-Embedding-0.6B." in text
+    assert "Item vectors: Qwen/Qwen3-Embedding-0.6B. Those of GRU4Rec stand beside them" in text
     assert "mined paths alone, as in the published recipe" in text
     assert "at its largest allowed number of steps" in text
     assert "None are published for this data set" in text

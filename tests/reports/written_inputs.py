@@ -102,7 +102,12 @@ def write_data_metrics(reports):
     write_json(reports / "mine.json", {"instances": {"train": 20, "validation": 3, "test": 2}, **runs})
     write_json(
         reports / "quantize.json",
-        {"embedding_model": "lsa", "level_1": {"used_codes": 2, "perplexity": 1.9}, "items": 5},
+        {
+            "embedding_model": "lsa",
+            "beside_embeddings": None,
+            "level_1": {"used_codes": 2, "perplexity": 1.9},
+            "items": 5,
+        },
     )
 
 

@@ -195,18 +195,16 @@ def test_provenance_names_models_and_imported_files():
     )
     alone = Reduce(dimension=3, whiten=True, mapped_above=1, simulator="SASRec", collaborative=0)
     beside = alone.replace(collaborative=0.5)
-    assert provenance(embed, alone, SETTINGS) == {"embedding_model": "lsa", "quantiser": "rq_kmeans"}
-    named = [
-        provenance(made, reduction, SETTINGS)["embedding_model"]
-        for made in (embed, embed.replace(import_=vectors))
-        for reduction in (alone, beside)
-    ]
-    assert named == [
-        *("lsa", "lsa, and item vectors of SASRec"),
-        *("imported from elsewhere.npy", "imported from elsewhere.npy, and item vectors of SASRec"),
-    ]
+    expected = {"embedding_model": "lsa", "beside_embeddings": None, "quantiser": "rq_kmeans"}
+    assert provenance(embed, alone, SETTINGS) == expected
+    assert provenance(embed, beside, SETTINGS) == expected | {"beside_embeddings": "SASRec"}
+    assert (
+        provenance(embed.replace(import_=vectors), alone, SETTINGS)["embedding_model"]
+        == "imported from elsewhere.npy"
+    )
     assert provenance(embed, beside, SETTINGS.replace(import_="made/codes.json")) == {
         "embedding_model": "unknown, semantic IDs imported from codes.json",
+        "beside_embeddings": None,
         "quantiser": "imported from codes.json",
     }
 

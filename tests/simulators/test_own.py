@@ -16,7 +16,7 @@ from prorl.evaluation.judge import Judge
 from prorl.files import read_json
 from prorl.params import Params
 from prorl.prompts import Prompts
-from prorl.simulators.protocol import branching, embedding, ranking
+from prorl.simulators.protocol import branching, ranking, vectors_of
 from prorl.simulators.registry import SIMULATORS, Own, own_class, simulator_entry
 from prorl.simulators.scoring import load_simulator
 from prorl.simulators.training import _ranks_by_score, last_item_ranks
@@ -259,13 +259,13 @@ def test_what_cannot_branch_or_rank_is_refused_in_one_line(params):
         branching(own, "Mine", "pretrain.simulator")
     with pytest.raises(ConfigError, match="allowed: one with item_scores"):
         ranking(own, "Mine", "simulators")
-    with pytest.raises(ConfigError, match=r"reduce.simulator: .*allowed: one with item vectors"):
-        embedding(own, "Mine", "reduce.simulator")
+    with pytest.raises(ConfigError, match=r"reduce.simulator: .*allowed: one with item `vectors`"):
+        vectors_of(own, "Mine", "reduce.simulator")
     for name in ("SASRec", "GRU4Rec"):
         simulator = random_simulator(5, name)
         assert branching(simulator, name, "pretrain.simulator") is simulator
         assert ranking(simulator, name, "simulators") is simulator
-        assert embedding(simulator, name, "reduce.simulator") is simulator
+        assert vectors_of(simulator, name, "reduce.simulator") is simulator.vectors
 
 
 @pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "BERT4Rec", "LightSANs"])

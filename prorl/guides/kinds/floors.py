@@ -34,7 +34,7 @@ def _popular(settings: PopularSettings, context: GuideContext) -> Guide:
 def distances_of(kind: Distance, simulator: str, context: GuideContext) -> "Distances":
     """Distances of `kind`, by the item vectors of `simulator` where they are not by attributes."""
     from prorl.guides.distances import Distances
-    from prorl.guides.writing import vectors_of
+    from prorl.simulators.protocol import vectors_of
 
     key = f"{context.source}: {context.key}.simulator"
     of_attributes = kind == "attributes"
