@@ -6,12 +6,12 @@ They are what DVC knows as metrics; all others stand in the stages' own JSON fil
 from typing import Any
 
 from prorl.errors import DataError
+from prorl.metrics.registry import decimals_of
 from prorl.reports.inputs import ReportInputs
 
-# Guides shown beside `prorl`. Names are short, and numbers have few decimals, so that a line of
-# `dvc metrics diff` has 80 characters at most.
+# Guides shown beside `prorl`. Names are short, and numbers have few decimals, one more than in tables, so that
+# a line of `dvc metrics diff` has 80 characters at most.
 COMPARED = {"start": "pretrained", "search": "search"}
-DECIMALS = 4
 
 
 def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
     return {
         "prorl": prorl | _means(inputs, "prorl", first, "coherence", "distinct"),
         **compared,
-        "mrr@10": {name: round(inputs.simulators[name]["test"]["mrr@10"], DECIMALS) for name in simulators},
+        "mrr@10": {name: round(inputs.simulators[name]["test"]["mrr@10"], 4) for name in simulators},
         "instances": inputs.mine["instances"]["train"],
         "distinct_codes": round(quantized["distinct_share"] * quantized["items"]),
     }
@@ -47,4 +47,4 @@ def summary(inputs: ReportInputs, simulators: list[str]) -> dict[str, Any]:
 
 def _means(inputs: ReportInputs, guide: str, simulator: str, *metrics: str) -> dict[str, float]:
     judged = inputs.evaluation[guide][simulator]
-    return {metric: round(judged[metric]["mean"], DECIMALS) for metric in metrics}
+    return {metric: round(judged[metric]["mean"], decimals_of(metric) + 1) for metric in metrics}
