@@ -9,8 +9,8 @@ from prorl.errors import DataError
 from prorl.metrics.registry import decimals_of
 from prorl.reports.inputs import ReportInputs
 
-# Guides shown beside `prorl`. Names are short, and numbers have few decimals, one more than in tables, so that
-# a line of `dvc metrics diff` has 80 characters at most.
+# Guides shown beside `prorl`. Names are short, and numbers have few decimals, one more than in tables, so
+# that a line of `dvc metrics diff` has 80 characters at most.
 COMPARED = {"start": "pretrained", "search": "search"}
 
 
