@@ -1,9 +1,15 @@
 """The model card."""
 
+import copy
 from dataclasses import replace
 
+import pytest
+
 from prorl.bundle.card import Card, with_interval
+from prorl.params import Params, read_params
 from tests.bundle.made import catalogue_of
+from tests.simulators.test_own import stage
+from tools.stage_dependencies import ROOT
 
 
 def value(mean, low=None, high=None):
@@ -104,3 +110,32 @@ def test_the_rules_are_told():
 def test_numbers():
     assert with_interval(value(1234.5), 1) == "1,234.5"
     assert with_interval(value(0.5, 0.4, 0.6), 2) == "0.50 [0.40, 0.60]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_start", "of_tuned"),
+    [
+        ({}, ("SASRec",), ("SASRec",)),
+        ({"reduce": {"simulator": "GRU4Rec"}}, ("GRU4Rec", "SASRec"), ("GRU4Rec", "SASRec")),
+        ({"reduce": {"simulator": "GRU4Rec", "collaborative": 0}}, ("SASRec",), ("SASRec",)),
+        (
+            {"reduce": {"simulator": "GRU4Rec"}, "quantize": {"import": "codes.json"}},
+            ("SASRec",),
+            ("SASRec",),
+        ),
+        ({"finetune": {"simulator": "GRU4Rec"}}, ("SASRec",), ("SASRec", "GRU4Rec")),
+        (
+            {"finetune": {"simulator": "GRU4Rec", "init_from": "elsewhere"}, "reduce": {"collaborative": 0}},
+            ("SASRec",),
+            ("GRU4Rec",),
+        ),
+    ],
+)
+def test_a_card_names_the_simulators_behind_training_and_codes(changes, of_start, of_tuned):
+    params = read_params(ROOT / "params.yaml")
+    raw = copy.deepcopy(params.raw)
+    for section, values in changes.items():
+        raw[section] |= values
+    params = Params(params.heads, raw, params.source)
+    found = [stage("release").trained_against(params, "ml-100k", name) for name in ("pretrained", "prorl")]
+    assert found == [of_start, of_tuned]

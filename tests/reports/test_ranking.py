@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from prorl.config.decoding import Decoding
+from prorl.config.selection import Selection
+from prorl.params import read_params
 from prorl.reports.findings import findings
 from prorl.reports.guides_page import document, page
 from prorl.reports.page_plots import tried_plot
 from prorl.reports.ranking import (
+    Benchmark,
     Roles,
     against_own,
     by_other_judges,
@@ -20,6 +24,7 @@ from prorl.reports.ranking import (
 )
 from tests.reports.test_tables import with_search
 from tests.reports.written_inputs import BENCHMARK, read_all, write_guide
+from tools.stage_dependencies import ROOT
 
 
 @pytest.fixture
@@ -149,6 +154,14 @@ def test_metrics_by_length_have_a_column_per_length(found):
 )
 def test_roles_follow_from_settings_training_and_cost(record, states, roles):
     assert roles_of(record, ["SASRec", "GRU4Rec"], states) == roles
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(None, ["SASRec"]), ("GRU4Rec", ["GRU4Rec", "SASRec"])])
+def test_a_simulator_whose_vectors_are_behind_the_codes_counts_as_trained_on(inputs, beside, expected):
+    params = read_params(ROOT / "params.yaml")
+    told = replace(inputs, guides={}, quantize=inputs.quantize | {"beside_embeddings": beside})
+    roles = Benchmark.of(params, told, params.section(Selection), params.section(Decoding)).roles
+    assert roles["pretrained"].trained_on == roles["prorl"].trained_on == expected
 
 
 def test_the_page_is_markdown_with_findings_and_tables_as_wide_as_their_heads(found, copied):
