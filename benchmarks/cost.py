@@ -1,11 +1,11 @@
-"""What a path costs: the policy against the search and the beam, by the size of the catalogue.
+"""What a path costs: the policy against the searches and the beam, by the size of the catalogue.
 
     python -m benchmarks.cost [--quick] [--results <folder>]
 
 Policy and SASRec have the sizes of params.yaml and random weights, items have random codes and attributes.
 On a CPU all run with one thread. Alone means one call for each prompt; in a batch, one call for all. Guides
 take turns, prompt by prompt, and the median counts; what takes longer than `SLOW` seconds in its first run
-takes no turns, and that run counts. Search and beam score the whole catalogue for every candidate, so the
+takes no turns, and that run counts. All but the policy score the whole catalogue for every candidate, so the
 larger it is, the fewer prompts they are given, both in a batch and at once.
 """
 
@@ -29,10 +29,11 @@ from benchmarks.scaling import (
 )
 from prorl.config.decoding import Decoding
 from prorl.config.guide import Guide as Section
-from prorl.config.guide import SearchSettings
+from prorl.config.guide import LookaheadSettings
 from prorl.config.section import build
 from prorl.guide import Guide
 from prorl.guides.beam import BeamSearchGuide
+from prorl.guides.lookahead import LookaheadGuide
 from prorl.guides.search import SearchGuide
 from prorl.params import read_params
 from prorl.policy.guide import PolicyGuide
@@ -54,14 +55,24 @@ class Load:
     at_once: int
 
 
-# By the number of items. Search and beam hold several arrays of `at_once` rows, times the beam's width, by
-# all items: with these, less than 1 GiB.
+# By the number of items. Searches and beam hold several arrays of `at_once` rows, times the candidates that
+# `lookahead` looks ahead of and the beam's width, by all items: with these, less than 1 GiB.
 LOADS = {
-    1_000: {"policy": Load(512, 512), "search": Load(512, 128), "beam": Load(512, 16)},
-    100_000: {"policy": Load(512, 512), "search": Load(32, 32), "beam": Load(4, 4)},
-    1_000_000: {"policy": Load(512, 512), "search": Load(4, 4), "beam": Load(2, 2)},
+    1_000: {
+        "policy": Load(512, 512),
+        "search": Load(512, 128),
+        "lookahead": Load(512, 32),
+        "beam": Load(512, 16),
+    },
+    100_000: {
+        "policy": Load(512, 512),
+        "search": Load(32, 32),
+        "lookahead": Load(8, 8),
+        "beam": Load(4, 4),
+    },
+    1_000_000: {"policy": Load(512, 512), "search": Load(4, 4), "lookahead": Load(2, 2), "beam": Load(2, 2)},
 }
-QUICK = {n: {name: Load(4, 2) for name in ("policy", "search", "beam")} for n in (60, 400)}
+QUICK = {n: dict.fromkeys(LOADS[1_000], Load(4, 2)) for n in (60, 400)}
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,9 @@ def main() -> None:
             print("\n".join(rows), flush=True)
             lines += rows
         note = (
-            f"Medians. The search weighs {settings().n_candidates} candidates a step, the beam has {WIDTH} "
-            "paths under way. A path has at least {0.min_length} and at most {0.max_length} items.".format(
+            f"Medians. The search weighs {settings().n_candidates} candidates a step, lookahead sees what "
+            f"may follow {settings().ahead} of them, the beam has {WIDTH} paths under way. "
+            "A path has at least {0.min_length} and at most {0.max_length} items.".format(
                 read_params().section(Decoding)
             )
         )
@@ -110,11 +122,10 @@ def main() -> None:
         torch.set_num_threads(n_threads)
 
 
-def settings() -> SearchSettings:
-    """How params.yaml sets the search."""
-    return build(
-        SearchSettings, read_params().section(Section).named["search"], "guide.search", "params.yaml"
-    )
+def settings() -> LookaheadSettings:
+    """How params.yaml sets the teacher; the search and the beam weigh as many candidates here."""
+    own = read_params().section(Section).named["lookahead"]
+    return build(LookaheadSettings, own, "guide.lookahead", "params.yaml")
 
 
 def costs(n_items: int, loads: dict[str, Load], options: Options) -> dict[str, Cost]:
@@ -159,12 +170,15 @@ def random_guides(
     guides = {
         "policy": PolicyGuide(policy, catalogue),
         "search": SearchGuide(**searched, batch_size=loads["search"].at_once),
+        "lookahead": LookaheadGuide(
+            **searched, batch_size=loads["lookahead"].at_once, ahead=settings().ahead
+        ),
         "beam": BeamSearchGuide(**searched, batch_size=loads["beam"].at_once, width=WIDTH),
     }
     of_policy = sum(table.nbytes for table in (*vars(catalogue.trie).values(), *policy.parameters()))
     of_search = sum(table.nbytes for table in simulator.model.parameters())
     of_search += searched["attribute_words"].nbytes
-    return guides, {"policy": of_policy, "search": of_search, "beam": of_search}
+    return guides, {name: of_policy if name == "policy" else of_search for name in guides}
 
 
 def random_attributes(n_items: int) -> np.ndarray:
@@ -205,7 +219,7 @@ def in_turns(
 
 
 def table(n_items: int, costs: dict[str, Cost]) -> list[str]:
-    """The lines of one size; costs of search and beam also as multiples of the policy's."""
+    """The lines of one size; costs of the others also as multiples of the policy's."""
     policy = costs["policy"].each
     rows = []
     for name, cost in costs.items():
