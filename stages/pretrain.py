@@ -1,4 +1,4 @@
-"""The policy pre-trained on mined paths and on paths found by search on a simulator."""
+"""The policy pre-trained on mined paths, on a search's paths, and on its own as the search corrects them."""
 
 import numpy as np
 import torch
@@ -90,6 +90,7 @@ def body(params: Params, dataset: str) -> None:
     if teacher:
         n_fresh = demonstrations.n_batches(training["steps"]) * round(settings.batch_size * asked.share)
         shown = {"paths": n_fresh if asked.fresh else asked.paths, "fresh": asked.fresh, "share": asked.share}
+        shown |= {"seen": asked.seen, "own_paths_after": asked.own_paths_after}
         shown |= teacher.statistics(demonstrations.validation["search"].to(device))
     if not process().is_main_process:  # of several that train, one writes
         return

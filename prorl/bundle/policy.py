@@ -144,7 +144,8 @@ class ReleasedPolicy:
         shown: Iterable[Named] | None = None,
         simulator: Any = None,
     ) -> Paths:
-        """Paths found by searching on a simulator, one for each history: what the policy learnt from.
+        """Paths found by searching on a simulator, one for each history, with the weights of the policy's
+        teacher, but without a look ahead.
 
         `simulator` as for `judged`, the others as for `guide`; `n` is 1, since a search finds one path.
         Raises as these do.
@@ -203,7 +204,7 @@ class ReleasedPolicy:
         return judging, self._simulators[folder]
 
     def _search_settings(self) -> tuple[int, SearchWeights]:
-        """Items that a search weighs at each step, and its weights: those that the policy learnt from.
+        """Items that a search weighs at each step, and its weights: those of the policy's teacher.
 
         Raises `DataError` where `params.json` does not say them, `ConfigError` for weights that are none.
         """

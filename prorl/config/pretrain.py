@@ -1,4 +1,4 @@
-"""Section `pretrain`: supervised pre-training on mined paths and on paths found by search."""
+"""Section `pretrain`: supervised pre-training on mined paths, on a search's, and on own ones, corrected."""
 
 from typing import ClassVar, Literal, Self
 
@@ -70,7 +70,7 @@ class SearchedPaths(Settings):
 
 
 class Pretrain(Section):
-    """Supervised pre-training on mined paths and on paths found by search."""
+    """Supervised pre-training on mined paths, on a search's, and on own ones as the search corrects them."""
 
     section: ClassVar[str] = "pretrain"
 

@@ -5,9 +5,10 @@ akin to the target. It stops when the path is long enough and no item gains anyt
 `IoI + w_ctr log CTR`, less `w_coherence` where it shares no attribute with the item before it in the path.
 What the rules of decoding forbid is forbidden to the search too.
 
-Pre-training imitates such paths, and how near the other candidates came, at the places of the policy's own
-paths too. Mined paths teach the popular item first and the target last; on small data a policy trained on
-them alone writes nearly the same path for everybody.
+Pre-training imitates such paths, by default those of a search that looks ahead (`prorl.guides.lookahead`),
+and how near the other candidates came, at the places of the policy's own paths too. Mined paths teach the
+popular item first and the target last; on small data a policy trained on them alone writes nearly the same
+path for everybody.
 
 Shape key: `b` prompts, `h` history, `t` path position, `n` items, `d` simulator state, `c` candidates, `w`
 words of attribute bits.

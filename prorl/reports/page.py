@@ -114,13 +114,7 @@ def notes(inputs: ReportInputs) -> list[str]:
     if beside:
         found[0] += f" Those of {beside} stand beside them, learnt from who chose what."
     if search and search["paths"]:
-        seen = "each once" if search["fresh"] else "drawn again and again"
-        found.append(
-            f"Of what pre-training was shown, {search['share']:.0%} are paths found by search on a "
-            f"simulator: {search['paths']:,} of them, {seen}; the published recipe has none. For validation "
-            f"users such paths have a mean IoI of {search['ioi']:.3f}, IoR {search['ior']:.1f}, CTR "
-            f"{search['ctr']:.3f} and {search['length']:.2f} items."
-        )
+        found.append(_demonstrations(search))
     else:
         found.append("Pre-training was shown mined paths alone, as in the published recipe.")
     stopped = {
@@ -134,6 +128,25 @@ def notes(inputs: ReportInputs) -> list[str]:
         f"fine-tuning, step {finetune['best_step']:,} is used."
     )
     return found
+
+
+def _demonstrations(search: dict[str, Any]) -> str:
+    seen, own = "drawn again and again", search["own_paths_after"]
+    if search["fresh"]:
+        seen = "each seen once" if search["seen"] == 1 else f"each seen up to {search['seen']} times"
+    said = (
+        f"Of what pre-training was shown, {search['share']:.0%} are demonstrations by a search on a "
+        f"simulator: {search['paths']:,} of them, {seen}; the published recipe has none. "
+    )
+    if own is not None:
+        said += (
+            f"Of those made after {own:.0%} of the steps the policy wrote the paths, and the search says what it "
+            "would have taken at each place. "
+        )
+    return said + (
+        f"For validation users the search's own paths have a mean IoI of {search['ioi']:.3f}, IoR "
+        f"{search['ior']:.1f}, CTR {search['ctr']:.3f} and {search['length']:.2f} items."
+    )
 
 
 def _simulator_notes(inputs: ReportInputs) -> list[str]:

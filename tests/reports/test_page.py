@@ -10,7 +10,7 @@ import pytest
 
 from prorl.reports import page_plots
 from prorl.reports.inputs import Curve
-from prorl.reports.page import render
+from prorl.reports.page import notes, render
 from tests.reports.test_tables import with_search
 from tests.reports.written_inputs import BENCHMARK, COMMANDS, EXAMPLES, NO_EXAMPLES, read_all
 
@@ -102,8 +102,19 @@ def test_every_link_within_the_page_leads_somewhere(page):
 def test_the_page_says_how_items_were_embedded_and_what_pretraining_was_shown(page):
     text = Elements(page).text
     assert "Item vectors are lsa: TF-IDF and truncated SVD" in text
-    assert "60% are paths found by search on a simulator: 4,000 of them, each once" in text
+    assert "60% are demonstrations by a search on a simulator: 4,000 of them, each seen once" in text
     assert "because validation loss had flattened" in text
+
+
+def test_the_page_says_which_demonstrations_the_policy_wrote_itself(inputs):
+    search = inputs.pretrain["search"] | {"seen": 3, "own_paths_after": 0.5}
+    [said] = [
+        note
+        for note in notes(dataclasses.replace(inputs, pretrain=inputs.pretrain | {"search": search}))
+        if "pre-training was shown" in note
+    ]
+    assert "4,000 of them, each seen up to 3 times" in said
+    assert "made after 50% of the steps the policy wrote the paths" in said
 
 
 def test_the_page_holds_results_examples_and_published_figures(page):

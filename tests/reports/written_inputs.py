@@ -124,6 +124,8 @@ def write_training_metrics(reports):
         "paths": 4000,
         "fresh": True,
         "share": 0.6,
+        "seen": 1,
+        "own_paths_after": None,
         "ioi": 3.25,
         "ior": 250.0,
         "ctr": 0.6,
