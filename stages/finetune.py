@@ -16,7 +16,7 @@ from prorl.paths.mining import attribute_words
 from prorl.paths.sequences import read_sequences
 from prorl.policy.checkpoints import save_policy
 from prorl.policy.guide import PolicyGuide
-from prorl.policy.released import load_start
+from prorl.policy.released import load_start, require_same_items
 from prorl.prompts import Prompts
 from prorl.rl.collapse import BEST_OF
 from prorl.rl.rollouts import PromptSource
@@ -43,6 +43,7 @@ def body(params: Params, dataset: str) -> None:
 
     device = own_device()
     simulator = load_simulator(folder, own_class(params, dataset, settings.simulator), device)
+    require_same_items(start, catalogue, simulator.n_items, settings.simulator)
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     words = attribute_words(read_table(layout.items, ITEMS)["attributes"], ignored=[])
     sequences = read_sequences(layout.interactions)

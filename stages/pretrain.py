@@ -88,7 +88,9 @@ def body(params: Params, dataset: str) -> None:
     judged = judge.greedy_means(guide)[name]
     shown = {"paths": 0}
     if teacher:
-        n_fresh = demonstrations.n_batches(training["steps"]) * round(settings.batch_size * asked.share)
+        n_fresh = (
+            demonstrations.n_batches(training["steps"]) * demonstrations.counts(settings.batch_size)["search"]
+        )
         shown = {"paths": n_fresh if asked.fresh else asked.paths, "fresh": asked.fresh, "share": asked.share}
         shown |= {"seen": asked.seen, "own_paths_after": asked.own_paths_after}
         shown |= teacher.statistics(demonstrations.validation["search"].to(device))

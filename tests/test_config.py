@@ -241,6 +241,14 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
             "finetune.updates_per_rollout: got 2, allowed: 1 where finetune.estimator is expected",
         ),
         (
+            lambda raw: raw["finetune"].update(estimator="expected", skip_alike=True),
+            "finetune.skip_alike: got True, allowed: False where finetune.estimator is expected",
+        ),
+        (
+            lambda raw: raw["finetune"].update(estimator="expected", empty_paths="drop"),
+            "finetune.empty_paths: got drop, allowed: forbid or act where finetune.estimator is expected",
+        ),
+        (
             put("finetune.kl", {"estimator": "exact", "coefficient": 0.0, "target": 1.0}),
             "finetune.kl.coefficient: got 0.0, allowed: a number",
         ),

@@ -180,7 +180,11 @@ class Finetune(Section):
         if self.normalise == "per_reward" and self.centering == "fixed_offset":
             raise Refused("normalise", self.normalise, "none where finetune.centering is fixed_offset")
         if self.estimator == "expected":
-            for key, allowed in (("item_log_prob", "sum"), ("updates_per_rollout", 1)):
+            # Its expectation is over all that the policy may draw, so that nothing drawn may be left out.
+            needed = {"item_log_prob": "sum", "updates_per_rollout": 1, "skip_alike": False}
+            for key, allowed in needed.items():
                 if (found := getattr(self, key)) != allowed:
                     raise Refused(key, found, f"{allowed} where finetune.estimator is expected")
+            if self.empty_paths == "drop":
+                raise Refused("empty_paths", "drop", "forbid or act where finetune.estimator is expected")
         return self

@@ -117,7 +117,7 @@ def compare(experiment: Experiment, results: dict[str, dict[int, Result]]) -> Co
     trained = {row: results[row] for row in rows if contents.rows[row].policy == TRAINED}
     for row, of in trained.items():
         rows[row] |= {"training": _training(contents, of), "by_pass": _by_pass(experiment, of)}
-    _divide_by_others(contents, {row: rows[row] for row in trained})
+    divide_by_others(contents, {row: rows[row] for row in trained})
     for row in rows:
         commits = {result.commit for result in results[row].values() if result.commit}
         rows[row]["commits"] = sorted(commits)
@@ -167,15 +167,17 @@ def _by_pass(experiment: Experiment, results: dict[int, Result]) -> dict[str, li
     }
 
 
-def _divide_by_others(contents: Contents, rows: dict[str, dict]) -> None:
+def divide_by_others(contents: Contents, rows: dict[str, dict]) -> None:
     """Divide, in place, every figure that is relative to a row by that row's, or drop it where the row has
-    not run.
+    not run, or has 0.
     """
     for name, figure in contents.training.items():
         if figure.relative_to:
             divisor = rows[figure.relative_to]["training"][name]
             for own in rows.values():
-                own["training"][name] /= divisor
+                value = own["training"].pop(name)
+                if divisor:
+                    own["training"][name] = value / divisor
     for name, figure in (contents.long.by_pass if contents.long else {}).items():
         if not figure.relative_to:
             continue
@@ -183,7 +185,7 @@ def _divide_by_others(contents: Contents, rows: dict[str, dict]) -> None:
         divisor = of_divisor[0] if of_divisor else None
         for own in rows.values():
             values = own["by_pass"].pop(name, [])
-            if divisor is not None:
+            if divisor:
                 own["by_pass"][name] = [value / divisor for value in values]
 
 

@@ -9,16 +9,24 @@ paper's.
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from prorl.config.heads import POLICIES
 from prorl.config.section import ConfigError, Refused, Settings, build
+from prorl.metrics.registry import METRICS
 from prorl.params import read_yaml
 
 FOLDER = Path("experiments")
 TRAINED = "prorl"  # the policy that fine-tuning gives, whose training the figures are of
+# Ways to decode, and the setting that names the numbers each may have.
+WAYS = {
+    "rollout": "evaluate.rollouts",
+    "beam": "evaluate.beams",
+    "max": "evaluate.live_beams",
+    "target": "evaluate.target_percentiles",
+}
 
 
 class Row(Settings):
@@ -189,8 +197,8 @@ def read_experiment(root: Path, name: str) -> Experiment:
 
 
 def _check(contents: Contents, source: str) -> None:
-    """Raises `ConfigError` for names in the wrong form, and for rows and figures that are referred to and not
-    there.
+    """Raises `ConfigError` for names in the wrong form, for metrics and ways to decode that nobody knows, and
+    for rows and figures that are referred to and not there.
     """
 
     def refuse(key: str, found: object, allowed: str) -> None:
@@ -207,6 +215,12 @@ def _check(contents: Contents, source: str) -> None:
             refuse(key, seeds, "at least one number, each once")
     if contents.best_of != sorted(set(contents.best_of)) or min(contents.best_of, default=1) < 1:
         refuse("best_of", contents.best_of, "growing numbers of paths, each at least 1")
+    for metric in contents.metrics:
+        if metric not in METRICS:
+            refuse("metrics", metric, ", ".join(METRICS))
+    for name, row in contents.rows.items():
+        if row.decoding != "greedy" and not re.fullmatch(rf"({'|'.join(WAYS)})@[1-9]\d*", row.decoding):
+            refuse(f"rows.{name}.decoding", row.decoding, f"greedy, {', '.join(f'{way}@K' for way in WAYS)}")
     by_pass = long.by_pass if long else {}
     referred = {"reference": contents.reference}
     for name, figure in by_pass.items():
@@ -240,7 +254,8 @@ def _check(contents: Contents, source: str) -> None:
 
 
 def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
-    """Every row's overrides, those of all rows first; of two for the same key the later holds.
+    """Every row's overrides, those of all rows first; of two for the same key the later holds, a share of the
+    earlier one's number where it is one.
 
     Where rows of one run are those of guides, these are evaluated beside the two policies.
     """
@@ -253,7 +268,10 @@ def _overrides_of_rows(contents: Contents, source: str) -> dict[str, list[str]]:
                 allowed = f"what the row before sets: {', '.join(own)}"
                 raise ConfigError(f"{source}: rows.{name}.unset: got {key!r}, allowed: {allowed}")
             del own[key]
-        own |= {key_of(text, source): text for text in row.set}
+        for text in row.set:
+            key = key_of(text, source)
+            share = share_of(own[key].partition("=")[2], text, source) if key in own else None
+            own[key] = text if share is None else f"{key}={share}"
         overrides[name] = list(own.values())
         before = own
     return {name: [*own, *_guides_named(contents, overrides, name)] for name, own in overrides.items()}
@@ -266,6 +284,21 @@ def _guides_named(contents: Contents, overrides: dict[str, list[str]], name: str
     of_run = [row.policy for other, row in contents.rows.items() if overrides[other] == overrides[name]]
     named = dict.fromkeys(policy for policy in of_run if policy not in POLICIES)
     return [f"guides=[{','.join(named)}]"] if named else []
+
+
+def share_of(number: Any, override: str, source: str) -> int | None:
+    """What an override `key=33%` sets: that share, at least 1, of the whole `number`, or its digits, that
+    stands there; None for an override that is no share.
+
+    Raises `ConfigError` where there is no whole number.
+    """
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", override.partition("=")[2])
+    if percent is None:
+        return None
+    whole = int(number) if isinstance(number, str) and number.isdecimal() else number
+    if not isinstance(whole, int) or isinstance(whole, bool):
+        raise ConfigError(f"{source}: got {override!r}: a share of {number!r}, allowed: of a whole number")
+    return max(1, round(whole * float(percent[1]) / 100))
 
 
 def key_of(override: str, source: str) -> str:

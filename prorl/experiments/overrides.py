@@ -4,14 +4,13 @@ params.yaml.
 
 import copy
 import difflib
-import re
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
-from prorl.experiments.definition import key_of
+from prorl.experiments.definition import key_of, share_of
 from prorl.params import NOT_YAML
 
 
@@ -31,8 +30,8 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
         place = changed
         for name in parents:
             place = place[name]
-        if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
-            text = str(_share(place[last], float(percent[1]), override, source))
+        if (share := share_of(place[last], override, source)) is not None:
+            text = str(share)
         value = _value(text, f"{source}: got {override!r}")
         if isinstance(place[last], dict) or (isinstance(value, dict) and place[last] is not None):
             raise ConfigError(f"{source}: got {override!r}, allowed: one value for one key, not a mapping")
@@ -80,9 +79,3 @@ def _leaves(values: dict, prefix: str = ""):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
-
-
-def _share(number: Any, percent: float, override: str, source: str) -> int:
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise ConfigError(f"{source}: got {override!r}: a share of {number!r}, allowed: of a whole number")
-    return max(1, round(number * percent / 100))

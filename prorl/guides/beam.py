@@ -2,7 +2,8 @@
 
 A path's score is the sum of its items' gains. At each step every path is followed by each of its candidates,
 and the `width` best of all continuations of a prompt go on. A path that stops keeps its score, and its place
-as long as it is among the best. One path under way is the search without a beam.
+as long as it is among the best; where no item may follow it stops, however short it is. One path under way is
+the search without a beam.
 
 Source: beam search (Lowerre 1976); the gain is this project's, see `prorl.guides.search`.
 Shape key: `b` prompts, `k` paths under way per prompt, `r` = b * k rows, `t` path position, `n` items, `c`
@@ -69,7 +70,8 @@ class BeamSearchGuide(SearchGuide):
             reached = simulator.target_log_prob(after.flatten(0, 1), towards).view_as(candidates)
             gain = reached - log_prob[:, None] + worth.gather(1, candidates)
             gain = gain.masked_fill(seen_before(candidates) | ended[:, None], -torch.inf)
-            may_stop = ended.view(b, k) | (t >= max(1, rules.min_length))
+            at_its_end = (gain == -torch.inf).all(1).view(b, k)  # it has ended, or no item is left
+            may_stop = at_its_end | (t >= max(1, rules.min_length))
             stopping = score.masked_fill(~may_stop, -torch.inf)
             continued = (score[:, :, None] + gain.view(b, k, -1)).flatten(1)
             every = torch.cat([continued, stopping], dim=1)

@@ -65,7 +65,8 @@ class Candidates:
 
 @dataclass(frozen=True)
 class SearchGuide:
-    """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step.
+    """Searches on `simulator`, by the rules of `decoding`, among `n_candidates` items a step, half of them
+    acceptable and half akin to the target; one more where the number is odd.
 
     attribute_words [n+1, w]: each item's attributes as bits, as `prorl.paths.mining.attribute_words` gives
     them; batch_size: prompts that are searched for at once on a CPU; an accelerator takes as many as fit into

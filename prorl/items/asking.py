@@ -24,9 +24,9 @@ def item_fields(items: pa.Table) -> list[dict[str, str]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def require_fields(prompt: str, allowed: Mapping[str, tuple[str, ...]], setting: str) -> None:
-    """Raise `ConfigError` where `prompt` has a field that is not `allowed`, by name its attributes, or where
-    it lacks one of the names.
+def require_fields(prompt: str, allowed: Mapping[str, tuple[str, ...]], setting: str, *, every: bool) -> None:
+    """Raise `ConfigError` where `prompt` has a field that is not `allowed`, by name its attributes, or one
+    that text cannot be put into; and where it lacks one of the names, or, unless `every` one is needed, all.
     """
     shown = ", ".join(
         f"{{{name}.{part}}}" if parts else f"{{{name}}}"
@@ -44,6 +44,19 @@ def require_fields(prompt: str, allowed: Mapping[str, tuple[str, ...]], setting:
         right = name in allowed and (part in allowed[name] if allowed[name] else not part)
         if not right or "{" in format_:
             raise ConfigError(f"params.yaml: {setting}: got field {{{field}}}, allowed: {shown}")
+    there = {field.partition(".")[0] for field, _ in parsed}
+    if not there or (every and there != set(allowed)):
+        needed = "one field of each of" if every else "at least one of the fields"
+        raise ConfigError(f"params.yaml: {setting}: got {prompt!r}, allowed: with {needed} {shown}")
+    try:
+        prompt.format(
+            **{
+                name: SimpleNamespace(**dict.fromkeys(parts, "text")) if parts else "text"
+                for name, parts in allowed.items()
+            }
+        )
+    except ValueError as error:
+        raise ConfigError(f"params.yaml: {setting}: {prompt!r} is no template for text: {error}") from None
 
 
 def follow_odds(
@@ -56,7 +69,7 @@ def follow_odds(
     prompt that is too long.
     """
     allowed = {"item": FIELDS, "next": FIELDS}
-    require_fields(settings.prompt, allowed, "language_model.prompt")
+    require_fields(settings.prompt, allowed, "language_model.prompt", every=True)
     fields = [SimpleNamespace(**own) for own in item_fields(items)]
     raw_ids = items["raw_id"].to_pylist()
     prompts = [settings.prompt.format(item=fields[a - 1], next=fields[b - 1]) for a, b in pairs.tolist()]
@@ -86,7 +99,7 @@ def profiles(
 
     Raises as `follow_odds` does.
     """
-    require_fields(settings.prompt, dict.fromkeys(FIELDS, ()), "profiles.prompt")
+    require_fields(settings.prompt, dict.fromkeys(FIELDS, ()), "profiles.prompt", every=False)
     prompts = [settings.prompt.format(**own) for own in item_fields(items)]
     raw_ids, own_texts = items["raw_id"].to_pylist(), items["text"].to_pylist()
     causal = Causal(settings)

@@ -43,7 +43,8 @@ def load_causal_model(
         folder, options = folder.parent, {**OWN_CODE_ONLY, "gguf_file": folder.name}
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
-        # The user names the model, a folder or a repository's newest state; its digest is recorded.
+        # The user names the model: a folder, whose files' sizes and times are in the fingerprint, or a
+        # repository, of which the state that the cache has, or the newest, is taken.
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)  # nosec B615
         model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)  # nosec B615
     except (OSError, ValueError) as error:

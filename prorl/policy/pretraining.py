@@ -42,7 +42,13 @@ def in_steps(settings: Pretrain, n_mined: int) -> Pretrain:
     """
     if settings.passes is None:
         return settings
-    return settings.replace(passes=None, max_steps=settings.passes * -(-n_mined // settings.batch_size))
+    n_steps = settings.passes * -(-n_mined // settings.batch_size)
+    if settings.warmup_steps > n_steps:
+        raise ConfigError(
+            f"params.yaml: pretrain.warmup_steps: got {settings.warmup_steps}, allowed: at most {n_steps}, "
+            f"the steps of pretrain.passes {settings.passes} over {n_mined} mined paths"
+        )
+    return settings.replace(passes=None, max_steps=n_steps)
 
 
 def cosine_with_warmup(step: int, n_steps: int, warmup_steps: int) -> float:

@@ -36,6 +36,17 @@ def load_start(
     return *load_policy(start, decoding), start / IDS_FILE
 
 
+def require_same_items(start: Path, catalogue: Catalogue, n_items: int, simulator: str) -> None:
+    """Raises `DataError` where the policy at `start` is over other than the `n_items` of `simulator`, as one
+    of another data set is: its items' numbers would mean others there.
+    """
+    if catalogue.trie.n_items != n_items:
+        raise DataError(
+            f"{start}: got a policy over {catalogue.trie.n_items} items, allowed: one over the {n_items} of "
+            f"simulator {simulator}"
+        )
+
+
 def load_released(
     path: Path, sizes: PolicySettings, semantic_ids: Path, decoding: Decoding
 ) -> tuple[T5, Catalogue]:

@@ -240,11 +240,21 @@ class Mixture:
     def drawn(self, step: int, batch_size: int, seed: int) -> Demonstrations:
         """The batch of `step`, drawn with `seed`: of each source its share."""
         generator = torch.Generator().manual_seed(seed)
-        parts = []
-        for name, share in self.shares.items():
-            if n := round(batch_size * share):
-                parts.append(self.train[name].batch(self.number(step), n, generator))
-        return concatenated(parts)
+        return concatenated(
+            [
+                self.train[name].batch(self.number(step), n, generator)
+                for name, n in self.counts(batch_size).items()
+                if n
+            ]
+        )
+
+    def counts(self, batch_size: int) -> dict[str, int]:
+        """How many of the demonstrations of a batch come from each source: its share, rounded, the last
+        source having what the others leave.
+        """
+        *others, last = self.shares
+        found = {name: round(batch_size * self.shares[name]) for name in others}
+        return {**found, last: batch_size - sum(found.values())}
 
 
 def mixture(

@@ -140,8 +140,8 @@ def _demonstrations(search: dict[str, Any]) -> str:
     )
     if own is not None:
         said += (
-            f"Of those made after {own:.0%} of the steps the policy wrote the paths, and the search says what it "
-            "would have taken at each place. "
+            f"Of those made after {own:.0%} of the steps the policy wrote the paths, and the search says "
+            "what it would have taken at each place. "
         )
     return said + (
         f"For validation users the search's own paths have a mean IoI of {search['ioi']:.3f}, IoR "

@@ -91,7 +91,9 @@ def uncentered(
 
     The paper's alternative to SRC: one constant, found by trial, in place of the mean.
     """
-    x = {name: scaled(values, moments[name]) for name, values in rewards.values.items()}
+    x = {
+        name: scaled(values, moments[name]) * rewards.counted(name) for name, values in rewards.values.items()
+    }
     return (weighted(x, weights, max_length) - offset) * rewards.real
 
 

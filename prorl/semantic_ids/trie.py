@@ -29,16 +29,6 @@ class Trie:
     item_parents: torch.Tensor
 
     @property
-    def n_levels(self) -> int:
-        """Codes per item."""
-        return self.item_codes.shape[1]
-
-    @property
-    def codebook_size(self) -> int:
-        """Codes per level."""
-        return self.next_node.shape[1]
-
-    @property
     def n_items(self) -> int:
         """Items, padding not counted."""
         return len(self.item_codes) - 1

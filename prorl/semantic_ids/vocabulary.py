@@ -53,7 +53,7 @@ class Vocabulary:
         """
         if codes.shape[-1] != self.n_levels:
             raise ValueError(f"codes have {codes.shape[-1]} levels, the vocabulary {self.n_levels}")
-        if self._outside(codes):
+        if math.prod(codes.shape) and (codes.min() < 0 or codes.max() >= self.codebook_size):
             found = f"codes {int(codes.min())}..{int(codes.max())}"
             raise ValueError(f"{found}; allowed: 0..{self.codebook_size - 1}")
         tokens = codes + 1
@@ -61,20 +61,3 @@ class Vocabulary:
             of_level = tokens[..., level]  # a view
             of_level += self.codebook_size * level
         return tokens
-
-    def codes(self, tokens: Array) -> Array:
-        """Codes [.., k] of token ids [.., k]; the inverse of `tokens`.
-
-        Raises `ValueError` for a token outside its level.
-        """
-        codes = tokens - 1
-        for level in range(self.n_levels):
-            of_level = codes[..., level]  # a view
-            of_level -= self.codebook_size * level
-        if self._outside(codes):
-            raise ValueError("a token lies outside the ids of its level")
-        return codes
-
-    def _outside(self, codes: "np.ndarray | torch.Tensor") -> bool:
-        """Whether any of `codes` is no code of a level."""
-        return bool(math.prod(codes.shape) and (codes.min() < 0 or codes.max() >= self.codebook_size))

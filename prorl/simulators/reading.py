@@ -1,11 +1,9 @@
-"""Scores of all items after sequences of unequal lengths, from any simulator that ranks all items.
+"""Paths behind their histories, as simulators read them.
 
-Shape key: `b` rows, `h` history, `t` path position, `n` items.
+Shape key: `b` rows, `h` history, `t` path position.
 """
 
 import torch
-
-from prorl.simulators.protocol import RankingSimulator
 
 
 def appended(history: torch.Tensor, path: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,20 +14,3 @@ def appended(history: torch.Tensor, path: torch.Tensor) -> tuple[torch.Tensor, t
     order = (path <= 0).to(torch.int8).argsort(dim=-1, stable=True)
     items = torch.cat([history, path.gather(-1, order).clamp(min=0)], dim=1)
     return items, history.shape[1] + (path > 0).sum(1)
-
-
-def item_scores_after(simulator: RankingSimulator, history: torch.Tensor, path: torch.Tensor) -> torch.Tensor:
-    """Scores [b, n] of all items after `history` [b, h] and `path` [b, t] (0 behind its end, -1 skipped), the
-    first column being item 1.
-
-    A simulator reads histories of one length: rows of the same length are read together.
-    """
-    items, lengths = appended(history, path)
-    scores = torch.empty(0)
-    for length in lengths.unique().tolist():
-        rows = (lengths == length).nonzero()[:, 0]
-        own = simulator.item_scores(items[rows, :length])
-        if not scores.numel():
-            scores = own.new_empty(len(items), own.shape[1])
-        scores[rows] = own
-    return scores

@@ -12,7 +12,7 @@ from prorl.cli import main
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
 from prorl.experiments import comparison
-from prorl.experiments.comparison import compare
+from prorl.experiments.comparison import compare, divide_by_others
 from prorl.experiments.definition import read_experiment
 from prorl.experiments.pages import document, findings, markdown, write_page
 from prorl.experiments.results import Result, curves_of
@@ -117,6 +117,15 @@ def test_training_figures_are_means_over_their_steps_and_over_seeds(experiment, 
     assert rows["first"]["training"] == {"length": (1.5 + 4.5) / 2, "late": 1.0}
     assert rows["sampled"]["training"] == {}, "its policy is the pre-trained one"
     assert rows["second"]["training"] == {"length": 3.0, "late": 7.0 / ((3.5 + 10.5) / 2)}
+
+
+def test_a_figure_relative_to_one_that_is_0_is_left_out(tmp_path):
+    experiment = write(tmp_path, training=TRAINING)
+    rows = {
+        row: {"training": {"length": 2.0, "late": late}} for row, late in (("first", 0.0), ("second", 3.0))
+    }
+    divide_by_others(experiment.contents, rows)
+    assert rows == {row: {"training": {"length": 2.0}} for row in ("first", "second")}
 
 
 def test_a_row_that_others_are_compared_with_cannot_be_left_out(experiment, results):

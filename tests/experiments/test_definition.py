@@ -135,7 +135,27 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(optimizers["muon"]) == set(demonstrations["search"])
     identifiers = read_experiment(ROOT, "identifiers").overrides
     assert set(demonstrations["corrected"]) == set(identifiers["texts"])
-    assert identifiers["both"] == []
+    [both] = planned(
+        read_experiment(ROOT, "identifiers").only(["both"]),
+        with_layers(ROOT / "params.yaml", []),
+        "ml-100k",
+        [1],
+    )
+    round_trip_yaml().dump(both.params, tmp_path / "both")
+    default, last_row = read_params(ROOT / "params.yaml"), read_params(tmp_path / "both")
+    for kind in SECTIONS.values():
+        dataset = "ml-100k" if kind.per_data_set else None
+        assert last_row.section(kind, dataset) == default.section(kind, dataset), kind.section
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_under_a_preset_differ_as_they_do_without(name, dataset):
+    """What a label says holds for every data set: what the preset sets otherwise, the row states."""
+    experiment = read_experiment(ROOT, name)
+    layers = [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"]
+    runs = planned(experiment, with_layers(ROOT / "params.yaml", layers), dataset, [1])
+    assert len({str(run.params) for run in runs}) == len(runs)
 
 
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
@@ -148,6 +168,30 @@ def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
         "first": ["finetune.steps=3", "finetune.gamma=0.5"],
         "second": ["finetune.steps=200"],
     }
+
+
+def test_a_share_is_one_of_what_all_rows_set_where_they_set_it(tmp_path):
+    rows = {
+        "first": {"label": "a", "set": ["finetune.steps=33%", "pretrain.max_steps=1%"]},
+        "second": {"label": "b", "unset": ["pretrain.max_steps"], "set": ["finetune.steps=50%"]},
+    }
+    experiment = write(tmp_path, rows=rows)
+    assert experiment.overrides["first"] == ["finetune.steps=66", "pretrain.max_steps=1%"]
+    assert experiment.overrides["second"] == ["finetune.steps=33"]
+    with pytest.raises(
+        ConfigError, match=r"'finetune.steps=5%': a share of 'null', allowed: of a whole number"
+    ):
+        write(
+            tmp_path,
+            common=["finetune.steps=null"],
+            rows={"first": {"label": "a", "set": ["finetune.steps=5%"]}},
+        )
+
+
+def test_shares_of_pretraining_are_those_of_the_steps_that_the_whole_of_it_takes():
+    runs = planned(read_experiment(ROOT, "maturity"), with_layers(ROOT / "params.yaml", []), "ml-100k", [1])
+    steps = {run.row: run.params["pretrain"]["max_steps"] for run in runs}
+    assert sorted(steps.values()) == [18, 594, 1188, 1800]
 
 
 def test_a_row_that_unsets_goes_on_from_the_row_before_it(tmp_path):
@@ -211,6 +255,15 @@ def test_rows_with_the_same_overrides_share_a_run(tmp_path):
                 }
             },
             "training.a.relative_to: got 'sampled', allowed: a row of policy prorl",
+        ),
+        ({"metrics": ["ior", "iou"]}, "metrics: got 'iou', allowed: ioi, ior, ctr, "),
+        (
+            {"rows": {"first": {"label": "a", "decoding": "gredy"}}},
+            "rows.first.decoding: got 'gredy', allowed: greedy, rollout@K, beam@K, max@K, target@K",
+        ),
+        (
+            {"rows": {"first": {"label": "a", "decoding": "rollout@0"}}},
+            "rows.first.decoding: got 'rollout@0', allowed: greedy, rollout@K",
         ),
         ({"best_of": [2, 1]}, "best_of: got [2, 1], allowed: growing numbers of paths, each at least 1"),
         ({"best_of": [0, 1]}, "best_of: got [0, 1], allowed: growing numbers of paths, each at least 1"),

@@ -103,3 +103,16 @@ def test_a_search_finds_the_best_path_without_blocked_items(name, width):
     if width is None:  # a beam may have left another path for the sake of one that is blocked
         assert torch.equal(found[untouched], paths[untouched])
     assert not torch.equal(found, paths)
+
+
+@pytest.mark.parametrize("width", [None, 1, 3])
+def test_a_search_stops_where_no_item_is_left_however_short_its_path_is(width):
+    simulator, prompts = random_simulator(N_ITEMS), some_prompts(12, N_ITEMS)
+    decoding = rules(4, 4).blocking(range(4, N_ITEMS + 1))
+    guide = search_on(simulator, decoding, 6) if width is None else beam_on(simulator, decoding, width, 6)
+    for history, target, path in zip(
+        prompts.history.tolist(), prompts.target.tolist(), guide.paths(prompts).tolist(), strict=True
+    ):
+        left = {1, 2, 3} - {*history, target}
+        assert sorted(path) == [0] * (4 - len(left)) + sorted(left)
+        assert all(path[: len(left)])

@@ -179,6 +179,14 @@ def test_an_item_of_which_nothing_is_written_keeps_its_text(writing, tmp_path, m
         ({"prompt": "{0}"}, ConfigError, r"got field {0}"),
         ({"prompt": "{item.title"}, ConfigError, "is no template"),
         (
+            {"prompt": "{item.title:d} {next.title}"},
+            ConfigError,
+            "is no template for text: Unknown format code",
+        ),
+        ({"prompt": "{item.title!z} {next.title}"}, ConfigError, "is no template"),
+        ({"prompt": "{item.title} Answer:"}, ConfigError, r"with one field of each of {item.title}, .*{next"),
+        ({"prompt": "Answer:"}, ConfigError, "got 'Answer:', allowed: with one field of each of"),
+        (
             {"max_tokens": 5},
             DataError,
             r"items 'r1' and 'r2': its prompt has \d+ tokens, allowed: ",

@@ -341,6 +341,8 @@ def test_passes_over_the_mined_paths_stand_for_steps():
     """64 paths in batches of 10 are 7 steps a pass."""
     settings = PRETRAIN.replace(passes=2, batch_size=10, max_steps=1, warmup_steps=3)
     assert in_steps(settings, 64) == settings.replace(passes=None, max_steps=14)
-    with pytest.raises(ConfigError, match=r"got 15, allowed: at most pretrain\.max_steps, 14"):
+    with pytest.raises(
+        ConfigError, match=r"params\.yaml: pretrain\.warmup_steps: got 15, .*14, the steps of"
+    ):
         in_steps(settings.replace(warmup_steps=15), 64)
     assert in_steps(PRETRAIN, 64) is PRETRAIN

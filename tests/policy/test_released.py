@@ -8,7 +8,7 @@ from prorl.config.policy import Policy
 from prorl.errors import DataError
 from prorl.layout import IDS_FILE
 from prorl.policy.checkpoints import save_policy
-from prorl.policy.released import load_released, load_start
+from prorl.policy.released import load_released, load_start, require_same_items
 from tests.policy.test_checkpoints import write_ids
 from tests.tiny_models import PARAMS, random_catalogue, random_prompts
 
@@ -151,6 +151,16 @@ def test_training_starts_from_a_released_file_or_from_a_folder_with_its_own_ids(
     assert own_ids == tmp_path / "policy" / IDS_FILE
     for name, weight in policy.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)
+
+
+def test_a_start_over_other_items_than_the_simulators_is_refused(ids):
+    path, catalogue = ids
+    n_items = catalogue.trie.n_items
+    require_same_items(path, catalogue, n_items, "SASRec")
+    with pytest.raises(
+        DataError, match=rf"got a policy over {n_items} items, .* {n_items + 1} of simulator SA"
+    ):
+        require_same_items(path, catalogue, n_items + 1, "SASRec")
 
 
 def test_a_released_policy_is_told_no_acceptance(tmp_path):

@@ -201,6 +201,19 @@ def test_batches_are_mixed_in_their_shares():
     assert equal(drawn.drawn(1, 8, 3), batch)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.75, 1.0])
+def test_shares_that_are_rounded_make_a_whole_batch(batch_size, share):
+    drawn = Mixture(
+        {"mined": Pool(mined(TRAIN, 4)), "search": Pool(mined(TRAIN, 4))},
+        {},
+        {"mined": 1 - share, "search": share},
+    )
+    counts = drawn.counts(batch_size)
+    assert sum(counts.values()) == len(drawn.drawn(1, batch_size, 3)) == batch_size
+    assert abs(counts["search"] - batch_size * share) <= 0.5
+
+
 @pytest.mark.parametrize(("seen", "kept"), [(1, 16), (3, 48)])
 def test_batches_are_seen_as_often_as_asked_each_searched_for_once(seen, kept):
     search = Search()

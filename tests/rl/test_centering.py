@@ -112,6 +112,17 @@ def test_uncentered_rewards_by_hand():
     assert found[0, 0, 2].item() == 0  # the offset is taken from steps alone
 
 
+def test_an_uncentered_reward_counts_where_a_centered_one_does():
+    values = {"coherence": torch.tensor([[[1.0, 1.0, 0.0]]]).double()}
+    steps = StepRewards(values, torch.ones(1, 1, 3, dtype=torch.bool), torch.zeros(1, 1, 3, dtype=torch.bool))
+    moments, weights = collected(steps), {"coherence": 4.0}
+    assert steps.counted("coherence")[0, 0].tolist() == [False, True, True]
+    ways = {"uncentered": uncentered, "centered": centered}
+    found = {name: way(steps, moments, weights, 10)[0, 0].tolist() for name, way in ways.items()}
+    assert found["uncentered"][0] == found["centered"][0] == 0
+    assert found["uncentered"][1] > 0
+
+
 def test_centering_takes_the_same_from_every_step():
     moments, weights = collected(STEPS), {"ctr": 1.0, "ioi": 1.0, "ior": 1.0}
     difference = (uncentered(STEPS, moments, weights, 10) - centered(STEPS, moments, weights, 10))[STEPS.real]

@@ -7,7 +7,7 @@ import torch
 from prorl.config.section import ConfigError
 from prorl.simulators.padded_models import PaddedBERT4Rec, PaddedLightSANs
 from prorl.simulators.protocol import EmbeddingSimulator, branching, ranking
-from prorl.simulators.reading import appended, item_scores_after
+from prorl.simulators.reading import appended
 from prorl.simulators.registry import SIMULATORS, Padded, library_model
 from prorl.simulators.scoring import simulator_of
 from tests.tiny_models import BERT4REC, LIGHTSANS, random_prompts, random_simulator, recbole_model
@@ -50,17 +50,6 @@ def test_scores_of_all_items_are_what_paths_are_scored_by(name):
     bias = own.model.output_bias[1:] if name == "BERT4Rec" else 0.0
     torch.testing.assert_close(before, products + bias, rtol=0, atol=1e-12)
     assert own.vectors.shape == (N_ITEMS + 1, own.states(history).shape[1])
-
-
-@pytest.mark.parametrize("name", SIMULATORS)
-def test_scores_after_paths_of_any_length_are_those_after_the_items_alone(name):
-    own = simulator(name)
-    history, _ = random_prompts(4, N_ITEMS, 5)
-    path = torch.tensor([[1, 2, 3], [4, 0, 0], [-1, 5, -1], [0, 0, 0]])
-    scores = item_scores_after(own, history, path)
-    for row, items in enumerate(([1, 2, 3], [4], [5], [])):
-        read = torch.cat([history[row], torch.tensor(items, dtype=torch.int64)])[None]
-        torch.testing.assert_close(scores[row : row + 1], own.item_scores(read), rtol=0, atol=1e-12)
 
 
 def test_items_are_appended_without_what_is_none():
