@@ -92,9 +92,10 @@ def registered(params: Params, registries: Registries) -> Iterator[str]:
 def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tuple[str, Any]]:
     """The names that `setting` holds, and how messages name their places.
 
-    A name is the value itself, an entry of a list or a key of a mapping. A section with mistakes gives none,
-    since its values may be anything. A simulator with a `class` in `simulator.<name>` is the user's own and
-    in no registry. Guides look after their names themselves, see `prorl.guides.registry.mistakes`.
+    A name is the value itself, an entry of a list or a key of a mapping; null is none. A section with
+    mistakes gives none, since its values may be anything. A simulator with a `class` in `simulator.<name>` is
+    the user's own and in no registry. Guides look after their names themselves, see
+    `prorl.guides.registry.mistakes`.
     """
     section, _, key = setting.partition(".")
     if section not in params.raw:
@@ -115,7 +116,7 @@ def _registered_names(params: Params, setting: str, dataset: str) -> Iterator[tu
                 yield f"{setting}[{i}]", name
     elif isinstance(value, dict):
         yield from ((setting, name) for name in value)
-    else:
+    elif value is not None:
         yield setting, value
 
 

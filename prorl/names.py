@@ -19,6 +19,7 @@ REGISTRIES: Registries = {
     "simulators": SIMULATORS,
     "fetch.source": DATASETS,
     "quantize.method": QUANTISERS,
+    "pretrain.select_on": METRICS,
     "finetune.estimator": ESTIMATORS,
     "finetune.weights": REWARDS,
     "finetune.select_on": METRICS,

@@ -26,7 +26,7 @@ from prorl.policy.initial import new_policy
 from prorl.policy.pretraining import in_steps, pretrain
 from prorl.policy.sources import Search, Writer, mixture
 from prorl.prompts import Demonstrations, Prompts
-from prorl.runtime import run_stage
+from prorl.runtime import derived_seed, run_stage
 from prorl.simulators.protocol import BranchingSimulator, branching
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
@@ -72,20 +72,25 @@ def body(params: Params, dataset: str) -> None:
         session.checkpoint,
         writing(policy, catalogue.to(device), settings.precision),
     )
-    training = pretrain(policy, catalogue, demonstrations, in_full, params.training_seed, session)
-
     prompts = Prompts.of(validation, device)
-    judge = Judge(
-        prompts,
-        {name: simulator},
-        words,
-        decoding.max_length,
-        len(prompts),
-        settings.batch_size,
-        params.seed,
+    some = prompts.sample(settings.validation_prompts, derived_seed(params.seed, "validation prompts"))
+    on_device = catalogue.to(device)
+
+    def judged(current: T5, users: Prompts) -> dict[str, float]:
+        guide = PolicyGuide(current.eval(), on_device, settings.precision)
+        size = settings.batch_size
+        judge = Judge(users, {name: simulator}, words, decoding.max_length, len(users), size, params.seed)
+        return judge.greedy_means(guide)[name]
+
+    training = pretrain(
+        policy,
+        catalogue,
+        demonstrations,
+        in_full,
+        params.training_seed,
+        session,
+        lambda current: judged(current, some),
     )
-    guide = PolicyGuide(policy.eval(), catalogue.to(device), settings.precision)
-    judged = judge.greedy_means(guide)[name]
     shown = {"paths": 0}
     if teacher:
         n_fresh = (
@@ -97,7 +102,9 @@ def body(params: Params, dataset: str) -> None:
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(layout.policy("pretrained"), policy, catalogue, semantic_ids)
-    write_json(layout.metrics("pretrain"), {**training, "search": shown, "validation": judged})
+    write_json(
+        layout.metrics("pretrain"), {**training, "search": shown, "validation": judged(policy, prompts)}
+    )
     session.checkpoint.remove()
 
 

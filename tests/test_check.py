@@ -7,6 +7,7 @@ import pytest
 from prorl.check import findings, findings_in, registered, require
 from prorl.config.section import ConfigError
 from prorl.guides.registry import GUIDES
+from prorl.metrics.registry import METRICS
 from prorl.names import REGISTRIES, every_finding
 from prorl.params import Params, laid_over, params_of, read_yaml
 from tools.stage_dependencies import ROOT
@@ -184,6 +185,10 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: empty where pretrain.search is not fresh, or its share is below 1",
         ),
         ({"quantize": {"method": "x"}}, "quantize.method: got 'x' (str), allowed: rq_kmeans, rq_vae"),
+        (
+            {"pretrain": {"select_on": {"iou": 1}}},
+            f"pretrain.select_on: got 'iou' (str), allowed: {', '.join(METRICS)}",
+        ),
         (
             {"finetune": {"weights": {"new": 1}}},
             "finetune.weights: got 'new' (str), allowed: ctr, ioi, ior, coherence",

@@ -241,6 +241,10 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
             "finetune.updates_per_rollout: got 2, allowed: 1 where finetune.estimator is expected",
         ),
         (
+            put("pretrain.select_on", {}),
+            "pretrain.select_on: got an empty mapping, allowed: at least one metric, or null",
+        ),
+        (
             lambda raw: raw["finetune"].update(estimator="expected", skip_alike=True),
             "finetune.skip_alike: got True, allowed: False where finetune.estimator is expected",
         ),

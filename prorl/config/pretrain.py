@@ -84,8 +84,15 @@ class Pretrain(Section):
     )
     max_steps: int = Field(ge=1, description="Steps of the cosine schedule, at most as many are taken")
     evaluate_every: int = Field(ge=1, description="Steps between two validations")
+    select_on: dict[str, float] | None = Field(
+        description="Greedy validation metrics and their weights in the score that chooses the checkpoint; "
+        "null: the lowest validation loss chooses it"
+    )
+    validation_prompts: int = Field(ge=1, description="Validation prompts that are judged for `select_on`")
     patience: int = Field(ge=1, description="Validations without an improvement before training stops")
-    min_improvement: float = Field(ge=0, description="Validation loss that an improvement gains at least")
+    min_improvement: float = Field(
+        ge=0, description="What an improvement gains at least, in validation loss or score"
+    )
     batch_size: int = Field(ge=1, description="Paths a step")
     optimizer: Literal["muon", "adamw"] = Field(
         description="Of the matrices: Muon, whose steps are orthogonal, or AdamW, the paper's"
@@ -101,4 +108,10 @@ class Pretrain(Section):
     def _warmup_ends(self) -> Self:
         if self.passes is None and self.warmup_steps > self.max_steps:
             raise Refused("warmup_steps", self.warmup_steps, f"at most pretrain.max_steps, {self.max_steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_chooses(self) -> Self:
+        if self.select_on is not None and not self.select_on:
+            raise Refused("select_on", "an empty mapping", "at least one metric, or null")
         return self

@@ -3,17 +3,19 @@
 The paper trains on mined paths alone, for 200 epochs. Here a search on the simulator demonstrates paths
 (`pretrain.search`), and how near the items came that it did not take. From some step on the policy writes the
 paths itself, and the search says at each of their places what it would have taken (DAgger, Ross et al. 2011):
-who has seen the paths of the search alone does not know how to go on where their own have led. Training stops
-when the validation loss has flattened. Muon or AdamW, linear warm-up and then a learning rate falling as the
-cosine over `max_steps`. Token embeddings have a learning rate of their own: T5's entries are ten times as
-large as those of its matrices, and each is seen in few batches. At one rate for all they hardly move, and the
-policy learns what is popular long before it sees the target.
+who has seen the paths of the search alone does not know how to go on where their own have led. The weights
+that are kept have the lowest validation loss, or lead validation users best (`pretrain.select_on`); training
+stops when they get no better. Muon or AdamW, linear warm-up and then a learning rate falling as the cosine
+over `max_steps`. Token embeddings have a learning rate of their own: T5's entries are ten times as large as
+those of its matrices, and each is seen in few batches. At one rate for all they hardly move, and the policy
+learns what is popular long before it sees the target.
 Stage: `stages/pretrain.py`.
 
 Shape key: `b` demonstrations, `t` path position, `s` token of a path, `c` alternatives.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -153,12 +155,20 @@ class Learnt:
 
 
 def pretrain(
-    policy: T5, catalogue: Catalogue, demonstrations: Mixture, settings: Pretrain, seed: int, session: Session
+    policy: T5,
+    catalogue: Catalogue,
+    demonstrations: Mixture,
+    settings: Pretrain,
+    seed: int,
+    session: Session,
+    validate: Callable[[T5], dict[str, float]],
 ) -> dict:
-    """Train `policy` in place to its best validation loss.
+    """Train `policy` in place to its lowest validation loss, or to its best `select_on` of what `validate`
+    gives, the greedy validation metrics of a policy.
 
-    The validation loss is the sources' mean token losses, weighted by their shares. Gives `{"steps",
-    "best_step", "stopped", "validation_loss"}`, `stopped` being `flattened` or `max_steps`. Raises
+    The validation loss is the sources' mean token losses, weighted by their shares; it is of the search's own
+    paths, where the policy may also have learnt from its own. Gives `{"steps", "best_step", "stopped",
+    "validation_loss"}`, `stopped` being `flattened` or `max_steps`, the loss that of `best_step`. Raises
     `TrainingError` naming step, cause and last good checkpoint where a loss is not finite.
     """
     run = accelerator(settings.precision)
@@ -176,7 +186,7 @@ def pretrain(
     model, optimizer = run.prepare(policy, optimizer)
     resumable = Learnt(Modules({"model": policy, "optimizer": optimizer}), [], demonstrations.written)
     losses = resumable.losses
-    training = session.begin(run, policy, resumable)
+    training = session.begin(run, policy, resumable, loss_of_best=None)
     for step in training.steps(settings.max_steps):
         scale_learning_rate(optimizer, cosine_with_warmup(step, settings.max_steps, settings.warmup_steps))
         step_seed = derived_seed(seed, "pretrain", step)
@@ -192,7 +202,13 @@ def pretrain(
         for at, value in [*enumerate(train_losses.tolist(), step - len(losses) + 1), (step, loss)]:
             if not math.isfinite(value):
                 raise training.error(f"the loss is {value}", at)
-        training.keep_best(step, -loss, by=settings.min_improvement)
+        score = -loss
+        if settings.select_on is not None:
+            metrics = validate(policy)
+            validation |= {f"validation/{name}": value for name, value in metrics.items()}
+            score = sum(weight * metrics[name] for name, weight in settings.select_on.items())
+        if training.keep_best(step, score, by=settings.min_improvement):
+            training.counts["loss_of_best"] = loss
         if step - training.best_step >= settings.patience * settings.evaluate_every:
             training.stopped = "flattened"
         train_loss = train_losses.mean().item()
@@ -208,7 +224,7 @@ def pretrain(
         "steps": training.step,
         "best_step": training.best_step,
         "stopped": training.stopped or "max_steps",
-        "validation_loss": -training.best_score,
+        "validation_loss": training.counts["loss_of_best"],
     }
 
 

@@ -132,6 +132,7 @@ def run(
     dropout=0.1,
     target_tokens="shared",
     own_paths=False,
+    validate=lambda policy: {},
 ):
     """Pre-train a policy on the demonstrations `train`, or on its own paths; gives it, the report, and the
     rows of the curves.
@@ -149,7 +150,7 @@ def run(
         validation or {"mined": towards_target(20, seed=1)},
         shares or {"mined": 1.0},
     )
-    result = pretrain(policy, catalogue, demonstrations, settings, 7, session)
+    result = pretrain(policy, catalogue, demonstrations, settings, 7, session, validate)
     return policy, result, session.checkpoint.load()[1]["rows"]
 
 
@@ -242,6 +243,28 @@ def test_an_interrupted_run_ends_with_the_weights_and_curves_of_an_unbroken_one(
     assert same_rows == rows
     for name, weight in unbroken.state_dict().items():
         assert torch.equal(weight, continued.state_dict()[name]), name
+
+
+def test_the_weights_kept_are_those_that_lead_best_where_that_is_asked_for(tmp_path):
+    weights = []
+
+    def validate(policy):
+        weights.append(policy.shared.weight.detach().clone())
+        return {"ioi": [1.0, 3.0, 2.0, 2.5][len(weights) - 1], "ctr": 0.5}
+
+    settings = PRETRAIN.replace(max_steps=40, evaluate_every=10, select_on={"ioi": 1.0, "ctr": 2.0})
+    policy, result, rows = run(tmp_path, settings, validate=validate)
+    losses = [row["values"]["validation/loss"] for row in rows]
+    assert losses.index(min(losses)) == 3, "by the loss alone the last would be kept"
+    assert (result["best_step"], result["validation_loss"]) == (20, losses[1])
+    assert torch.equal(policy.shared.weight, weights[1])
+    assert [row["values"]["validation/ioi"] for row in rows] == [1.0, 3.0, 2.0, 2.5]
+
+
+def test_training_stops_when_nobody_is_led_any_better(tmp_path):
+    settings = PRETRAIN.replace(max_steps=40, evaluate_every=10, patience=2, select_on={"ioi": 1.0})
+    _, result, rows = run(tmp_path, settings, validate=lambda policy: {"ioi": 1.0})
+    assert (result["stopped"], result["best_step"], len(rows)) == ("flattened", 10, 3)
 
 
 def test_training_stops_when_the_validation_loss_has_flattened(tmp_path):

@@ -53,7 +53,7 @@ def train_all(folder: Path) -> None:
     paths = {"mined": mined(instances, 5)}
     pools = {name: Pool(part) for name, part in paths.items()}
     demonstrations = Mixture(pools, paths, {"mined": 1.0})
-    pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"])
+    pretrain(policy, catalogue, demonstrations, PRETRAIN.replace(batch_size=9), 7, sessions["pretrain"], dict)
     prompts = Prompts.of(instances)
     words = np.ones((N_ITEMS + 1, 1), dtype=np.uint64)
     judge = Judge(prompts, {"SASRec": simulator}, words, 5, 40, 8, 0)
