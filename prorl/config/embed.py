@@ -28,7 +28,8 @@ class Embed(Section):
     )
     model: str = Field(
         description="`all-MiniLM-L6-v2`, which is installed with the project; `lsa`, TF-IDF and truncated "
-        "SVD; or a sentence-transformers name or folder, such as Qwen/Qwen3-Embedding-0.6B"
+        "SVD; or a sentence-transformers folder or name, such as Qwen/Qwen3-Embedding-0.6B, which `@` and a "
+        "revision may follow: the commit pins what the name stands for"
     )
     dimension: int = Field(ge=1, description="Dimensions of lsa; other models have their own")
     batch_size: int = Field(ge=1, description="Texts embedded at once")

@@ -148,10 +148,10 @@ def _best_of(experiment: Experiment, comparison: Comparison) -> Iterator[str]:
     reference = contents.rows[contents.reference].label
     yield "## The best of K sampled paths"
     yield (
-        "Each metric maximised by itself over the first K paths sampled at temperature 1; bold where the "
+        "Each metric by itself, at its best over the first K paths sampled at temperature 1; bold where the "
         f"paired difference from {reference} has an interval that excludes 0 and the same sign for every "
-        f"seed. The last column is the K from which on {reference} is not below the row: from there, what "
-        "the row has over it is had by more samples as well."
+        f"seed. The last column is the K from which on {reference} is not worse than the row: from there, "
+        "what the row has over it is had by more samples as well."
     )
     for simulator in comparison.simulators:
         yield f"### Judged by {simulator}"

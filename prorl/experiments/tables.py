@@ -152,7 +152,7 @@ def best_of(experiment: Experiment, comparison: Comparison, simulator: str) -> l
         own = {row: figures["best_of"][simulator].get(metric) for row, figures in comparison.rows.items()}
         if not any(own.values()):
             continue
-        columns = [f"Best {short(metric)} of", *map(str, contents.best_of), f"{reference} not below from"]
+        columns = [f"Best {short(metric)} of", *map(str, contents.best_of), f"{reference} not worse from"]
         table = Table(f"Best {short(metric)} of K sampled paths, judged by {simulator}", columns)
         for row, about in contents.rows.items():
             if (found := own.get(row)) is None:

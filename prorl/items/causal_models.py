@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prorl.config.section import ConfigError, Precision
-from prorl.items.packaged import PackagedModel, packaged_file
+from prorl.items.packaged import PackagedModel, at_revision, packaged_file
 
 PACKAGED = {
     "SmolLM2-135M-Instruct": PackagedModel(
@@ -28,14 +28,17 @@ def load_causal_model(
     name: str, setting: str, precision: Precision, device: torch.device
 ) -> tuple[Any, Any, Path]:
     """The model `name`, which `setting` has, frozen on `device`; its tokenizer; and the folder or file that
-    it comes from, where it is a local one.
+    it comes from, where it is a local one. A name on the hub may be followed by `@` and a revision.
 
     No code that a model brings is run. Raises `ConfigError` where it is not there, needs code of its own or
     cannot be read, `DataError` where a package holds other
     weights.
     """
     source = str(packaged_file(PACKAGED[name], name, setting)) if name in PACKAGED else name
-    folder, options = Path(source), OWN_CODE_ONLY.copy()
+    found, revision = at_revision(source)
+    folder, options = Path(found), OWN_CODE_ONLY.copy()
+    if revision is not None:
+        options["revision"] = revision
     if folder.suffix == ".gguf":
         if find_spec("gguf") is None:
             allowed = "after `pip install gguf`, which reads GGUF files"
@@ -44,7 +47,7 @@ def load_causal_model(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
         # The user names the model: a folder, whose files' sizes and times are in the fingerprint, or a
-        # repository, of which the state that the cache has, or the newest, is taken.
+        # repository, of which without a revision the state that the cache has, or the newest, is taken.
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)  # nosec B615
         model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **options)  # nosec B615
     except (OSError, ValueError) as error:

@@ -15,8 +15,8 @@ import numpy as np
 
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.items.matrices import row_chunks
-from prorl.items.reduction import CHUNK, PCA
+from prorl.items.matrices import CHUNK, row_chunks
+from prorl.items.reduction import PCA
 
 SMALLEST = 1e-12  # mean square distance of directions from their mean that is more than rounding
 

@@ -23,7 +23,7 @@ from sentence_transformers.util import is_sentence_transformer_model, load_file_
 from prorl.config.embed import Embed
 from prorl.config.section import ConfigError
 from prorl.items.matrices import read_matrix, write_matrix
-from prorl.items.packaged import model_source
+from prorl.items.packaged import at_revision, model_source
 from prorl.runtime import progress
 
 BATCHES_PER_SHARD = 8  # the most that a killed process loses; few, so that every process gets some shards
@@ -68,18 +68,21 @@ def encode(
 
 
 def load_encoder(source: str, device: str, settings: Embed) -> SentenceTransformer:
-    """The model in the folder `source`, or of that name on the hub.
+    """The model in the folder `source`, or of that name on the hub, `@` a revision where it says so.
 
     No code that a model brings is run. Raises `ConfigError` for a model that is not there, needs code of its
     own, cannot be loaded or does not say how it pools.
     """
     got = f"embed.model: got {settings.model!r}"
     there = "a folder, or a model that is downloaded or can be"
+    name, revision = at_revision(source)
     try:
-        whole, config = is_sentence_transformer_model(source), load_file_path(source, "config.json")
+        whole = is_sentence_transformer_model(name, revision=revision)
+        config = load_file_path(name, "config.json", revision=revision)
         if whole:
             return SentenceTransformer(
-                source,
+                name,
+                revision=revision,
                 device=device,
                 trust_remote_code=False,
                 model_kwargs={"dtype": torch.bfloat16 if settings.precision == "bf16" else torch.float32},

@@ -12,7 +12,7 @@ import numpy as np
 from prorl.errors import DataError
 from prorl.files import atomic_file
 
-CHUNK = 16384  # rows read from a memory-mapped matrix at a time
+CHUNK = 16384  # rows of a matrix that are read, and computed with, at a time
 
 
 def read_matrix(path: Path, mapped_above: int | None = None) -> np.ndarray:

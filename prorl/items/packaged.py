@@ -47,6 +47,14 @@ def model_source(name: str) -> str:
     return str(packaged_file(packaged, name, "embed.model").parent)
 
 
+def at_revision(source: str) -> tuple[str, str | None]:
+    """A model's name on the hub without the revision that may follow an `@`, and this: a commit, tag or
+    branch. None where none does, and where `source` is a file or folder.
+    """
+    name, _, revision = source.partition("@")
+    return (source, None) if Path(source).exists() or not revision else (name, revision)
+
+
 def packaged_file(packaged: PackagedModel, name: str, setting: str) -> Path:
     """The file with the weights of the model `name`, which `setting` has.
 
@@ -68,6 +76,7 @@ def packaged_file(packaged: PackagedModel, name: str, setting: str) -> Path:
 
 def _refuse_folder(name: str) -> None:
     """Raise `ConfigError` where `name` can be nothing but a folder, and none is there."""
-    looks_so = Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1  # names: owner/model
+    # Names on the hub are owner/model.
+    looks_so = Path(name).is_absolute() or name.startswith(".") or at_revision(name)[0].count("/") > 1
     if looks_so and not Path(name).is_dir():
         raise ConfigError(f"embed.model: got {name!r}, allowed: a folder that is there")

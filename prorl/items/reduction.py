@@ -13,9 +13,7 @@ from scipy.linalg import eigh
 
 from prorl.config.section import ConfigError
 from prorl.files import atomic_file
-from prorl.items.matrices import row_chunks
-
-CHUNK = 16384  # rows converted to float64 at a time
+from prorl.items.matrices import CHUNK, row_chunks
 
 
 @dataclass(frozen=True)

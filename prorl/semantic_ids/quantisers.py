@@ -14,7 +14,8 @@ from prorl.config.quantize import Quantize
 from prorl.config.reduce import Reduce
 from prorl.config.section import ConfigError
 from prorl.errors import DataError
-from prorl.semantic_ids.residual import CHUNK, Quantised
+from prorl.items.matrices import CHUNK
+from prorl.semantic_ids.residual import Quantised
 from prorl.semantic_ids.rq_kmeans import rq_kmeans
 from prorl.semantic_ids.rq_vae import rq_vae
 from prorl.semantic_ids.unique_ids import imported, listed_codes, require_unique, with_final_code

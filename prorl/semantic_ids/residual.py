@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-CHUNK = 16384  # vectors compared with a codebook at a time
+from prorl.items.matrices import CHUNK
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from prorl.config.quantize import Quantize
-from prorl.items.matrices import row_chunks
+from prorl.items.matrices import CHUNK, row_chunks
 from prorl.runtime import derived_seed
-from prorl.semantic_ids.residual import CHUNK, Quantised, distinct_last_codes, nearest
+from prorl.semantic_ids.residual import Quantised, distinct_last_codes, nearest
 
 SAMPLED = 256  # vectors for each code of a codebook
 BATCH = 16384

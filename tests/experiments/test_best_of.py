@@ -82,7 +82,7 @@ def comparison(tmp_path):
 
 def test_the_page_shows_every_row_and_where_it_crosses(tmp_path, comparison):
     page = markdown(tmp_path, *comparison, "ml-100k", [1, 2], "abc")
-    assert "| Best IoR of | 1 | 2 | 4 | Start not below from |" in page
+    assert "| Best IoR of | 1 | 2 | 4 | Start not worse from |" in page
     assert "| Start | 1.0 | 3.0 | 5.0 |  |" in page
     assert "| Sharp | **3.0** | 3.0 | **3.0** | K = 2 |" in page
     assert "| Better | **3.0** | **5.0** | **5.5** | none up to 4 |" in page

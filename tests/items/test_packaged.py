@@ -34,7 +34,8 @@ def test_it_reads_no_more_tokens_than_it_was_made_for(tmp_path):
 
 
 def test_other_names_are_left_to_sentence_transformers():
-    assert model_source("Qwen/Qwen3-Embedding-0.6B") == "Qwen/Qwen3-Embedding-0.6B"
+    for name in ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Embedding-0.6B@refs/pr/1"):
+        assert model_source(name) == name
 
 
 def test_other_weights_are_refused(monkeypatch):
