@@ -99,12 +99,11 @@ def body(params: Params, dataset: str) -> None:
         shown = {"paths": n_fresh if asked.fresh else asked.paths, "fresh": asked.fresh, "share": asked.share}
         shown |= {"seen": asked.seen, "own_paths_after": asked.own_paths_after}
         shown |= teacher.statistics(demonstrations.validation["search"].to(device))
+    reached = judged(policy, prompts)  # by all processes
     if not process().is_main_process:  # of several that train, one writes
         return
     save_policy(layout.policy("pretrained"), policy, catalogue, semantic_ids)
-    write_json(
-        layout.metrics("pretrain"), {**training, "search": shown, "validation": judged(policy, prompts)}
-    )
+    write_json(layout.metrics("pretrain"), {**training, "search": shown, "validation": reached})
     session.checkpoint.remove()
 
 
