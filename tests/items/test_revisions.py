@@ -56,10 +56,9 @@ def causal(name, folder):
 def test_a_revision_names_the_weights(load, cache, tmp_path):
     if load is encoder:
         save_tiny_qwen3(tmp_path, [TEXT])
-        downloaded(tmp_path / "model", cache)
     else:
         save_tiny_causal(tmp_path / "model", [TEXT])
-        downloaded(tmp_path / "model", cache)
+    downloaded(tmp_path / "model", cache)
     old, new = (weight_of(load(f"{NAME}@{commit}", tmp_path)) for commit in (OLD, NEW))
     assert new == pytest.approx(2 * old)
     assert weight_of(load(f"{NAME}@main", tmp_path)) == new
