@@ -48,8 +48,8 @@ def model_source(name: str) -> str:
 
 
 def at_revision(source: str) -> tuple[str, str | None]:
-    """A model's name on the hub without the revision that may follow an `@`, and this: a commit, tag or
-    branch. None where none does, and where `source` is a file or folder.
+    """The name of a model on the hub, and the revision behind its `@`: a commit, tag or branch. Without one,
+    and where `source` is a file or folder: `source` and None.
     """
     name, _, revision = source.partition("@")
     return (source, None) if Path(source).exists() or not revision else (name, revision)
