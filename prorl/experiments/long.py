@@ -3,7 +3,8 @@
 Of each run `reports/experiments/<dataset>/<name>-long/<row>-seed-<seed>/` has the commit and the overrides
 that it ran with, every test prompt's metrics, and the curves that the page shows. It counts as there as long
 as its overrides are those of the experiment's file, whatever else has been committed since: the page says on
-which commit each row ran. To run a row again, remove its folder.
+which commit each row ran. To run a row again, remove its folder; where the file asks for what the row was
+kept without, that is what is left to do.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import pandas as pd
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from prorl.errors import DataError
 from prorl.experiments.comparison import compare
-from prorl.experiments.definition import Experiment
+from prorl.experiments.definition import FOLDER, Experiment, Row
 from prorl.experiments.pages import PAGES, write_page
 from prorl.experiments.results import Result, prefix_of
 from prorl.experiments.running import Run, base_params, planned, planned_run, run_all
@@ -40,7 +42,10 @@ class Store:
         return PAGES / self.dataset / self.experiment.label
 
     def has(self, run: Run) -> bool:
-        """See `Kept.has`. What an interrupted command has left uncommitted is committed, with the page."""
+        """See `Kept.has`. What an interrupted command has left uncommitted is committed, with the page.
+
+        Raises `DataError` as `results` does.
+        """
         if self._about(run) is None:
             return False
         if git(self.root, "status", "--porcelain", "--untracked-files=all", "--", str(self._of(run))):
@@ -63,7 +68,7 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(result.curve_text(curve), encoding="utf-8")
             about = {"row": run.row, "seed": run.seed, "commit": commit, "overrides": run.overrides}
-            write_json(temporary / ABOUT, about)
+            write_json(temporary / ABOUT, {**about, "asked": self._asked(run)})
         self.write_page()
         try:
             self._commit(run)
@@ -73,6 +78,8 @@ class Store:
     def results(self, params: dict, seeds: list[int]) -> dict[str, dict[int, Result]]:
         """{row: {seed: result}} of the rows of which all `seeds` are kept; rows that share a run share its
         results.
+
+        Raises `DataError` for a row that was kept before the experiment asked for all that it does now.
         """
         found: dict[str, dict[int, Result]] = {}
         for row in self.experiment.contents.rows:
@@ -92,7 +99,14 @@ class Store:
         """What is kept about `run`, where it ran with the same overrides."""
         file = self.root / self._of(run) / ABOUT
         about = read_json(file) if file.exists() else None
-        return about if about and about["overrides"] == run.overrides else None
+        if not about or about["overrides"] != run.overrides:
+            return None
+        if new := [name for name in self._asked(run) if name not in about["asked"]]:
+            raise DataError(
+                f"{self._of(run)}: kept without {', '.join(new)}, which {FOLDER}/{self.experiment.name}.yaml "
+                "asks for by now; without the folder the row runs again"
+            )
+        return about
 
     def _read(self, run: Run) -> Result | None:
         if (about := self._about(run)) is None:
@@ -103,13 +117,26 @@ class Store:
 
     def _wanted(self, run: Run, prompts: pd.DataFrame) -> pd.DataFrame:
         """What the rows that share `run` show of `prompts`; numbers in single precision."""
-        contents = self.experiment.contents
-        rows = [row for name, row in contents.rows.items() if self.experiment.run_of(name) == run.row]
-        ways = dict.fromkeys([*(row.decoding for row in rows), *(f"rollout@{k}" for k in contents.best_of)])
-        columns = [f"{prefix_of(way)}{metric}" for way in ways for metric in contents.metrics]
-        columns = [column for column in columns if column in prompts]
-        own = prompts.loc[prompts.policy.isin({row.policy for row in rows}), [*IDENTITY, *columns]]
+        columns = [column for column in self._columns(run) if column in prompts]
+        policies = {row.policy for row in self._rows(run)}
+        own = prompts.loc[prompts.policy.isin(policies), [*IDENTITY, *columns]]
         return own.astype(dict.fromkeys(columns, "float32"))
+
+    def _rows(self, run: Run) -> list[Row]:
+        """The rows that share `run`."""
+        rows = self.experiment.contents.rows.items()
+        return [row for name, row in rows if self.experiment.run_of(name) == run.row]
+
+    def _columns(self, run: Run) -> list[str]:
+        """The metrics that the rows of `run` show, each by its way to decode; not all ways have all."""
+        contents = self.experiment.contents
+        own = (row.decoding for row in self._rows(run))
+        ways = dict.fromkeys([*own, *(f"rollout@{k}" for k in contents.best_of)])
+        return [f"{prefix_of(way)}{metric}" for way in ways for metric in contents.metrics]
+
+    def _asked(self, run: Run) -> list[str]:
+        """All that the rows of `run` show: metrics and curves."""
+        return [*self._columns(run), *self._curves()]
 
     def _curves(self) -> list[str]:
         long = self.experiment.contents.long
@@ -140,7 +167,8 @@ def run_long(
     """Run those of `rows` of `experiment` that are not kept yet, and commit each as it ends; no `rows` are
     all.
 
-    Raises what `run_all` raises, and `WorktreeError` at the end where git has refused a commit again.
+    Raises what `run_all` and `Store.has` raise, and `WorktreeError` at the end where git has refused a commit
+    again.
     """
     params = base_params(root, head(root), dataset)
     store = Store(root, experiment, dataset or params["datasets"][0])

@@ -200,6 +200,26 @@ def test_a_row_with_other_overrides_than_it_ran_with_is_run_again(repository, ex
     assert store.results(params, [1, 2]) == {}, "a row is there once all its seeds are"
 
 
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [({"metrics": ["ior", "ctr", "ioi"]}, "ioi, rollout@3/ioi"), ({}, "train/kl")],
+    ids=["a metric", "a curve"],
+)
+def test_a_row_that_was_kept_without_what_is_asked_for_is_an_error_that_names_both(
+    repository, experiment, started, monkeypatch, capsys, changes, missing
+):
+    run_long(repository, experiment, ["first"], None, [1])
+    by_pass = LONG["by_pass"] if changes else LONG["by_pass"] | {"kl": {"label": "KL", "curve": "train/kl"}}
+    write(repository, rows=ROWS, long=LONG | {"by_pass": by_pass}, **changes)
+    commit(repository, "Changed")
+    monkeypatch.chdir(repository)
+    for command in ("run", "table"):
+        assert main(["experiments", command, "own", "--long"]) == 1
+        told = f"{FOLDER}/own-long/first-seed-1: kept without {missing}, which experiments/own.yaml asks for"
+        assert told in capsys.readouterr().err
+    assert started.names == [run_name("first")]
+
+
 @pytest.fixture
 def kept(repository, experiment, started):
     """The store after two of the three runs."""
