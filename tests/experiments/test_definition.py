@@ -135,14 +135,14 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(optimizers["muon"]) == set(demonstrations["search"])
     identifiers = read_experiment(ROOT, "identifiers").overrides
     assert set(demonstrations["corrected"]) == set(identifiers["texts"])
-    [both] = planned(
-        read_experiment(ROOT, "identifiers").only(["both"]),
+    [more] = planned(
+        read_experiment(ROOT, "identifiers").only(["more"]),
         with_layers(ROOT / "params.yaml", []),
         "ml-100k",
         [1],
     )
-    round_trip_yaml().dump(both.params, tmp_path / "both")
-    default, last_row = read_params(ROOT / "params.yaml"), read_params(tmp_path / "both")
+    round_trip_yaml().dump(more.params, tmp_path / "more")
+    default, last_row = read_params(ROOT / "params.yaml"), read_params(tmp_path / "more")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
         assert last_row.section(kind, dataset) == default.section(kind, dataset), kind.section
