@@ -24,9 +24,8 @@ TINY = {
     "embed": {"model": "lsa", "dimension": 16},
     "reduce": {"dimension": 8},
     "quantize": {
-        "codebook_size": 32,
         "n_restarts": 1,
-        DATASET: {"n_codebooks": 3, "expand_final": True},
+        DATASET: {"n_codebooks": 3, "codebook_size": 32, "expand_final": True},
     },
     "simulator": {
         "max_length": 20,

@@ -11,7 +11,7 @@ from tests.pipeline.clones import ALWAYS, DATASET, TINY
 def test_finetune_starts_from_a_released_file(pipeline):
     """Only `finetune` needs the file; what it writes is a policy folder like any other."""
     clone, sizes = pipeline.colleague, TINY["policy"]
-    n_ids = 4 * TINY["quantize"]["codebook_size"] + 3
+    n_ids = 4 * TINY["quantize"][DATASET]["codebook_size"] + 3
     torch.manual_seed(0)
     widths = {name: sizes[name] for name in ("d_model", "d_kv", "d_ff")}
     model = T5ForConditionalGeneration(
