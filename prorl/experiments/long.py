@@ -3,8 +3,8 @@
 Of each run `reports/experiments/<dataset>/<name>-long/<row>-seed-<seed>/` has the commit and the overrides
 that it ran with, every test prompt's metrics, and the curves that the page shows. It counts as there as long
 as its overrides are those of the experiment's file, whatever else has been committed since: the page says on
-which commit each row ran. To run a row again, remove its folder. Where the file asks for what the row was kept
-without, or the row does not say what it was kept with, that is what is left to do.
+which commit each row ran. To run a row again, remove its folder. Where the file asks for what the row was
+kept without, or the row does not say what it was kept with, that is what is left to do.
 """
 
 from dataclasses import dataclass
