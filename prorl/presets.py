@@ -16,6 +16,8 @@ from prorl.config.sections import SECTIONS
 from prorl.files import atomic_file
 from prorl.params import Params, lay_over, params_of, read_params, read_yaml
 
+PRESETS = "presets"  # their folder
+
 # What a source's data are known to need; the entry of a data set of that name begins with it.
 OWN = {("mine", name): {"ignored_attributes": ["Drama"]} for name in ("ml-100k", "ml-1m")}
 PER_DATA_SET = [name for name, kind in SECTIONS.items() if kind.per_data_set]
@@ -23,7 +25,7 @@ PER_DATA_SET = [name for name, kind in SECTIONS.items() if kind.per_data_set]
 
 def preset_file(root: Path, name: str) -> Path:
     """The file of preset `name`. Raises `ConfigError` naming those there are."""
-    files = {path.stem: path for path in sorted((root / "presets").glob("*.yaml"))}
+    files = {path.stem: path for path in sorted((root / PRESETS).glob("*.yaml"))}
     if name not in files:
         raise ConfigError(f"no preset {name!r}; there are: {', '.join(files)}")
     return files[name]
@@ -37,12 +39,17 @@ def with_layers(params_file: Path, layers: list[Path]) -> dict:
     """
     params = round_trip_yaml().load(params_file)
     for layer in layers:
-        before, shown = list(params["datasets"]), os.path.relpath(layer)
+        before, shown = list(params["datasets"]), _shown(layer, params_file.parent)
         lay_over(params, read_yaml(layer, shown))
         fill_in_entries(params)
         drop_other_data_sets(params, before)
         require(checkable(params, f"{shown} over params.yaml"))
     return params
+
+
+def _shown(file: Path, root: Path) -> str:
+    """The path of `file` from `root` where it is in there, or else from the working directory."""
+    return str(file.relative_to(root)) if file.is_relative_to(root) else os.path.relpath(file)
 
 
 def checkable(document: dict, source: str) -> Params:

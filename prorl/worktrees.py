@@ -23,11 +23,12 @@ class WorktreeError(Exception):
     """A run that cannot start."""
 
 
-def refuse_uncommitted_changes(root: Path) -> None:
-    """Raises `WorktreeError` if what stages read differs from the last commit, which a worktree runs."""
-    status = git(
-        root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *READ_BY_STAGES
-    )
+def refuse_uncommitted_changes(root: Path, *also: str) -> None:
+    """Raises `WorktreeError` if what stages read, or what is in the folders `also`, differs from the last
+    commit, which a worktree runs.
+    """
+    paths = (*READ_BY_STAGES, *also)
+    status = git(root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "--", *paths)
     changed = [line[3:] for line in status.splitlines()]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -40,6 +41,14 @@ def refuse_uncommitted_changes(root: Path) -> None:
 def head(root: Path) -> str:
     """The commit that is checked out."""
     return git(root, "rev-parse", "HEAD").strip()
+
+
+def write_files_of(root: Path, commit: str, paths: list[Path | str], folder: Path) -> None:
+    """Write what `commit` has of `paths`, files and folders from `root`, into `folder`."""
+    for name in git(root, "ls-tree", "-r", "--name-only", commit, "--", *map(str, paths)).splitlines():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(git(root, "show", f"{commit}:{name}"), encoding="utf-8")
 
 
 @contextmanager

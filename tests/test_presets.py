@@ -17,6 +17,7 @@ from prorl.datasets import DATASETS
 from prorl.params import laid_over, lay_over, read_params
 from prorl.presets import (
     PER_DATA_SET,
+    PRESETS,
     add_data_set,
     checkable,
     fill_in_entries,
@@ -37,7 +38,7 @@ from tools.preset import KEPT
 from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
-PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+PRESET_FILES = sorted((ROOT / PRESETS).glob("*.yaml"))
 RELEASED = ROOT / "presets" / "released.yaml"
 BENCHMARK = ROOT / "presets" / "benchmark.yaml"
 GENERAL = {"datasets": ["other"]}
@@ -90,7 +91,7 @@ def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
 
 
 @pytest.mark.parametrize(
-    "preset", [path for path in PRESETS if path not in (RELEASED, BENCHMARK)], ids=lambda path: path.stem
+    "preset", [path for path in PRESET_FILES if path not in (RELEASED, BENCHMARK)], ids=lambda path: path.stem
 )
 def test_every_preset_is_valid_and_changes_its_own_data_set_alone(preset):
     params = with_layers(PARAMS, [preset])
@@ -262,7 +263,11 @@ def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(
     refuse_uncommitted_changes(root)
     (root / "dvc.lock").write_text("after a run\n", encoding="utf-8")
     (root / "README.md").write_text("new\n", encoding="utf-8")
+    (root / PRESETS / "new.yaml").parent.mkdir(exist_ok=True)
+    (root / PRESETS / "new.yaml").write_text("datasets: [ml-1m]\n", encoding="utf-8")
     refuse_uncommitted_changes(root)
+    with pytest.raises(WorktreeError, match=r"uncommitted changes in presets/new\.yaml; what runs"):
+        refuse_uncommitted_changes(root, PRESETS)
     (root / "stages/mine.py").write_text("changed\n", encoding="utf-8")
     (root / "stages/new.py").write_text("new\n", encoding="utf-8")
     with pytest.raises(

@@ -28,7 +28,15 @@ from prorl.experiments.overrides import applied
 from prorl.layout import Layout
 from prorl.names import REGISTRIES
 from prorl.params import PARAMS_FILE
-from prorl.presets import checkable, keep_data_set, preset_file, round_trip_yaml, with_layers, write_params
+from prorl.presets import (
+    PRESETS,
+    checkable,
+    keep_data_set,
+    preset_file,
+    round_trip_yaml,
+    with_layers,
+    write_params,
+)
 from prorl.worktrees import (
     WorktreeError,
     alone_in,
@@ -39,6 +47,7 @@ from prorl.worktrees import (
     refuse_uncommitted_changes,
     remove_unlisted_guides,
     share_cache,
+    write_files_of,
 )
 
 WORKTREES = Path(".experiments")
@@ -70,18 +79,18 @@ class Kept(Protocol):
 
 
 def base_params(root: Path, commit: str, dataset: str | None) -> dict:
-    """params.yaml of `commit`, under the preset named after `dataset` where it does not have that data set;
+    """params.yaml of `commit`, under its preset named after `dataset` where it does not have that data set;
     None is its first one. Other data sets are left out: overrides of a row hold for all, and may not agree
     with the settings of those.
 
     Raises `ConfigError` where there is no such preset, or it is one for another data set.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PARAMS_FILE
-        file.write_text(git(root, "show", f"{commit}:{PARAMS_FILE}"), encoding="utf-8")
-        layers = []
+        there = Path(folder)
+        write_files_of(root, commit, [PARAMS_FILE, PRESETS], there)
+        file, layers = there / PARAMS_FILE, []
         if dataset is not None and dataset not in round_trip_yaml().load(file)["datasets"]:
-            layers = [preset_file(root, dataset)]
+            layers = [preset_file(there, dataset)]
         params = with_layers(file, layers)
     if dataset is not None and dataset not in params["datasets"]:
         raise ConfigError(
@@ -145,7 +154,7 @@ def run_all(
     Raises `ConfigError` or `WorktreeError` before anything runs for whatever can be known by then, and after
     a run that fails.
     """
-    refuse_uncommitted_changes(root)
+    refuse_uncommitted_changes(root, PRESETS)
     require_identity(root)
     commit = head(root)
     params = base_params(root, commit, dataset)

@@ -25,6 +25,7 @@ from tools.stage_dependencies import ROOT
 def test_settings_are_those_of_the_commit_under_the_data_sets_preset(repository):
     commit = head(repository)
     (repository / "params.yaml").write_text("seed: 1\n", encoding="utf-8")
+    (repository / "presets" / "ml-1m.yaml").unlink()
     default = round_trip_yaml().load(ROOT / "params.yaml")
     assert base_params(repository, commit, None) == base_params(repository, commit, "ml-100k") == default
     preset = base_params(repository, commit, "ml-1m")
