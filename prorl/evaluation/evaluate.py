@@ -4,7 +4,7 @@ prompt's result.
 What was computed before is kept per guide and judge, so that one new guide does not judge all again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from prorl.guide import Guide
 from prorl.guides.modules import code_of
 from prorl.metrics.intervals import UserBootstrap
 from prorl.prompts import Prompts
-from prorl.runtime import derived_seed
+from prorl.runtime import derived_seed, progress
 from prorl.simulators.protocol import Simulator
 
 Table = dict[str, dict]
@@ -80,7 +80,7 @@ def evaluate(
     lengths: Table = {}
     metrics: dict[str, dict[str, Arrays]] = {}
     rows = []
-    for name, guide in guides.items():
+    for name, guide in _shown(guides, every_seconds):
         paths, found = judged_guide(name, guide, judge, ways, every_seconds, kept)
         _none_shown(name, paths["greedy"], blocked, judge.prompts)
         of_ways = {simulator: without(own, BY_LENGTH, STEPS) for simulator, own in found.items()}
@@ -116,13 +116,18 @@ def greedy_results(
     """`Evaluation.results` of greedy paths alone."""
     _same_items(guides, judge.simulators)
     bootstrap, results = _bootstrap(judge, settings), {}
-    for name, guide in guides.items():
+    for name, guide in _shown(guides, every_seconds):
         paths, found = judged_guide(name, guide, judge, Ways(), every_seconds, kept)
         greedy = {simulator: without(own, BY_LENGTH, STEPS) for simulator, own in found.items()}
         results[name] = _intervals(greedy, bootstrap)
         if "states" in paths:
             results[name]["states"] = float(paths["states"].astype(np.float64).mean())
     return results
+
+
+def _shown(guides: Mapping[str, Guide], every_seconds: float) -> Iterable[tuple[str, Guide]]:
+    """The `guides` by name, with their progress: what takes long on a slow judge is judging, not writing."""
+    return progress(guides.items(), description="judge", unit="guide", every_seconds=every_seconds)
 
 
 def _bootstrap(judge: Judge, settings: Evaluate) -> UserBootstrap:

@@ -317,3 +317,11 @@ def test_a_guide_that_shows_a_blocked_item_is_refused(judge, paths):
         evaluate(only, judge, {}, SETTINGS, 60, blocked=[shown])
     free = evaluate(guides, judge, {}, SETTINGS, 60)
     assert evaluate(guides, judge, {}, SETTINGS, 60, blocked=unshown).results == free.results
+
+
+def test_guides_that_are_judged_are_counted(judge, paths, capsys):
+    guides = {name: Prepared(paths[2]) for name in ("first", "second")}
+    evaluate(guides, judge, {}, SETTINGS, 0)
+    counted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("judge: ")]
+    assert "2/2" in counted[-1]
+    assert any("1/2" in line for line in counted)
