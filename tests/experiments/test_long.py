@@ -220,6 +220,16 @@ def test_a_row_that_was_kept_without_what_is_asked_for_is_an_error_that_names_bo
     assert started.names == [run_name("first")]
 
 
+def test_a_row_that_does_not_say_what_it_was_kept_with_is_one_that_lacks_it(repository, experiment, started):
+    run_long(repository, experiment, ["first"], None, [1])
+    file = repository / FOLDER / "own-long" / "first-seed-1" / "run.json"
+    about = read_json(file)
+    del about["asked"]
+    write_json(file, about)
+    with pytest.raises(DataError, match=r"own-long/first-seed-1: kept without ior, ctr, rollout@3/ior"):
+        Store(repository, experiment, "ml-100k").results(base_params(repository, head(repository), None), [1])
+
+
 @pytest.fixture
 def kept(repository, experiment, started):
     """The store after two of the three runs."""
