@@ -27,7 +27,7 @@ from prorl.policy.pretraining import in_steps, pretrain
 from prorl.policy.sources import Search, Writer, mixture
 from prorl.prompts import Demonstrations, Prompts
 from prorl.runtime import derived_seed, run_stage
-from prorl.simulators.protocol import BranchingSimulator, branching
+from prorl.simulators.protocol import BranchingSimulator, branching, vectors_of
 from prorl.simulators.registry import own_class
 from prorl.simulators.scoring import load_simulator
 from prorl.t5.model import T5
@@ -55,9 +55,12 @@ def body(params: Params, dataset: str) -> None:
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     in_full = in_steps(settings, len(train))
     catalogue = load_catalogue(
-        semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance
+        semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance, sizes.prompt
     )
-    policy = new_policy(sizes, catalogue, params.training_seed)
+    vectors = None
+    if sizes.embeddings == "simulator":
+        vectors = vectors_of(simulator, name, f"{params.source}: policy.embeddings simulator")
+    policy = new_policy(sizes, catalogue, params.training_seed, vectors)
     demonstrations = mixture(
         train,
         validation,

@@ -134,6 +134,11 @@ def test_all_mistakes_are_told_at_once_and_none_twice():
             "allowed: shared where finetune.init_from is a released policy, a.pth",
         ),
         (
+            {"finetune": {"init_from": "a.pth"}, "policy": {"prompt": "items"}},
+            "policy.prompt: got items for ml-100k, "
+            "allowed: codes where finetune.init_from is a released policy, a.pth",
+        ),
+        (
             laid_over(RELEASED, {"finetune": {"empty_paths": "forbid"}}),
             "finetune.empty_paths: got forbid, allowed: act or drop where decoding.min_length is 0",
         ),

@@ -21,8 +21,8 @@ from prorl.policy.checkpoints import load_policy
 from prorl.t5.model import T5
 from prorl.tables import RELEASED_ITEMS, read_table
 
-FORMAT_VERSION = 1
-READ_VERSIONS = (1,)
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 OWN_FILE, ITEMS_FILE, WEIGHTS_FILE, SIMULATOR = (
     "prorl.json",
     "items.parquet",
@@ -39,6 +39,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 KEYS = (
     "dataset",
     "name",
+    "prompt",
     "target_tokens",
     "acceptances",
     "acceptance",
@@ -46,6 +47,7 @@ KEYS = (
     "blocked",
     "history_length",
 )
+NOT_IN_VERSION_1 = ("prompt",)  # which was of codes
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,14 @@ def read_items(path: Path) -> Items:
 
 def version_of(folder: Path, own: dict[str, Any]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of weights, semantic IDs and rules."""
-    rules = json.dumps({key: own[key] for key in KEYS if key not in ("dataset", "name")}, sort_keys=True)
-    parts = [sha256_of(folder / WEIGHTS_FILE), sha256_of(folder / IDS_FILE), rules]
+    rules = {key: own[key] for key in KEYS if key in own and key not in ("dataset", "name")}
+    told = json.dumps(rules, sort_keys=True)
+    parts = [sha256_of(folder / WEIGHTS_FILE), sha256_of(folder / IDS_FILE), told]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _own(folder: Path) -> dict[str, Any]:
-    """The values of `prorl.json`, all `KEYS` among them."""
+    """The values of `prorl.json`, all `KEYS` of its version among them."""
     for pattern in PICKLES:
         for path in sorted(folder.glob(pattern)):
             raise DataError(f"{path}: a pickle, which may run any code; allowed: {WEIGHTS_FILE} alone")
@@ -135,7 +138,7 @@ def _own(folder: Path) -> dict[str, Any]:
         read = ", ".join(map(str, READ_VERSIONS))
         raise DataError(f"{path}: format_version: got {version}, allowed: {read}, which this prorl reads")
     for key in KEYS:
-        if key not in own:
+        if key not in own and not (version == 1 and key in NOT_IN_VERSION_1):
             raise DataError(f"{path}: {key}: missing")
     for key in ("dataset", "name"):
         if not is_text(own[key]) or not own[key]:

@@ -17,8 +17,8 @@ def ctr_factor(acceptance: float, headline: float) -> float:
 
 
 class Policy(Section):
-    """Sizes of the T5 policy, whether the target has token ids of its own, and how much acceptance is to
-    count, where the policy is told.
+    """Sizes of the T5 policy, by which tokens it is told history and target, and how much acceptance is to
+    count, where it is told that.
     """
 
     section: ClassVar[str] = "policy"
@@ -31,8 +31,17 @@ class Policy(Section):
     dropout: float = Field(
         ge=0, le=0.9, description="Dropout; the published model has 0.1, which slows a short training down"
     )
+    prompt: Literal["codes", "items"] = Field(
+        description="How the items of history and target are told: each by its `codes`, as published, or by "
+        "one token of its own"
+    )
+    embeddings: Literal["random", "simulator"] = Field(
+        description="What the embeddings of codes and items start from: `random` numbers, as published, or "
+        "the item vectors of `pretrain.simulator`"
+    )
     target_tokens: Literal["shared", "separate"] = Field(
-        description="Whether the target's codes have token ids of their own; `shared` is the published model"
+        description="Whether the target's codes, or items, have token ids of their own; `shared` is the "
+        "published model"
     )
     acceptances: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         description="How much acceptance is to count, in ascending order, as the policy can be told by a "

@@ -50,6 +50,7 @@ def load_catalogue(
     target_tokens: Literal["shared", "separate"],
     acceptances: Sequence[float] = (),
     acceptance: float | None = None,
+    prompt: Literal["codes", "items"] = "codes",
     n_ids: int | None = None,
 ) -> Catalogue:
     """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`. n_ids: those that a
@@ -71,7 +72,7 @@ def load_catalogue(
         if not torch.equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
         trie = Trie.from_codes(codes, vocabulary.codebook_size)
-        return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance)
+        return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance, prompt)
     except ValueError as error:
         raise DataError(f"{semantic_ids}: {error}") from error
 
@@ -104,6 +105,7 @@ def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Pa
         write_json(
             temporary / "prorl.json",
             {
+                "prompt": catalogue.prompt,
                 "target_tokens": catalogue.target_tokens,
                 "acceptances": list(catalogue.acceptances),
                 "acceptance": catalogue.acceptance,
@@ -141,23 +143,30 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     if decoding is None:
         decoding = build(Decoding, own.get("decoding"), "decoding", f"{folder}/prorl.json")
     told = _told(own, folder / "prorl.json")
-    catalogue = load_catalogue(folder / IDS_FILE, decoding, *told, sizes.vocabulary)
+    catalogue = load_catalogue(folder / IDS_FILE, decoding, *told, n_ids=sizes.vocabulary)
     if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
-            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the codes in {IDS_FILE} make "
-            f"{catalogue.n_ids} ids"
+            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the {catalogue.prompt} in "
+            f"{IDS_FILE} make {catalogue.n_ids} ids"
         )
     return policy, catalogue
 
 
-def _told(own: dict[str, Any], path: Path) -> tuple[Literal["shared", "separate"], list[float], float | None]:
-    """How targets are told, and acceptances, as `prorl.json` states them; earlier policies are told none."""
+def _told(
+    own: dict[str, Any], path: Path
+) -> tuple[Literal["shared", "separate"], list[float], float | None, Literal["codes", "items"]]:
+    """How targets are told, acceptances, and how items are told, as `prorl.json` states them. Earlier
+    policies are told no acceptance, and items by their codes.
+    """
     target_tokens, all_of_them = own["target_tokens"], own.get("acceptances", [])
     if target_tokens not in ("shared", "separate"):
         raise DataError(f"{path}: target_tokens: got {target_tokens!r}, allowed: shared, separate")
+    prompt = own.get("prompt", "codes")
+    if prompt not in ("codes", "items"):
+        raise DataError(f"{path}: prompt: got {prompt!r}, allowed: codes, items")
     if not isinstance(all_of_them, list) or not all(type(one) in (int, float) for one in all_of_them):
         raise DataError(f"{path}: acceptances: got {all_of_them!r}, allowed: a list of numbers")
     acceptance = own.get("acceptance")
     if acceptance is not None and type(acceptance) not in (int, float):
         raise DataError(f"{path}: acceptance: got {acceptance!r}, allowed: a number or null")
-    return target_tokens, all_of_them, acceptance
+    return target_tokens, all_of_them, acceptance, prompt

@@ -38,9 +38,10 @@ def refused(folder, message, kind=DataError):
 def test_it_holds_what_it_says_and_no_texts(released):
     assert sorted(path.name for path in released.iterdir()) == sorted([*FILES, "simulator"])
     assert read_json(released / "prorl.json") == {
-        "format_version": 1,
+        "format_version": 2,
         "dataset": "films",
         "name": "prorl",
+        "prompt": "codes",
         "target_tokens": "separate",
         "acceptances": [0.0, 0.5, 1.0],
         "acceptance": 0.5,
@@ -75,10 +76,23 @@ def test_a_missing_file_is_named(copied, name):
     refused(copied, f"{name}: no such file; a released policy is a folder as the release stage writes it")
 
 
-@pytest.mark.parametrize(("version", "found"), [(2, "2"), (None, "None")])
+@pytest.mark.parametrize(("version", "found"), [(3, "3"), (None, "None")])
 def test_another_format_version_is_told_which_are_read(copied, version, found):
     change(copied / "prorl.json", format_version=version)
-    refused(copied, rf"prorl\.json: format_version: got {found}, allowed: 1, which this prorl reads")
+    refused(copied, rf"prorl\.json: format_version: got {found}, allowed: 1, 2, which this prorl reads")
+
+
+def test_one_of_version_1_is_read_as_it_was(copied):
+    """It says nothing of its prompt, which is of codes."""
+    now = read_bundle(copied)
+    own = read_json(copied / "prorl.json") | {"format_version": 1}
+    del own["prompt"]
+    write_json(copied / "prorl.json", own)
+    before = read_bundle(copied)
+    assert before.catalogue.prompt == "codes"
+    assert before.version != now.version  # it is of the rules that the file states
+    change(copied / "prorl.json", format_version=2)
+    refused(copied, r"prorl\.json: prompt: missing")
 
 
 def test_pickles_are_refused_whatever_lies_beside_them(copied):

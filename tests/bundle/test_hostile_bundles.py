@@ -29,8 +29,8 @@ JSON_VALUES = st.recursive(
     max_leaves=6,
 )
 PLACES = [
-    *(("format_version",), ("dataset",), ("name",), ("target_tokens",), ("acceptances",), ("acceptance",)),
-    *(("acceptances", 0), ("decoding",), ("blocked",), ("history_length",)),
+    *(("format_version",), ("dataset",), ("name",), ("prompt",), ("target_tokens",), ("acceptances",)),
+    *(("acceptance",), ("acceptances", 0), ("decoding",), ("blocked",), ("history_length",)),
     *(("decoding", key) for key in ("constrained", "forbid", "min_length", "max_length")),
 ]
 NUMBERS = st.one_of(st.integers(0, 70), st.integers(-(2**31), 2**31 - 1), st.none())
@@ -127,8 +127,9 @@ def test_any_value_in_prorl_json_is_taken_or_refused_in_one_line(copied, release
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("format_version", True, "1, which this prorl reads"),
-        ("format_version", 1.0, "1, which this prorl reads"),
+        ("format_version", True, "1, 2, which this prorl reads"),
+        ("format_version", 1.0, "1, 2, which this prorl reads"),
+        ("prompt", "words", "codes, items"),
         ("name", 3, "text that is not empty"),
         ("dataset", "", "text that is not empty"),
         ("dataset", "\ud800", "text that is not empty, of whole characters"),

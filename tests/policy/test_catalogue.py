@@ -1,5 +1,7 @@
 """Prompts and paths as tokens, and what a path may hold."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,12 +18,13 @@ CODES = torch.tensor(
 )  # items 1..6, two levels of three codes
 
 
-def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
+def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared", prompt="codes"):
     return Catalogue(
         Vocabulary(2, 3),
         Trie.from_codes(CODES, 3),
         Decoding(constrained=True, forbid=list(forbid), min_length=min_length, max_length=max_length),
         target_tokens,
+        prompt=prompt,
     )
 
 
@@ -37,6 +40,24 @@ def test_prompts_are_history_target_and_end():
         [1, 4, 2, 6, 11, 14, 8],
         [3, 4, 3, 4, 9, 13, 8],
     ]
+
+
+@pytest.mark.parametrize(("target_tokens", "firsts"), [("shared", [9]), ("separate", [9, 15])])
+def test_items_in_prompts_may_have_a_token_each(target_tokens, firsts):
+    history, target = torch.tensor([[0, 1, 4], [6, 0, 6]]), torch.tensor([5, 2])
+    catalogue = six_items(target_tokens=target_tokens, prompt="items")
+    assert [(ids.start, ids.stop) for ids in catalogue.item_ids] == [(at, at + 6) for at in firsts]
+    assert catalogue.n_ids == firsts[-1] + 6
+    # Item i of a history has the id 8 + i, EOS being 8; padding stays padding.
+    assert catalogue.prompt_tokens(history, target).tolist() == [
+        [0, 9, 12, firsts[-1] + 4, 8],
+        [14, 0, 14, firsts[-1] + 1, 8],
+    ]
+    told = replace(catalogue, acceptances=(0.0, 1.0), acceptance=1.0)
+    assert told.prompt_tokens(history, target)[:, -1].tolist() == [catalogue.n_ids + 1] * 2
+    assert six_items(target_tokens=target_tokens).item_ids == []
+    # What a path is written in stays the same.
+    assert torch.equal(catalogue.item_tokens(history), six_items().item_tokens(history))
 
 
 def test_padding_has_padding_tokens():

@@ -135,6 +135,13 @@ def test_target_tokens_of_their_own_are_refused(tmp_path, ids, theirs):
         )
 
 
+def test_a_prompt_of_item_tokens_is_refused(tmp_path, ids, theirs):
+    with pytest.raises(DataError, match=r"policy\.prompt must be codes"):
+        load_released(
+            released(tmp_path / "epoch.pth", theirs), SIZES.replace(prompt="items"), ids[0], ids[1].decoding
+        )
+
+
 def test_a_missing_file_is_an_error(tmp_path, ids):
     with pytest.raises(DataError, match=r"none\.pth: no such file"):
         load_released(tmp_path / "none.pth", SIZES, ids[0], ids[1].decoding)

@@ -29,8 +29,8 @@ SMALL = {
 }
 
 
-def params(share):
-    raw = laid_over(PARAMS.raw, laid_over(SMALL, {"pretrain": {"search": {"share": share}}}))
+def params(share, **more):
+    raw = laid_over(PARAMS.raw, laid_over(SMALL, {"pretrain": {"search": {"share": share}}, **more}))
     return Params(PARAMS.heads, raw, "params.yaml")
 
 
@@ -74,3 +74,11 @@ def test_with_a_search_it_is_refused(workplace):
         ConfigError, match=r"^params\.yaml: pretrain\.simulator: got simulator 'Mine' \(Popul"
     ):
         stage("pretrain").body(params(0.5), DATASET)
+
+
+def test_without_vectors_it_gives_no_embeddings_to_start_from(workplace):
+    with pytest.raises(
+        ConfigError,
+        match=r"^params\.yaml: policy\.embeddings simulator: got simulator 'Mine' .*, allowed: one with",
+    ):
+        stage("pretrain").body(params(0, policy={"embeddings": "simulator"}), DATASET)
