@@ -154,9 +154,9 @@ class Catalogue:
     def prompt_tokens(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Encoder input [b, s]: history [b, h], target [b], and EOS or the token of `acceptance`."""
         if self.prompt == "items":
-            of_history, *of_target = self.item_ids
+            of_history, of_target = self.item_ids[0], self.item_ids[-1]
             history_tokens = (history + of_history.start - 1) * (history != 0)
-            target_tokens = target[:, None] + (of_target or [of_history])[0].start - 1
+            target_tokens = target[:, None] + of_target.start - 1
         else:
             history_tokens, target_tokens = self.item_tokens(history).flatten(1), self.item_tokens(target)
             if self.target_tokens == "separate":
