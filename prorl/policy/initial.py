@@ -1,6 +1,6 @@
 """A policy before any training.
 
-Shape key: `n` items, `d` width of the vectors, `w` of the policy, `c` codes of a level.
+Shape key: `n` items, `d` width of their vectors, `w` of the policy, `v` its token ids.
 """
 
 import torch
