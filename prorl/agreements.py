@@ -83,10 +83,10 @@ def _simulator_reads_whole_paths(
 
 
 def _released_start_shares_tokens(dataset: str, finetune: Finetune, policy: Policy) -> Iterator[str]:
-    """A released policy has token ids for codes alone, and none for those of targets."""
-    if finetune.init_from and finetune.init_from.endswith(".pth") and policy.prompt != "codes":
-        allowed = f"codes where finetune.init_from is a released policy, {finetune.init_from}"
-        yield f"policy.prompt: got {policy.prompt} for {dataset}, allowed: {allowed}"
+    """A released policy has token ids for the codes of semantic IDs, and none for those of targets alone."""
+    if finetune.init_from and finetune.init_from.endswith(".pth") and policy.identifiers != "semantic":
+        allowed = f"semantic where finetune.init_from is a released policy, {finetune.init_from}"
+        yield f"policy.identifiers: got {policy.identifiers} for {dataset}, allowed: {allowed}"
     if finetune.init_from and finetune.init_from.endswith(".pth") and policy.target_tokens != "shared":
         allowed = f"shared where finetune.init_from is a released policy, {finetune.init_from}"
         yield f"policy.target_tokens: got {policy.target_tokens} for {dataset}, allowed: {allowed}"

@@ -55,7 +55,7 @@ def body(params: Params, dataset: str) -> None:
     train, validation = (read_instances(layout.instances(split)) for split in ("train", "validation"))
     in_full = in_steps(settings, len(train))
     catalogue = load_catalogue(
-        semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance, sizes.prompt
+        semantic_ids, decoding, sizes.target_tokens, sizes.acceptances, sizes.acceptance, sizes.identifiers
     )
     vectors = None
     if sizes.embeddings == "simulator":

@@ -72,9 +72,9 @@ UNTOLD = {"acceptances": [], "acceptance": None}
             "allowed: shared where finetune.init_from is a released policy, a.pth",
         ),
         (
-            {"finetune": {"init_from": "a.pth"}, "policy": {"prompt": "items"}},
-            "policy.prompt: got items for ml-100k, "
-            "allowed: codes where finetune.init_from is a released policy, a.pth",
+            {"finetune": {"init_from": "a.pth"}, "policy": {"identifiers": "item"}},
+            "policy.identifiers: got item for ml-100k, "
+            "allowed: semantic where finetune.init_from is a released policy, a.pth",
         ),
         (
             laid_over(RELEASED, {"finetune": {"empty_paths": "forbid"}}),

@@ -127,6 +127,10 @@ def random_codes(n_items: int, n_levels: int, codebook_size: int, seed: int = 0)
     return np.stack(np.unravel_index(numbers, (codebook_size,) * n_levels), axis=1)
 
 
+# Of `random_catalogue`: how 30 items are told apart, by three codes each or by one of their own.
+IDENTIFIERS = {"semantic": {"n_levels": 3, "codebook_size": 4}, "item": {"n_levels": 1, "codebook_size": 30}}
+
+
 def random_catalogue(
     n_items: int = 30,
     *,

@@ -39,7 +39,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 KEYS = (
     "dataset",
     "name",
-    "prompt",
+    "identifiers",
     "target_tokens",
     "acceptances",
     "acceptance",
@@ -47,7 +47,7 @@ KEYS = (
     "blocked",
     "history_length",
 )
-NOT_IN_VERSION_1 = ("prompt",)  # which was of codes
+NOT_IN_VERSION_1 = ("identifiers",)  # which were semantic
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Section `policy`: sizes of the T5 policy, and what it is told beside history and target."""
+"""Section `policy`: sizes of the T5 policy, its tokens, and what it is told beside history and target."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -17,8 +17,8 @@ def ctr_factor(acceptance: float, headline: float) -> float:
 
 
 class Policy(Section):
-    """Sizes of the T5 policy, by which tokens it is told history and target, and how much acceptance is to
-    count, where it is told that.
+    """Sizes of the T5 policy, by which tokens it reads and writes items, and how much acceptance is to count,
+    where it is told that.
     """
 
     section: ClassVar[str] = "policy"
@@ -31,17 +31,16 @@ class Policy(Section):
     dropout: float = Field(
         ge=0, le=0.9, description="Dropout; the published model has 0.1, which slows a short training down"
     )
-    prompt: Literal["codes", "items"] = Field(
-        description="How the items of history and target are told: each by its `codes`, as published, or by "
-        "one token of its own"
+    identifiers: Literal["semantic", "item"] = Field(
+        description="By which tokens an item is read and written: the codes of its `semantic` ID, as "
+        "published, or one of its own, its `item` ID"
     )
     embeddings: Literal["random", "simulator"] = Field(
-        description="What the embeddings of codes and items start from: `random` numbers, as published, or "
-        "the item vectors of `pretrain.simulator`"
+        description="What the embeddings of these tokens start from: `random` numbers, as published, or the "
+        "item vectors of `pretrain.simulator`"
     )
     target_tokens: Literal["shared", "separate"] = Field(
-        description="Whether the target's codes, or items, have token ids of their own; `shared` is the "
-        "published model"
+        description="Whether the target has tokens of its own; `shared` is the published model"
     )
     acceptances: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         description="How much acceptance is to count, in ascending order, as the policy can be told by a "

@@ -74,12 +74,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All items as codes, and the rules of decoding: what the policy may write, and by which tokens it is
-    told history and target.
+    """All items as codes, and the rules of decoding: what the policy may write. Where a policy reads and
+    writes item IDs in place of semantic ones, there is one level, and its codes are the items.
 
     acceptances: how much acceptance may count, as a policy can be told by a token each; empty where it is not
-    told. acceptance: the one of them that `prompt_tokens` tell. prompt: whether items are told by their codes
-    or by a token each. target_tokens: whether those of the target have ids of their own.
+    told. acceptance: the one of them that `prompt_tokens` tell. target_tokens: whether those of the target
+    have ids of their own.
     """
 
     vocabulary: Vocabulary
@@ -88,7 +88,11 @@ class Catalogue:
     target_tokens: Literal["shared", "separate"]
     acceptances: tuple[float, ...] = ()
     acceptance: float | None = None
-    prompt: Literal["codes", "items"] = "codes"
+
+    @property
+    def identifiers(self) -> Literal["semantic", "item"]:
+        """By which tokens an item is read and written: a semantic ID has at least two codes."""
+        return "item" if self.n_levels == 1 else "semantic"
 
     @property
     def n_levels(self) -> int:
@@ -102,25 +106,15 @@ class Catalogue:
 
     @property
     def n_ids(self) -> int:
-        """Token ids that a policy has: those it may write, those of items that only a prompt has, and those
-        of `acceptances`.
+        """Token ids that a policy has: those of the target's codes included where they are separate, and
+        behind them those of `acceptances`.
         """
         return self._n_ids_of_items + len(self.acceptances)
 
     @property
     def _n_ids_of_items(self) -> int:
         separate = self.target_tokens == "separate"
-        if self.prompt == "items":
-            return self.vocabulary.size + (2 if separate else 1) * self.trie.n_items
         return self.vocabulary.size_with_target_tokens if separate else self.vocabulary.size
-
-    @property
-    def item_ids(self) -> list[slice]:
-        """The ids of items 1..n in a prompt: in its history, and where they are separate, as its target. None
-        where the prompt is of codes.
-        """
-        firsts = range(self.vocabulary.size, self._n_ids_of_items, self.trie.n_items)
-        return [slice(at, at + self.trie.n_items) for at in firsts] if self.prompt == "items" else []
 
     def to(self, device: torch.device) -> "Catalogue":
         """The same on `device`."""
@@ -153,19 +147,14 @@ class Catalogue:
 
     def prompt_tokens(self, history: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Encoder input [b, s]: history [b, h], target [b], and EOS or the token of `acceptance`."""
-        if self.prompt == "items":
-            of_history, of_target = self.item_ids[0], self.item_ids[-1]
-            history_tokens = (history + of_history.start - 1) * (history != 0)
-            target_tokens = target[:, None] + of_target.start - 1
-        else:
-            history_tokens, target_tokens = self.item_tokens(history).flatten(1), self.item_tokens(target)
-            if self.target_tokens == "separate":
-                target_tokens = target_tokens + self.vocabulary.eos
+        target_tokens = self.item_tokens(target)
+        if self.target_tokens == "separate":
+            target_tokens = target_tokens + self.vocabulary.eos
         last = self.vocabulary.eos
         if self.acceptance is not None:
             last = self._n_ids_of_items + self.acceptances.index(self.acceptance)
         end = torch.full_like(target_tokens[:, :1], last)
-        return torch.cat([history_tokens, target_tokens, end], dim=1)
+        return torch.cat([self.item_tokens(history).flatten(1), target_tokens, end], dim=1)
 
     def asked(self, history: torch.Tensor, target: torch.Tensor) -> Asked:
         """What the rules ask of paths for `history` [b, h] and `target` [b].

@@ -50,10 +50,11 @@ def load_catalogue(
     target_tokens: Literal["shared", "separate"],
     acceptances: Sequence[float] = (),
     acceptance: float | None = None,
-    prompt: Literal["codes", "items"] = "codes",
+    identifiers: Literal["semantic", "item"] = "semantic",
     n_ids: int | None = None,
 ) -> Catalogue:
-    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`. n_ids: those that a
+    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`. identifiers: by which
+    they are read and written; of items told by their own IDs only the number counts. n_ids: those that a
     policy has, so that a table whose codes need more is refused before memory is taken for them.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
@@ -62,8 +63,13 @@ def load_catalogue(
     codes, tokens = read_semantic_ids(semantic_ids)
     if codes.shape[1] < 2:
         raise DataError(f"{semantic_ids}: items have {codes.shape[1]} code; at least 2 are needed")
-    # A level's token ids start one codebook behind those of the level before.
-    vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
+    if identifiers == "item":
+        codes = torch.arange(len(codes))[:, None]
+        vocabulary = Vocabulary(1, len(codes))
+        tokens = vocabulary.tokens(codes)
+    else:
+        # A level's token ids start one codebook behind those of the level before.
+        vocabulary = Vocabulary(codes.shape[1], int(tokens[0, 1] - 1 - codes[0, 1]))
     if n_ids is not None and vocabulary.size > n_ids:
         raise DataError(
             f"{semantic_ids}: got codes that make {vocabulary.size} ids, allowed: up to its policy's {n_ids}"
@@ -72,7 +78,7 @@ def load_catalogue(
         if not torch.equal(vocabulary.tokens(codes), tokens):
             raise ValueError("column 'tokens' does not hold the tokens of column 'codes'")
         trie = Trie.from_codes(codes, vocabulary.codebook_size)
-        return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance, prompt)
+        return Catalogue(vocabulary, trie, decoding, target_tokens, tuple(acceptances), acceptance)
     except ValueError as error:
         raise DataError(f"{semantic_ids}: {error}") from error
 
@@ -105,7 +111,7 @@ def save_policy(folder: Path, policy: T5, catalogue: Catalogue, semantic_ids: Pa
         write_json(
             temporary / "prorl.json",
             {
-                "prompt": catalogue.prompt,
+                "identifiers": catalogue.identifiers,
                 "target_tokens": catalogue.target_tokens,
                 "acceptances": list(catalogue.acceptances),
                 "acceptance": catalogue.acceptance,
@@ -146,27 +152,27 @@ def load_policy(folder: Path, decoding: Decoding | None = None) -> tuple[T5, Cat
     catalogue = load_catalogue(folder / IDS_FILE, decoding, *told, n_ids=sizes.vocabulary)
     if sizes.vocabulary != catalogue.n_ids:
         raise DataError(
-            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the {catalogue.prompt} in "
-            f"{IDS_FILE} make {catalogue.n_ids} ids"
+            f"{folder}/config.json: vocab_size: got {sizes.vocabulary}, but the "
+            f"{catalogue.identifiers} IDs in {IDS_FILE} make {catalogue.n_ids} ids"
         )
     return policy, catalogue
 
 
 def _told(
     own: dict[str, Any], path: Path
-) -> tuple[Literal["shared", "separate"], list[float], float | None, Literal["codes", "items"]]:
-    """How targets are told, acceptances, and how items are told, as `prorl.json` states them. Earlier
-    policies are told no acceptance, and items by their codes.
+) -> tuple[Literal["shared", "separate"], list[float], float | None, Literal["semantic", "item"]]:
+    """How targets are told, acceptances, and how items are read and written, as `prorl.json` states them.
+    Earlier policies are told no acceptance, and read and write semantic IDs.
     """
     target_tokens, all_of_them = own["target_tokens"], own.get("acceptances", [])
     if target_tokens not in ("shared", "separate"):
         raise DataError(f"{path}: target_tokens: got {target_tokens!r}, allowed: shared, separate")
-    prompt = own.get("prompt", "codes")
-    if prompt not in ("codes", "items"):
-        raise DataError(f"{path}: prompt: got {prompt!r}, allowed: codes, items")
+    identifiers = own.get("identifiers", "semantic")
+    if identifiers not in ("semantic", "item"):
+        raise DataError(f"{path}: identifiers: got {identifiers!r}, allowed: semantic, item")
     if not isinstance(all_of_them, list) or not all(type(one) in (int, float) for one in all_of_them):
         raise DataError(f"{path}: acceptances: got {all_of_them!r}, allowed: a list of numbers")
     acceptance = own.get("acceptance")
     if acceptance is not None and type(acceptance) not in (int, float):
         raise DataError(f"{path}: acceptance: got {acceptance!r}, allowed: a number or null")
-    return target_tokens, all_of_them, acceptance, prompt
+    return target_tokens, all_of_them, acceptance, identifiers

@@ -14,9 +14,9 @@ from prorl.t5.model import T5, T5Sizes
 def new_policy(settings: Policy, catalogue: Catalogue, seed: int, vectors: torch.Tensor | None = None) -> T5:
     """A policy of the sizes in `settings` over the ids of `catalogue`, its weights drawn with `seed`.
 
-    With `vectors` [n+1, d] of items, row 0 being padding, the embeddings of items and codes start from them:
-    who likes an item need not be learnt anew. An item's is its vector, a code's the mean of its items', at
-    later levels of what the codes before have left; each is scaled to a mean square of 1, that of T5's own.
+    With `vectors` [n+1, d] of items, row 0 being padding, the embeddings of codes start from them: who likes
+    an item need not be learnt anew. A code's is the mean of its items' vectors, at later levels of what the
+    codes before have left; each is scaled to a mean square of 1, that of T5's own.
     """
     sizes = T5Sizes(
         vocabulary=catalogue.n_ids,
@@ -48,12 +48,10 @@ def turned(vectors: torch.Tensor, width: int, generator: torch.Generator) -> tor
 
 
 def _start_from(table: torch.Tensor, catalogue: Catalogue, vectors: torch.Tensor) -> None:
-    """Write `vectors` [n, w] of items 1..n over the rows of `table` [v, w] that stand for items and codes."""
-    for ids in catalogue.item_ids:
-        table[ids] = vectors
+    """Write `vectors` [n, w] of items 1..n over the rows of `table` [v, w] that stand for their codes."""
     vocabulary, left = catalogue.vocabulary, vectors
     firsts = [1]
-    if catalogue.prompt == "codes" and catalogue.target_tokens == "separate":
+    if catalogue.target_tokens == "separate":
         firsts.append(1 + vocabulary.eos)  # of the target's codes
     for level, codes in enumerate(catalogue.trie.item_codes[1:].cpu().long().T):
         count = torch.bincount(codes, minlength=vocabulary.codebook_size)

@@ -102,7 +102,8 @@ def alternative_tokens(
     At an item's later tokens only the items that begin like the path's own count, and their shares and its
     own are taken as parts of their sum.
     """
-    n_levels, width = catalogue.n_levels, labels.shape[1] // catalogue.n_levels
+    n_levels = catalogue.n_levels
+    width = (labels.shape[1] - 1) // n_levels
     at_items = batch.alternatives[:, :width], batch.shares[:, :width]
     items, shares = (torch.cat([part, torch.zeros_like(part[:, :1])], dim=1) for part in at_items)
     if width < batch.shares.shape[1]:

@@ -61,8 +61,8 @@ def load_released(
             f"{path}: a released policy has no token ids for targets alone; "
             "policy.target_tokens must be shared"
         )
-    if sizes.prompt != "codes":
-        raise DataError(f"{path}: a released policy has no token ids for items; policy.prompt must be codes")
+    if sizes.identifiers != "semantic":
+        raise DataError(f"{path}: a released policy has semantic IDs; policy.identifiers must be semantic")
     if sizes.acceptances:
         raise DataError(f"{path}: a released policy is told no acceptance; policy.acceptances must be empty")
     catalogue = load_catalogue(semantic_ids, decoding, sizes.target_tokens)

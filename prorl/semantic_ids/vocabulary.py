@@ -3,8 +3,7 @@
 An item has k codes, one per level. Id 0 is padding and the decoder's start. Code c of level l has id `1 +
 codebook_size * l + c`. One reserved id and EOS follow. With 4 levels of 256 codes, 1025 is reserved, EOS is
 1026, and there are 1,027 ids in all, as in the released code of ProRL. With `separate` target tokens, token
-t of the *target* in the encoder's input becomes `eos + t`. A policy that is told items by tokens of their own
-has those behind EOS instead (`prorl.policy.catalogue`).
+t of the *target* in the encoder's input becomes `eos + t`. Item IDs are codes of one level: item i has id i.
 """
 
 import math

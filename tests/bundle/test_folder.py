@@ -41,7 +41,7 @@ def test_it_holds_what_it_says_and_no_texts(released):
         "format_version": 2,
         "dataset": "films",
         "name": "prorl",
-        "prompt": "codes",
+        "identifiers": "semantic",
         "target_tokens": "separate",
         "acceptances": [0.0, 0.5, 1.0],
         "acceptance": 0.5,
@@ -83,16 +83,16 @@ def test_another_format_version_is_told_which_are_read(copied, version, found):
 
 
 def test_one_of_version_1_is_read_as_it_was(copied):
-    """It says nothing of its prompt, which is of codes."""
+    """It says nothing of its identifiers, which are semantic."""
     now = read_bundle(copied)
     own = read_json(copied / "prorl.json") | {"format_version": 1}
-    del own["prompt"]
+    del own["identifiers"]
     write_json(copied / "prorl.json", own)
     before = read_bundle(copied)
-    assert before.catalogue.prompt == "codes"
+    assert before.catalogue.identifiers == "semantic"
     assert before.version != now.version  # it is of the rules that the file states
     change(copied / "prorl.json", format_version=2)
-    refused(copied, r"prorl\.json: prompt: missing")
+    refused(copied, r"prorl\.json: identifiers: missing")
 
 
 def test_pickles_are_refused_whatever_lies_beside_them(copied):

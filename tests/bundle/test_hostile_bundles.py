@@ -29,7 +29,7 @@ JSON_VALUES = st.recursive(
     max_leaves=6,
 )
 PLACES = [
-    *(("format_version",), ("dataset",), ("name",), ("prompt",), ("target_tokens",), ("acceptances",)),
+    *(("format_version",), ("dataset",), ("name",), ("identifiers",), ("target_tokens",), ("acceptances",)),
     *(("acceptance",), ("acceptances", 0), ("decoding",), ("blocked",), ("history_length",)),
     *(("decoding", key) for key in ("constrained", "forbid", "min_length", "max_length")),
 ]
@@ -129,7 +129,7 @@ def test_any_value_in_prorl_json_is_taken_or_refused_in_one_line(copied, release
     [
         ("format_version", True, "1, 2, which this prorl reads"),
         ("format_version", 1.0, "1, 2, which this prorl reads"),
-        ("prompt", "words", "codes, items"),
+        ("identifiers", "words", "semantic, item"),
         ("name", 3, "text that is not empty"),
         ("dataset", "", "text that is not empty"),
         ("dataset", "\ud800", "text that is not empty, of whole characters"),

@@ -9,7 +9,7 @@ from prorl.policy.beam import beams
 from prorl.policy.decoding import greedy
 from tests.policy import naive
 from tests.policy.test_decoding import loss_log_probs
-from tests.tiny_models import random_catalogue, random_policy, random_prompts
+from tests.tiny_models import IDENTIFIERS, random_catalogue, random_policy, random_prompts
 
 N_ITEMS = 30
 RULES = ["repeats", "history", "target"]
@@ -42,9 +42,10 @@ def test_enough_beams_give_every_path_the_likeliest_first(min_length):
 
 @pytest.mark.parametrize("n_beams", [1, 3])
 @pytest.mark.parametrize("forbid", [[], RULES], ids=["nothing", "all"])
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
 @torch.no_grad()
-def test_few_beams_keep_the_best_prefixes_of_every_length(n_beams, forbid):
-    catalogue = random_catalogue(N_ITEMS, forbid=forbid)
+def test_few_beams_keep_the_best_prefixes_of_every_length(n_beams, forbid, ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=forbid, **ids)
     policy = random_policy(catalogue, seed=1).double()
     history, target = random_prompts(4, N_ITEMS)
     found = beams(policy, catalogue, history, target, n_beams)

@@ -18,13 +18,12 @@ CODES = torch.tensor(
 )  # items 1..6, two levels of three codes
 
 
-def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared", prompt="codes"):
+def six_items(forbid=(), min_length=1, max_length=2, target_tokens="shared"):
     return Catalogue(
         Vocabulary(2, 3),
         Trie.from_codes(CODES, 3),
         Decoding(constrained=True, forbid=list(forbid), min_length=min_length, max_length=max_length),
         target_tokens,
-        prompt=prompt,
     )
 
 
@@ -42,22 +41,23 @@ def test_prompts_are_history_target_and_end():
     ]
 
 
-@pytest.mark.parametrize(("target_tokens", "firsts"), [("shared", [9]), ("separate", [9, 15])])
-def test_items_in_prompts_may_have_a_token_each(target_tokens, firsts):
+@pytest.mark.parametrize(("target_tokens", "n_ids", "goal"), [("shared", 9, 0), ("separate", 15, 8)])
+def test_an_item_id_is_one_token(target_tokens, n_ids, goal):
+    """Item i is token i; 7 is reserved, 8 is EOS."""
+    trie = Trie.from_codes(torch.arange(6)[:, None], 6)
+    catalogue = Catalogue(Vocabulary(1, 6), trie, six_items().decoding, target_tokens)
+    assert (catalogue.identifiers, six_items().identifiers) == ("item", "semantic")
+    assert (catalogue.n_tokens, catalogue.n_ids) == (2, n_ids)
     history, target = torch.tensor([[0, 1, 4], [6, 0, 6]]), torch.tensor([5, 2])
-    catalogue = six_items(target_tokens=target_tokens, prompt="items")
-    assert [(ids.start, ids.stop) for ids in catalogue.item_ids] == [(at, at + 6) for at in firsts]
-    assert catalogue.n_ids == firsts[-1] + 6
-    # Item i of a history has the id 8 + i, EOS being 8; padding stays padding.
     assert catalogue.prompt_tokens(history, target).tolist() == [
-        [0, 9, 12, firsts[-1] + 4, 8],
-        [14, 0, 14, firsts[-1] + 1, 8],
+        [0, 1, 4, goal + 5, 8],
+        [6, 0, 6, goal + 2, 8],
     ]
     told = replace(catalogue, acceptances=(0.0, 1.0), acceptance=1.0)
-    assert told.prompt_tokens(history, target)[:, -1].tolist() == [catalogue.n_ids + 1] * 2
-    assert six_items(target_tokens=target_tokens).item_ids == []
-    # What a path is written in stays the same.
-    assert torch.equal(catalogue.item_tokens(history), six_items().item_tokens(history))
+    assert told.prompt_tokens(history, target)[:, -1].tolist() == [n_ids + 1] * 2
+    forbidden = torch.tensor([[2, 6, 0]])
+    allowed = catalogue.allowed(torch.ones(1, dtype=torch.int64), 0, forbidden, torch.tensor([1]))
+    assert allowed.tolist() == [[True, False, True, True, True, False, True]]  # the last is the stop
 
 
 def test_padding_has_padding_tokens():

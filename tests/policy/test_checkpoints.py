@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -32,12 +31,13 @@ def write_ids(path, catalogue, **columns):
     write_table(path, pd.DataFrame({name: list(values) for name, values in table.items()}), SEMANTIC_IDS)
 
 
-@pytest.fixture(params=itertools.product(["codes", "items"], ["shared", "separate"]))
+@pytest.fixture(params=itertools.product(["semantic", "item"], ["shared", "separate"]))
 def stored(request, tmp_path):
     """A catalogue, its policy, and the folder both are saved in."""
-    prompt, target_tokens = request.param
-    catalogue = replace(random_catalogue(N_ITEMS, target_tokens=target_tokens), prompt=prompt)
-    write_ids(tmp_path / IDS_FILE, catalogue)
+    identifiers, target_tokens = request.param
+    write_ids(tmp_path / IDS_FILE, random_catalogue(N_ITEMS))
+    rules = random_catalogue(N_ITEMS).decoding
+    catalogue = load_catalogue(tmp_path / IDS_FILE, rules, target_tokens, identifiers=identifiers)
     policy = random_policy(catalogue, dropout=0.1)
     save_policy(tmp_path / "policy", policy, catalogue, tmp_path / IDS_FILE)
     return catalogue, policy, tmp_path / "policy"
@@ -49,7 +49,7 @@ def test_a_saved_policy_is_loaded_with_its_catalogue(stored):
     assert loaded.sizes == policy.sizes
     assert its_catalogue.vocabulary == catalogue.vocabulary
     assert its_catalogue.target_tokens == catalogue.target_tokens
-    assert its_catalogue.prompt == catalogue.prompt
+    assert its_catalogue.identifiers == catalogue.identifiers
     for name in catalogue.trie.__dataclass_fields__:
         assert torch.equal(getattr(its_catalogue.trie, name), getattr(catalogue.trie, name)), name
     history, target = random_prompts(4, N_ITEMS)
@@ -122,27 +122,30 @@ def test_weights_that_do_not_fit_are_an_error(stored, change):
         load_policy(folder, catalogue.decoding)
 
 
-def test_how_items_are_told_is_read_and_checked(stored):
-    """An earlier policy does not say it: its items are told by their codes."""
+def test_how_items_are_read_and_written_is_checked(stored):
+    """An earlier policy does not say it: it has semantic IDs."""
     catalogue, _, folder = stored
     own = json.loads((folder / "prorl.json").read_text())
-    for prompt, found in (("words", "'words'"), (None, "None"), (["codes"], r"\['codes'\]")):
-        (folder / "prorl.json").write_text(json.dumps(own | {"prompt": prompt}))
-        with pytest.raises(DataError, match=rf"prorl\.json: prompt: got {found}, allowed: codes, items"):
+    assert own["identifiers"] == catalogue.identifiers
+    for value, found in (("words", "'words'"), (None, "None"), (["item"], r"\['item'\]")):
+        (folder / "prorl.json").write_text(json.dumps(own | {"identifiers": value}))
+        with pytest.raises(
+            DataError, match=rf"prorl\.json: identifiers: got {found}, allowed: semantic, item"
+        ):
             load_policy(folder, catalogue.decoding)
-    del own["prompt"]
+    del own["identifiers"]
     (folder / "prorl.json").write_text(json.dumps(own))
-    if catalogue.prompt == "codes":
-        assert load_policy(folder, catalogue.decoding)[1].prompt == "codes"
+    if catalogue.identifiers == "semantic":
+        assert load_policy(folder, catalogue.decoding)[1].identifiers == "semantic"
     else:
-        with pytest.raises(DataError, match=r"vocab_size: got \d+, but the codes in .* make \d+ ids"):
+        with pytest.raises(DataError, match=r"vocab_size: got \d+, but the semantic IDs in .* make \d+ ids"):
             load_policy(folder, catalogue.decoding)
 
 
 def test_a_policy_that_lacks_the_ids_of_its_items_is_an_error(stored):
-    """Semantic IDs of larger codebooks beside a policy for smaller ones."""
+    """Semantic IDs of larger codebooks, or of more items, beside a policy for smaller ones."""
     catalogue, _, folder = stored
-    write_ids(folder / IDS_FILE, random_catalogue(N_ITEMS, codebook_size=40))
+    write_ids(folder / IDS_FILE, random_catalogue(90, codebook_size=40))
     with pytest.raises(DataError, match=r"got codes that make \d+ ids, allowed: up to its policy's \d+"):
         load_policy(folder, catalogue.decoding)
 

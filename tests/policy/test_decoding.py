@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from prorl.policy.actions import Actions, masked_log_softmax
 from prorl.policy.decoding import choose, greedy, inverse_transform, keyed_uniforms, rollouts
 from tests.policy import naive
-from tests.tiny_models import random_catalogue, random_policy, random_prompts
+from tests.tiny_models import IDENTIFIERS, random_catalogue, random_policy, random_prompts
 
 N_ITEMS = 30
 RULES = ["repeats", "history", "target"]
@@ -53,8 +53,9 @@ def test_paths_are_the_same_however_choices_are_read(monkeypatch, all_at_once):
 
 @pytest.mark.parametrize("forbid", SUBSETS, ids=lambda rules: "+".join(rules) or "nothing")
 @pytest.mark.parametrize("lengths", [(1, 4), (3, 3), (2, 4), (0, 3)])
-def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):
-    catalogue = random_catalogue(N_ITEMS, forbid=forbid, min_length=lengths[0], max_length=lengths[1])
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_rollouts_keep_the_rules_and_only_those(forbid, lengths, ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=forbid, min_length=lengths[0], max_length=lengths[1], **ids)
     history, target, paths = drawn(catalogue, random_policy(catalogue), n_prompts=24, m=24)
     length = (paths.items != 0).sum(-1)
     assert torch.equal(paths.length, length)
@@ -73,11 +74,12 @@ def test_rollouts_keep_the_rules_and_only_those(forbid, lengths):
 @pytest.mark.parametrize("forbid", [[], RULES], ids=["nothing", "all"])
 @pytest.mark.parametrize("target_tokens", ["shared", "separate"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
 @torch.no_grad()
 def test_log_probabilities_of_the_sampler_equal_those_of_the_loss_and_of_plain_loops(
-    forbid, target_tokens, temperature
+    forbid, target_tokens, temperature, ids
 ):
-    catalogue = random_catalogue(N_ITEMS, forbid=forbid, target_tokens=target_tokens)
+    catalogue = random_catalogue(N_ITEMS, forbid=forbid, target_tokens=target_tokens, **ids)
     policy = random_policy(catalogue).double()
     history, target, paths = drawn(catalogue, policy, temperature=temperature)
     expected = loss_log_probs(policy, catalogue, history, target, paths, temperature)
@@ -111,9 +113,10 @@ def test_paths_are_drawn_with_their_exact_probabilities():
     assert chisquare(list(counts.values()), [n * p for p in probability.values()]).pvalue > 0.001
 
 
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
 @torch.no_grad()
-def test_greedy_paths_take_the_likeliest_token_at_every_step():
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+def test_greedy_paths_take_the_likeliest_token_at_every_step(ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, **ids)
     policy = random_policy(catalogue, seed=1).double()
     history, target = random_prompts(8, N_ITEMS)
     paths = greedy(policy, catalogue, history, target)
@@ -125,8 +128,9 @@ def test_greedy_paths_take_the_likeliest_token_at_every_step():
     )
 
 
-def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in():
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_a_rollout_does_not_depend_on_the_batch_it_is_drawn_in(ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, **ids)
     policy = random_policy(catalogue).double()
     history, target = random_prompts(8, N_ITEMS)
     number = torch.arange(100, 108)

@@ -6,7 +6,7 @@ import torch
 from prorl.policy.actions import Actions
 from prorl.policy.beam import beams
 from prorl.policy.decoding import keyed_uniforms, rollouts
-from tests.tiny_models import random_catalogue, random_policy, random_prompts, written
+from tests.tiny_models import IDENTIFIERS, random_catalogue, random_policy, random_prompts, written
 
 N_ITEMS = 30
 
@@ -24,9 +24,10 @@ def test_a_decoder_reads_up_to_the_token_before_the_last_choice():
 
 
 @pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
 @torch.no_grad()
-def test_lengths_count_items_and_nothing_stands_behind_the_end(constrained):
-    catalogue = random_catalogue(N_ITEMS, constrained=constrained, min_length=0)
+def test_lengths_count_items_and_nothing_stands_behind_the_end(constrained, ids):
+    catalogue = random_catalogue(N_ITEMS, constrained=constrained, min_length=0, **ids)
     policy = random_policy(catalogue)
     history, target = random_prompts(6, N_ITEMS)
     sampled = rollouts(

@@ -27,10 +27,16 @@ def sharpened(catalogue, seed, likes_to_stop):
 
 @pytest.mark.parametrize("n_beams", [1, 2, 5])
 @pytest.mark.parametrize(("seed", "likes_to_stop"), [(0, 1.0), (1, 3.0)])
+@pytest.mark.parametrize(("n_levels", "codebook_size"), [(2, 3), (1, N_ITEMS)])
 @torch.no_grad()
-def test_paths_are_those_of_transformers(n_beams, seed, likes_to_stop):
+def test_paths_are_those_of_transformers(n_beams, seed, likes_to_stop, n_levels, codebook_size):
     catalogue = random_catalogue(
-        N_ITEMS, constrained=False, min_length=0, max_length=3, n_levels=2, codebook_size=3
+        N_ITEMS,
+        constrained=False,
+        min_length=0,
+        max_length=3,
+        n_levels=n_levels,
+        codebook_size=codebook_size,
     )
     policy, eos = sharpened(catalogue, seed, likes_to_stop), catalogue.vocabulary.eos
     history, target = random_prompts(12, N_ITEMS)

@@ -135,10 +135,13 @@ def test_target_tokens_of_their_own_are_refused(tmp_path, ids, theirs):
         )
 
 
-def test_a_prompt_of_item_tokens_is_refused(tmp_path, ids, theirs):
-    with pytest.raises(DataError, match=r"policy\.prompt must be codes"):
+def test_item_ids_are_refused(tmp_path, ids, theirs):
+    with pytest.raises(DataError, match=r"policy\.identifiers must be semantic"):
         load_released(
-            released(tmp_path / "epoch.pth", theirs), SIZES.replace(prompt="items"), ids[0], ids[1].decoding
+            released(tmp_path / "epoch.pth", theirs),
+            SIZES.replace(identifiers="item"),
+            ids[0],
+            ids[1].decoding,
         )
 
 

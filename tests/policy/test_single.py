@@ -9,16 +9,18 @@ from prorl.t5.folds import Folds
 from prorl.t5.single import SingleDecoder
 from tests.policy import naive
 from tests.policy.test_decoding import RULES, SUBSETS
-from tests.tiny_models import random_catalogue, random_policy, random_prompts
+from tests.tiny_models import IDENTIFIERS, random_catalogue, random_policy, random_prompts
 
 N_ITEMS = 30
 
 
 @pytest.mark.parametrize("forbid", SUBSETS, ids=lambda rules: "+".join(rules) or "nothing")
 @pytest.mark.parametrize("lengths", [(1, 4), (3, 3), (2, 4), (0, 3)])
-def test_it_is_the_path_in_a_batch(forbid, lengths):
-    catalogue = random_catalogue(N_ITEMS, forbid=forbid, min_length=lengths[0], max_length=lengths[1])
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_it_is_the_path_in_a_batch(forbid, lengths, ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=forbid, min_length=lengths[0], max_length=lengths[1], **ids)
     policy, n = random_policy(catalogue, seed=8).double(), 24
+    policy.shared.weight.data[catalogue.vocabulary.eos] *= 2  # so that some paths stop early
     history, target = random_prompts(n, N_ITEMS)
     history[::3, 0] = 0  # padding
     together = greedy(policy, catalogue, history, target)
@@ -31,17 +33,19 @@ def test_it_is_the_path_in_a_batch(forbid, lengths):
         assert len(together.length.unique()) > 1
 
 
-def test_it_takes_the_likeliest_token_at_every_step():
-    catalogue = random_catalogue(N_ITEMS, forbid=RULES)
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_it_takes_the_likeliest_token_at_every_step(ids):
+    catalogue = random_catalogue(N_ITEMS, forbid=RULES, **ids)
     policy = random_policy(catalogue, seed=1).double()
     for prompt in zip(*random_prompts(4, N_ITEMS), strict=True):
         path = greedy(policy, catalogue, *(part[None] for part in prompt)).items[0, 0]
         assert [i for i in path.tolist() if i] == naive.greedy_path(policy, catalogue, *prompt)
 
 
-def test_without_constraints_a_prompt_alone_is_decoded_as_in_a_batch():
-    catalogue = random_catalogue(N_ITEMS, constrained=False, min_length=0)
-    policy = random_policy(catalogue, seed=8).double()
+@pytest.mark.parametrize("ids", IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_without_constraints_a_prompt_alone_is_decoded_as_in_a_batch(ids):
+    catalogue = random_catalogue(N_ITEMS, constrained=False, min_length=0, **ids)
+    policy = random_policy(catalogue, seed=7).double()
     history, target = random_prompts(8, N_ITEMS)
     together = greedy(policy, catalogue, history, target)
     assert (together.items == -1).any()  # groups of tokens that are no item
