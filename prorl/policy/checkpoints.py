@@ -53,9 +53,10 @@ def load_catalogue(
     identifiers: Literal["semantic", "item"] = "semantic",
     n_ids: int | None = None,
 ) -> Catalogue:
-    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`. identifiers: by which
-    they are read and written; of items told by their own IDs only the number counts. n_ids: those that a
-    policy has, so that a table whose codes need more is refused before memory is taken for them.
+    """The catalogue of the items in the table `semantic_ids`; the rest as in `Catalogue`.
+
+    identifiers: by which items are read and written; of item IDs only the number of rows counts. n_ids: those
+    that a policy has, so that a table whose codes need more is refused before memory is taken for them.
 
     Raises `DataError` if items are not 1..n in order, share codes, or have tokens that are not those of their
     codes.

@@ -154,7 +154,8 @@ def test_what_prorl_json_says_is_of_the_right_kind(copied, key, value, allowed):
 def test_acceptances_that_the_policy_has_no_ids_for_are_refused(copied):
     own = read_json(copied / "prorl.json") | {"acceptances": [0.0, 1.0], "acceptance": 1.0}
     (copied / "prorl.json").write_text(json.dumps(own))
-    with pytest.raises(DataError, match=r"config\.json: vocab_size: got 30, but the codes in .* make 29 ids"):
+    message = r"config\.json: vocab_size: got 30, but the semantic IDs in .* make 29 ids"
+    with pytest.raises(DataError, match=message):
         prorl.load_policy(copied, "cpu")
 
 
