@@ -18,8 +18,7 @@ tags: [recommendation, proactive-recommendation, t5]
 # {name}, trained on {dataset}
 
 Writes paths of items that lead a user from what they had last towards a target item, each step one that
-they are likely to take. A T5 encoder-decoder of {n_parameters:,} parameters, which writes items as semantic
-IDs and knows {n_items:,} of them.
+they are likely to take. A T5 encoder-decoder of {n_parameters:,} parameters, which knows {n_items:,} items.
 
 ```python
 import prorl
@@ -30,9 +29,9 @@ print([item.title for item in path.items])
 ```
 
 `config.json`, `generation_config.json` and `model.safetensors` are a `T5ForConditionalGeneration` of
-Transformers, whose tokens `semantic_ids.parquet` explains. Which items a path may hold is kept by `prorl`
-alone, by the rules in `prorl.json`. `params.json` has the settings of the training, `metrics.json` the
-figures below in full.
+Transformers. It writes an item as the tokens that `semantic_ids.parquet` lists, or where `prorl.json` says
+`identifiers: item` as one, its number. Which items a path may hold is kept by `prorl` alone, by the rules in
+`prorl.json`. `params.json` has the settings of the training, `metrics.json` the figures below in full.
 """
 
 LIMITS = """\

@@ -66,11 +66,12 @@ def write_bundle(folder: Path, release: Released) -> None:
     """Write `release` into `folder`, whole or not at all."""
     own, config = (read_json(release.policy / name) for name in (OWN_FILE, "config.json"))
     codes, _ = read_semantic_ids(release.policy / IDS_FILE)
+    tokens_per_item = 1 if own.get("identifiers") == "item" else codes.shape[1]
     with atomic_folder(folder) as temporary:
         for name in ("config.json", WEIGHTS_FILE, IDS_FILE):
             shutil.copyfile(release.policy / name, temporary / name)
         generation = {name: config[name] for name in TOKENS} | {
-            "max_new_tokens": release.decoding.max_length * codes.shape[1],
+            "max_new_tokens": release.decoding.max_length * tokens_per_item,
             "do_sample": False,
         }
         write_json(temporary / "generation_config.json", generation)

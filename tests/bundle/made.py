@@ -68,7 +68,8 @@ def make_bundle(
 ) -> Path:
     """The folder of a released policy below `root`."""
     n_items = catalogue.trie.n_items
-    write_semantic_ids(root / IDS_FILE, catalogue.trie.item_codes[1:].numpy(), catalogue.vocabulary)
+    semantic = catalogue if catalogue.identifiers == "semantic" else random_catalogue(n_items)
+    write_semantic_ids(root / IDS_FILE, semantic.trie.item_codes[1:].numpy(), semantic.vocabulary)
     save_policy(root / "policy", random_policy(catalogue, seed=seed), catalogue, root / IDS_FILE)
     write_items(root / "items.parquet", n_items)
     if simulator:

@@ -17,7 +17,8 @@ from prorl.files import read_json, write_json
 from prorl.semantic_ids.unique_ids import write_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.tables import ITEMS, RELEASED_ITEMS, read_table, write_table
-from tests.bundle.made import catalogue_of, write_items
+from tests.bundle.made import catalogue_of, make_bundle, write_items
+from tests.tiny_models import IDENTIFIERS
 
 
 def change(path, **values):
@@ -68,6 +69,17 @@ def test_transformers_opens_it_and_generates(released):
     eos = catalogue_of().vocabulary.eos
     assert (generation.eos_token_id, generation.pad_token_id, generation.max_new_tokens) == (eos, 0, 12)
     assert theirs.generate(torch.tensor([[1, 5, 9, eos]])).shape[1] <= 13
+
+
+def test_one_with_item_ids_guides_and_generates_a_token_an_item(tmp_path):
+    catalogue = catalogue_of(**IDENTIFIERS["item"])
+    folder = make_bundle(tmp_path, catalogue)
+    assert GenerationConfig.from_pretrained(folder).max_new_tokens == 4
+    bundle = read_bundle(folder)
+    assert (bundle.catalogue.identifiers, bundle.catalogue.n_tokens) == ("item", 4)
+    [path] = load_policy(folder, "cpu").guide(["r1", "r2"], target="r3")
+    assert 2 <= len(path.items) <= 4
+    assert not {item.raw_id for item in path.items} & {"r1", "r2", "r3"}
 
 
 @pytest.mark.parametrize("name", FILES)
