@@ -75,7 +75,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises `DataError` for a file that is missing or holds pickles, for another format version, and for files
     that do not fit together; `ConfigError` for rules that are none.
     """
-    own = _own(folder)
+    own = read_own(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise _missing(folder / name)
@@ -124,8 +124,11 @@ def version_of(folder: Path, own: dict[str, Any]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _own(folder: Path) -> dict[str, Any]:
-    """The values of `prorl.json`, all `KEYS` of its version among them."""
+def read_own(folder: Path) -> dict[str, Any]:
+    """The values of `prorl.json` in `folder`, all `KEYS` of its version among them.
+
+    Raises `DataError` for a file that is missing or lacks a key, for another format version, and for pickles.
+    """
     for pattern in PICKLES:
         for path in sorted(folder.glob(pattern)):
             raise DataError(f"{path}: a pickle, which may run any code; allowed: {WEIGHTS_FILE} alone")

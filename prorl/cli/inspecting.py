@@ -15,7 +15,7 @@ DESCRIPTION = "Look at what lies behind items."
 IDS = """\
 Show an item's semantic ID, its codes level by level, and its neighbours: the items that share its first
 codes, the most shared first. Close items should be alike, in what they are or in who likes them; where they
-are not, the profile texts, vectors or the quantiser are worth a look.
+are not, the profile texts, vectors or the quantiser are worth a look. A policy with item IDs has no codes.
 
 ITEM is a title, a raw id, or the item's number in the tables; a raw id comes before a number. Semantic IDs
 and items are those of the checkout, or of a released policy."""
@@ -99,13 +99,23 @@ def neighbours(codes: list[list[int]], item: int) -> list[Level]:
 
 
 def _files(dataset: str | None, policy: str | None) -> tuple[Path, Path]:
-    """The table of items, and the one of semantic IDs."""
+    """The table of items, and the one of semantic IDs.
+
+    Raises `DataError` for a policy whose items have no codes.
+    """
+    from prorl.bundle.folder import OWN_FILE, read_own
     from prorl.config.section import ConfigError
+    from prorl.errors import DataError
     from prorl.layout import IDS_FILE, Layout
 
     if policy is not None:
         if dataset is not None:
             raise ConfigError("--dataset: got --policy too, allowed: one of the two")
+        if read_own(Path(policy)).get("identifiers") == "item":
+            raise DataError(
+                f"{Path(policy) / OWN_FILE}: identifiers: got 'item', each item a token of its own, allowed: "
+                "'semantic'; --dataset shows the semantic IDs of the checkout"
+            )
         return Path(policy) / "items.parquet", Path(policy) / IDS_FILE
     if dataset is None:
         from prorl.params import read_params

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from prorl.cli.inspecting import Level, neighbours
+from tests.bundle.made import catalogue_of, make_bundle
 from tests.cli.checkout import POLICY
+from tests.tiny_models import IDENTIFIERS
 
 CODES = [[1, 2, 3], [1, 2, 0], [1, 0, 3], [1, 2, 1], [0, 2, 3]]
 
@@ -56,4 +58,12 @@ def test_what_is_wrong_is_one_line(checkout, prorl, arguments, words):
     status, out, err = prorl("inspect", "semantic-ids", *arguments)
     assert (status, out) == (1, "")
     assert err.startswith(f"prorl: {words}")
+    assert err.count("\n") == 1
+
+
+def test_a_policy_with_item_ids_has_no_codes_to_show(tmp_path, prorl):
+    folder = make_bundle(tmp_path, catalogue_of(**IDENTIFIERS["item"]), simulator=False)
+    status, out, err = prorl("inspect", "semantic-ids", "r1", "--policy", str(folder))
+    assert (status, out) == (1, "")
+    assert err.startswith(f"prorl: {folder}/prorl.json: identifiers: got 'item', each item a token")
     assert err.count("\n") == 1
