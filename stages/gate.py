@@ -2,10 +2,15 @@
 unless all are passed.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from prorl.config.evaluate import Evaluate
 from prorl.config.gate import Gate
 from prorl.config.guardrails import Guardrails
 from prorl.config.guide import Guide
+from prorl.config.heads import POLICIES
 from prorl.config.selection import Selection
 from prorl.errors import DataError
 from prorl.evaluation.gates import columns_read, failed, gated
@@ -35,6 +40,7 @@ def body(params: Params, dataset: str) -> None:
         blocked_items(read_frame(layout.items, ITEMS), params.section(Guardrails, dataset), params.source),
         settings,
         selection,
+        variants(guides, layout),
     )
     path = layout.metrics("gate")
     write_json(path, found)
@@ -44,6 +50,19 @@ def body(params: Params, dataset: str) -> None:
         if settings.strict:
             raise DataError(f"{path}: gate.strict: {told}")
         print(f"gate@{dataset}: {told}")
+
+
+def variants(guides: Mapping[str, Mapping[str, Any]], layout: Layout) -> list[str]:
+    """The guides that are a policy of the pipeline, under other rules or told another acceptance.
+
+    guides: {name: settings}.
+    """
+    own = {layout.policy(name) for name in POLICIES}
+    return [
+        name
+        for name, settings in guides.items()
+        if settings.get("kind", name) == "policy" and Path(settings.get("path", "")) in own
+    ]
 
 
 if __name__ == "__main__":

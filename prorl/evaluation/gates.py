@@ -44,18 +44,20 @@ def best_rival(
     validation: Mapping[str, Mapping[str, Any]],
     steered_by: Mapping[str, Collection[str]],
     selection: Selection,
+    variants: Collection[str] = (),
 ) -> str | None:
     """The guide with the best score on validation prompts by the main judge, among those that are no policy
     of the pipeline and do not steer by that judge; None where there is none.
 
-    validation: {guide: {simulator: {metric: {"mean", ..}}}}.
+    validation: {guide: {simulator: {metric: {"mean", ..}}}}. variants: the guides that are a policy of the
+    pipeline too, under other rules or told another acceptance.
     """
     scores = {
         guide: score(
             {metric: judged[selection.simulator][metric]["mean"] for metric in selection.on}, selection.on
         )
         for guide, judged in validation.items()
-        if guide not in POLICIES and selection.simulator not in steered_by.get(guide, ())
+        if guide not in (*POLICIES, *variants) and selection.simulator not in steered_by.get(guide, ())
     }
     return max(scores, key=lambda guide: scores[guide]) if scores else None
 
@@ -67,11 +69,12 @@ def gated(
     blocked: np.ndarray,
     settings: Gate,
     selection: Selection,
+    variants: Collection[str] = (),
 ) -> dict[str, Any]:
     """Every gate of the policy with its value, what is allowed and its verdict, and the judges' agreement.
 
     steered_by: {guide: the simulators it steers by}; one that is not in it steers by none. blocked: the items
-    that no path may hold.
+    that no path may hold. variants: no rivals, see `best_rival`.
     """
     bootstrap, judge = results.bootstrap, selection.simulator
     own, start = (results.of_guide(guide, judge) for guide in (POLICY, START))
@@ -95,7 +98,11 @@ def gated(
         "not_narrower": _not_narrower(own, start, settings, bootstrap),
         "above_start": _above("its start", own, start, settings.above_start, selection, bootstrap),
         "above_rival": _above_rival(
-            results, best_rival(validation, steered_by, selection), own, settings.above_rival, selection
+            results,
+            best_rival(validation, steered_by, selection, variants),
+            own,
+            settings.above_rival,
+            selection,
         ),
         "ctr_kept": verdict(
             "share of the start's CTR that is lost",
@@ -214,7 +221,10 @@ def _above_rival(
     selection: Selection,
 ) -> dict[str, Any]:
     if rival is None:
-        why = f"no guide but those that steer by {selection.simulator} was judged on validation prompts"
+        why = (
+            f"no guide but the policies and those that steer by {selection.simulator} was judged on "
+            "validation prompts"
+        )
         return missing("score less that of the best rival on validation", ("above", threshold), why)
     other = results.of_guide(rival, selection.simulator)
     whom = f"{rival}, the best rival on validation"

@@ -17,7 +17,7 @@ from prorl.params import laid_over, read_yaml
 from prorl.presets import round_trip_yaml
 from prorl.runtime import run_stage
 from prorl.tables import ITEMS, write_table
-from stages.gate import body
+from stages.gate import body, variants
 from tests.evaluation.made_up_results import (
     JUDGE,
     N_PROMPTS,
@@ -138,6 +138,27 @@ def test_the_rival_is_chosen_on_validation_and_does_not_steer_by_the_judge():
     assert best_rival(policies, {}, SELECTION) is None
 
 
+def test_a_policy_of_the_pipeline_under_other_rules_is_no_rival():
+    validation = validation_of() | {"prorl_10": validation_of({"prorl": {"ioi": 9.0}})["prorl"]}
+    assert best_rival(validation, STEERED_BY, SELECTION) == "prorl_10"
+    assert best_rival(validation, STEERED_BY, SELECTION, ["prorl_10"]) == "search"
+    found = gated(
+        Results.of(rows_of(), 200, 1), validation, STEERED_BY, NONE, SETTINGS, SELECTION, ["prorl_10"]
+    )
+    assert found["gates"]["above_rival"]["rival"] == "search"
+
+
+def test_variants_are_told_by_their_folder():
+    guides = {
+        "prorl_10": {"kind": "policy", "path": "models/policies/tiny/prorl", "min_length": 10},
+        "start_10": {"kind": "policy", "path": "models/policies/tiny/pretrained/"},
+        "somebodys": {"kind": "policy", "path": "elsewhere/prorl"},
+        "policy": {"path": "models/policies/other/prorl"},
+        "search": {"simulator": "SASRec"},
+    }
+    assert variants(guides, Layout("tiny")) == ["prorl_10", "start_10"]
+
+
 def test_the_rival_on_validation_counts_even_where_another_is_better_on_test():
     changes = {("search", "ioi"): 9.0, ("popular", "ioi"): 0.1}
     found = gates_of(changes, validation=validation_of({"popular": {"ioi": 4.0}}))["gates"]["above_rival"]
@@ -149,7 +170,8 @@ def test_without_a_rival_the_gate_is_missing_and_not_passed():
     found = gates_of(validation=validation)
     assert only_failing(found) == "above_rival"
     assert failed(found) == [
-        "above_rival: missing: no guide but those that steer by GRU4Rec was judged on validation prompts"
+        "above_rival: missing: no guide but the policies and those that steer by GRU4Rec was judged on "
+        "validation prompts"
     ]
 
 
