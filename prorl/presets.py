@@ -1,6 +1,5 @@
 """Presets, settings laid over params.yaml file by file; and the entries of data sets in it."""
 
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarbool import ScalarBoolean
+from ruamel.yaml.scalarint import ScalarInt
 
 from prorl.check import OPTIONAL, require
 from prorl.config.section import ConfigError
@@ -57,9 +58,25 @@ def checkable(document: dict, source: str) -> Params:
 
     Raises `ConfigError` for a mistake outside sections.
     """
-    text = io.StringIO()
-    round_trip_yaml().dump(document, text)
-    return params_of(YAML(typ="safe").load(text.getvalue()), source)
+    return params_of(_plain(document), source)
+
+
+def _plain(value: Any) -> Any:
+    """`value` without what `round_trip_yaml` keeps of how it was written: comments, quotes, digits."""
+    match value:
+        case dict():
+            return {_plain(key): _plain(held) for key, held in value.items()}
+        case list():
+            return [_plain(held) for held in value]
+        case ScalarBoolean():  # a kind of int
+            return bool(value)
+        case ScalarInt():
+            return int(value)
+        case float():
+            return float(value)
+        case str():
+            return str(value)
+    return value
 
 
 def fill_in_entries(document: dict) -> None:

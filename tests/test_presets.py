@@ -249,6 +249,26 @@ def test_papers_presets_have_the_published_settings():
     assert (steam.min_user_interactions, steam.min_item_interactions) == (20, 40)
 
 
+def test_what_is_checked_has_the_types_that_the_stages_read(tmp_path):
+    """A document with its comments knows how its numbers and texts were written."""
+    text = PARAMS.read_text(encoding="utf-8") + (
+        "written: {hexadecimal: 0x1F, underscores: 1_000, float: 1e-3, quoted: 'a', \"double\": [on, null]}\n"
+        "anchored: &yes true\nalias: *yes\nblock: |-\n  two\n  lines\n"
+    )
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    document = round_trip_yaml().load(tmp_path / "params.yaml")
+    assert typed(checkable(document, "p").raw) == typed(read_params(tmp_path / "params.yaml").raw)
+
+
+def typed(value):
+    """`value` with the type of every part of it."""
+    if isinstance(value, dict):
+        return type(value), [(typed(key), typed(held)) for key, held in value.items()]
+    if isinstance(value, list):
+        return type(value), [typed(held) for held in value]
+    return type(value), value
+
+
 def test_an_unknown_preset_is_an_error_that_names_those_there_are():
     there = (
         "amazon-books-paper, amazon-books, benchmark, ml-100k-gpu, ml-1m-gpu, ml-1m-paper, ml-1m, released, "

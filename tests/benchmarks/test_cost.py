@@ -15,6 +15,7 @@ def takes(monkeypatch):
     """A function that gives a run taking some seconds by a clock of its own; `told` are names and turns."""
     now, told = [0.0], []
     monkeypatch.setattr("benchmarks.cost.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("benchmarks.harness.gc.collect", lambda: 0)  # of all tests before, at every turn
 
     def run_of(name, seconds):
         def run(turn):

@@ -41,6 +41,7 @@ def takes(monkeypatch):
     """A function that gives a version taking some seconds by a clock of its own, with a result."""
     now = [0.0]
     monkeypatch.setattr("benchmarks.harness.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("benchmarks.harness.gc.collect", lambda: 0)  # of all tests before, at every turn
 
     def version(seconds, result=None):
         def run():

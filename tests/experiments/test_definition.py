@@ -11,9 +11,9 @@ from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
 from prorl.experiments.definition import experiment_names, read_experiment
 from prorl.experiments.running import check_settings, planned
-from prorl.params import read_params
+from prorl.params import params_of, read_params
 from prorl.policy.pretraining import in_steps
-from prorl.presets import round_trip_yaml, with_layers
+from prorl.presets import with_layers
 from prorl.rl.trainer import n_steps_and_centering
 from tests.experiments.files import write
 from tools.stage_dependencies import ROOT
@@ -26,7 +26,7 @@ LONG = {"seeds": [1], "pretrain_passes": 3, "passes": 10, "set": ["finetune.gamm
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset, tmp_path):
+def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(name, dataset):
     experiment = read_experiment(ROOT, name)
     params = with_layers(
         ROOT / "params.yaml", [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"]
@@ -34,8 +34,7 @@ def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(na
     runs = planned(experiment, params, dataset, [1, 2])
     for run in runs:
         check_settings(experiment, run)
-        round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
-        settings = read_params(tmp_path / "params.yaml").section(Finetune, dataset)
+        settings = params_of(run.params, run.name).section(Finetune, dataset)
         n_steps_and_centering(settings, steps_per_epoch=110)  # raises
     assert (
         len({run.name for run in runs})
@@ -46,13 +45,12 @@ def test_every_row_of_every_experiment_has_settings_that_the_pipeline_accepts(na
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if read_experiment(ROOT, name).contents.long])
-def test_every_long_row_makes_the_papers_passes_in_a_training_that_nothing_ends(name, tmp_path):
+def test_every_long_row_makes_the_papers_passes_in_a_training_that_nothing_ends(name):
     experiment = read_experiment(ROOT, name).at_maturity()
     runs = planned(experiment, with_layers(ROOT / "params.yaml", []), "ml-100k", [1])
     for run in runs:
         check_settings(experiment, run)
-        round_trip_yaml().dump(run.params, tmp_path / "params.yaml")
-        params = read_params(tmp_path / "params.yaml")
+        params = params_of(run.params, run.name)
         finetune = params.section(Finetune, "ml-100k")
         source = -(-10559 // finetune.prompts_per_step)  # the training prompts of MovieLens-100K
         assert n_steps_and_centering(finetune, source) == (10 * source, source)
@@ -109,7 +107,7 @@ def test_every_experiment_states_its_claim_and_its_seeds(name):
     assert contents.targets == ["evaluate"]
 
 
-def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_default(tmp_path):
+def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_default():
     experiment = read_experiment(ROOT, "released-to-ours")
     first, *_, last = experiment.overrides
     second_half = read_experiment(ROOT, "to-the-default")
@@ -119,9 +117,7 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         0
     ].params
     released = with_layers(ROOT / "params.yaml", [ROOT / "presets" / "released.yaml"])
-    for name, params in (("row", started), ("preset", released)):
-        round_trip_yaml().dump(params, tmp_path / name)
-    row, preset = read_params(tmp_path / "row"), read_params(tmp_path / "preset")
+    row, preset = params_of(started, "row"), params_of(released, "preset")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
         expected = preset.section(kind, dataset)
@@ -141,8 +137,7 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         "ml-100k",
         [1],
     )
-    round_trip_yaml().dump(more.params, tmp_path / "more")
-    default, last_row = read_params(ROOT / "params.yaml"), read_params(tmp_path / "more")
+    default, last_row = read_params(ROOT / "params.yaml"), params_of(more.params, "more")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
         assert last_row.section(kind, dataset) == default.section(kind, dataset), kind.section
