@@ -37,7 +37,7 @@ llm-ipp: $(INSTALLED)
 
 # Tests are shared out as tests/conftest.py says. Four processes at most: each takes memory.
 test: $(INSTALLED)
-	pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	pytest -m slow

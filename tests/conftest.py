@@ -1,9 +1,11 @@
-"""What all tests share: no downloads, one thread, and the folder of restricted archives."""
+"""What all tests share: no downloads, one thread, one run of the pipeline, a folder of local archives."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # Both are read when the libraries are imported, so they are set before any test module.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,21 +14,42 @@ os.environ.setdefault(
 )  # on tensors this small, threads wait for each other longer than they work
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, each file's stay together, since they share what they prepare,
-    and all that share the run of the whole pipeline. Long ones come first, so that none is left for the end.
+# Files whose tests share one run of the whole pipeline, which takes a minute or more.
+SHARE_THE_PIPELINE = {
+    f"tests/pipeline/test_{name}.py"
+    for name in (
+        *("bad_settings", "chosen_steps", "documented_commands", "pipeline", "privacy"),
+        *("released_start", "reruns", "tour", "two_clones"),
+    )
+}
+
+
+class ByWhatIsShared(LoadFileScheduling):
+    """Tests of a file stay with one process, since they share what they prepare; so do those of all files
+    that share the run of the pipeline.
     """
-    if not hasattr(config, "workerinput"):
-        return
-    folder = Path(__file__).parent
 
-    def group(item: pytest.Item) -> str:
-        return "pipeline" if "pipeline" in item.fixturenames else str(item.path.relative_to(folder))
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "pipeline" if file in SHARE_THE_PIPELINE else file
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: (group(item) != "pipeline", item.path.parent.name != "pipeline"))
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """The one above under `--dist loadfile`, else pytest-xdist's own choice."""
+    return ByWhatIsShared(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, the pipeline's come first: none of the longest is left for the
+    end.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(
+            key=lambda item: (
+                item.nodeid.split("::")[0] not in SHARE_THE_PIPELINE,
+                item.path.parent.name != "pipeline",
+            )
+        )
 
 
 @pytest.fixture(scope="session")

@@ -112,3 +112,5 @@ def test_semantic_ids_edited_in_place_are_imported_again(clone, tmp_path):
     codes_of[first], codes_of[second] = codes_of[second], codes_of[first]
     codes.write_text(json.dumps(codes_of), encoding="utf-8")
     assert clone.repro(f"quantize@{DATASET}") == stages("quantize")
+    waiting = json.loads(clone.dvc("status", "--json"))
+    assert waiting.keys() >= set(stages("pretrain", "finetune", "report")), "which read them"
