@@ -34,6 +34,7 @@ class ByWhatIsShared(LoadFileScheduling):
         return "pipeline" if file in SHARE_THE_PIPELINE else file
 
 
+@pytest.hookimpl(optionalhook=True)  # under `-p no:xdist` nobody asks
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """The one above under `--dist loadfile`, else pytest-xdist's own choice."""
     return ByWhatIsShared(config, log) if config.getoption("dist") == "loadfile" else None
