@@ -1,6 +1,7 @@
 """What anybody may put into a file: bytes without sense, and good files spoilt at a few places."""
 
 import contextlib
+import copy
 import resource
 import time
 from pathlib import Path
@@ -66,6 +67,43 @@ TOKENS = [
     ),
     *(b"<script>", b"</script>", b"&amp;", b"&#x110000;", b" " * 300, "\u2028".encode(), "İ".encode()),
 ]
+
+
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+class Running:
+    """Writes a file where a pickle of it is loaded."""
+
+    def __init__(self, ran):
+        self.ran = ran
+
+    def __reduce__(self):
+        return open, (str(self.ran), "w")
+
+
+def places(value, place=()):
+    """Every way from `value` to a value within it."""
+    yield place
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(part, (*place, key))
+
+
+def with_value(value, place, new):
+    """`value` with `new` at `place`, a way from it as of `places`; `value` itself is left as it is."""
+    if not place:
+        return new
+    first, *rest = place
+    changed = copy.copy(value)
+    changed[first] = with_value(value[first], rest, new)
+    return changed
 
 
 @st.composite

@@ -1,56 +1,48 @@
-"""Imports, settings and stored models on files that are spoilt: read, or one line that names the file."""
+"""Imports and tables on files that are spoilt: read, or one line that names the file."""
 
-import copy
 import json
 import pickle
-import shutil
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 
-from prorl.check import findings_in
 from prorl.config.decoding import Decoding
 from prorl.config.embed import EmbeddingImport
 from prorl.config.quantize import Quantize
 from prorl.config.section import LONGEST_MESSAGE, ConfigError, one_line
-from prorl.config.sections import SECTIONS
 from prorl.errors import DataError
 from prorl.instances import read_instances
 from prorl.items.embedding import imported as imported_vectors
 from prorl.items.matrices import read_matrix
 from prorl.layout import IDS_FILE
-from prorl.params import params_of, read_params, read_yaml
 from prorl.paths.released import _statistics
 from prorl.paths.released_files import read_released
-from prorl.policy.checkpoints import load_catalogue, load_policy, save_policy
+from prorl.policy.checkpoints import load_catalogue
 from prorl.semantic_ids.quantisers import imported_codes
 from prorl.semantic_ids.unique_ids import write_semantic_ids
 from prorl.semantic_ids.vocabulary import Vocabulary
-from prorl.simulators.scoring import load_simulator, save_simulator
 from prorl.tables import ITEMS, read_table
 from tests.fuzz.contents import RELEASED, SEQUENCES
-from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
-from tests.tiny_models import PARAMS, SIZES, random_catalogue, random_policy, recbole_model
-from tools.stage_dependencies import ROOT
+from tests.hostile import (
+    BOUNDED,
+    JSON_VALUES,
+    Running,
+    any_bytes,
+    memory_bounded,
+    only_declared,
+    places,
+    with_value,
+)
+from tests.tiny_models import PARAMS
 
 DECODING = PARAMS.section(Decoding)
 QUANTIZE = PARAMS.section(Quantize).replace(n_codebooks=2, codebook_size=8, expand_final=False)
 RAW_IDS = ["a", "b"]
-JSON_VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 
 
 def npy(array, **options):
@@ -70,73 +62,6 @@ def test_a_message_is_one_line_of_bounded_length(text):
     assert len(line) <= LONGEST_MESSAGE
     assert line == text or len(text) > LONGEST_MESSAGE or text.splitlines(keepends=True) != [line]
     assert str(DataError(text)) == str(ConfigError(text)) == line
-
-
-# params.yaml
-
-
-def places(value, place=()):
-    """Every way from `value` to a value within it."""
-    yield place
-    if isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(part, (*place, key))
-
-
-PLACES = [place for place in places(PARAMS.raw) if place]
-
-
-@BOUNDED
-@given(st.sampled_from(PLACES), JSON_VALUES)
-def test_any_value_in_params_is_taken_or_refused_in_one_line(place, value):
-    raw = copy.deepcopy(PARAMS.raw)
-    at = raw
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
-    for line in findings_in(raw, "params.yaml"):
-        assert line.startswith("params.yaml: ")
-    with only_declared(Path("params.yaml")):
-        params = params_of(raw, "params.yaml")
-        for kind in SECTIONS.values():
-            params.section(kind, params.datasets[0] if kind.per_data_set else None)
-
-
-@BOUNDED
-@given(any_bytes(Path(ROOT / "params.yaml").read_bytes()[-3000:]))
-def test_a_spoilt_params_file_is_read_or_refused_in_one_line(tmp_path, content):
-    path = tmp_path / "params.yaml"
-    path.write_bytes(content)
-    with only_declared(tmp_path):
-        read_params(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
-         + b"".join(b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 108)),
-         r"params.yaml: more than 100,000 values"),
-        (b"a: &a [*a]", r"params.yaml: more than 50 levels"),
-        (b"a: !!python/object/apply:os.system ['true']", r"params.yaml: not readable as YAML"),
-        (b"a: 2001-99-99", r"params.yaml: not readable as YAML"),
-        (b"a: \xff", r"params.yaml: not readable as YAML"),
-        (b"a: \x00", r"params.yaml: not readable as YAML"),
-        (b"a: " + b"[" * 3000, r"params.yaml: 3,000 opening brackets, allowed: at most 2,000"),
-        (b"a: " + b"9" * 5000, r"params.yaml: not readable as YAML"),
-        (b"a: 1\na: 2", r"params.yaml: not readable as YAML"),
-        (b"#" * (4 * 2**20 + 1), r"params.yaml: 4,194,305 bytes, allowed: at most 4,194,304"),
-    ],
-)  # fmt: skip
-def test_settings_that_could_fill_memory_or_run_something_are_refused(text, message, tmp_path):
-    (tmp_path / "params.yaml").write_bytes(text)
-    with memory_bounded(512), pytest.raises(ConfigError, match=message):
-        read_yaml(tmp_path / "params.yaml")
-
-
-def test_a_folder_is_no_params_file(tmp_path):
-    with pytest.raises(ConfigError, match=f"{tmp_path}: Is a directory"):
-        read_yaml(tmp_path)
 
 
 # Semantic IDs
@@ -221,16 +146,6 @@ def test_vectors_that_are_not_finite_in_float32_are_named(bad, tmp_path):
         imported_vectors(source, RAW_IDS)
 
 
-class Running:
-    """Writes a file where a pickle of it is loaded."""
-
-    def __init__(self, ran):
-        self.ran = ran
-
-    def __reduce__(self):
-        return open, (str(self.ran), "w")
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -295,12 +210,7 @@ def test_spoilt_released_files_are_read_or_refused_in_one_line(name, tmp_path):
     @BOUNDED
     @given(st.sampled_from(ways), JSON_VALUES)
     def replaced(place, value):
-        whole = {"x": copy.deepcopy(RELEASED[name])}
-        at, way = whole, ("x", *place)
-        for key in way[:-1]:
-            at = at[key]
-        at[way[-1]] = value
-        (tmp_path / f"x.{name}").write_text(json.dumps(whole["x"]))
+        (tmp_path / f"x.{name}").write_text(json.dumps(with_value(RELEASED[name], place, value)))
         with only_declared(tmp_path):
             counted(released(tmp_path))
 
@@ -332,114 +242,3 @@ def test_spoilt_tables_are_read_or_refused_in_one_line(tmp_path):
             read_table(path, ITEMS)
 
     spoilt()
-
-
-# Stored models
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy")
-    catalogue = random_catalogue(12)
-    codes = np.array([[i // 4, i % 4] for i in range(12)])
-    vocabulary = catalogue.vocabulary
-    write_semantic_ids(folder / IDS_FILE, codes, Vocabulary(2, vocabulary.codebook_size))
-    saved = load_catalogue(folder / IDS_FILE, DECODING, "separate")
-    save_policy(folder / "policy", random_policy(saved), saved, folder / IDS_FILE)
-    load_policy(folder / "policy")
-    return folder / "policy"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulator") / "SASRec"
-    save_simulator(folder, recbole_model("SASRec", 9, 6), "SASRec", SIZES["SASRec"].model_dump(), 6)
-    load_simulator(folder)
-    return folder
-
-
-def copy_of(folder, place):
-    shutil.rmtree(place / folder.name, ignore_errors=True)
-    return Path(shutil.copytree(folder, place / folder.name))
-
-
-@pytest.mark.parametrize("kind", ["policy", "simulator"])
-@pytest.mark.parametrize("name", ["config.json", "prorl.json", "model.safetensors"])
-def test_a_spoilt_model_is_loaded_or_refused_in_one_line(kind, name, request, tmp_path):
-    folder = request.getfixturevalue(kind)
-    load = load_policy if kind == "policy" else load_simulator
-    if not (folder / name).exists():
-        pytest.skip("a simulator has no such file")
-    own, good = copy_of(folder, tmp_path), (folder / name).read_bytes()
-
-    @BOUNDED
-    @given(any_bytes(good))
-    def spoilt(content):
-        (own / name).write_bytes(content)
-        with only_declared(tmp_path), memory_bounded(512):
-            load(own)
-
-    spoilt()
-    if name.endswith("json"):
-        config = json.loads(good)
-        ways = [place for place in places(config) if place]
-
-        @BOUNDED
-        @given(
-            st.sampled_from(ways),
-            st.one_of(JSON_VALUES, st.sampled_from([0, -1, 10**9, 10**30, "x", None, []])),
-        )
-        def replaced(place, value):
-            found = copy.deepcopy(config)
-            at = found
-            for key in place[:-1]:
-                at = at[key]
-            at[place[-1]] = value
-            (own / name).write_text(json.dumps(found))
-            with only_declared(tmp_path), memory_bounded(512):
-                load(own)
-
-        replaced()
-
-
-@pytest.mark.parametrize("kind", ["policy", "simulator"])
-def test_a_pickle_in_place_of_weights_is_refused_and_nothing_is_run(kind, request, tmp_path):
-    own, ran = copy_of(request.getfixturevalue(kind), tmp_path), tmp_path / "ran"
-    load = load_policy if kind == "policy" else load_simulator
-    for content in (pickle.dumps(Running(ran)), b"PK\x03\x04"):
-        (own / "model.safetensors").write_bytes(content)
-        with pytest.raises(DataError, match=r"model.safetensors: not readable as safetensors: .*; allowed"):
-            load(own)
-    torch.save({"model": Running(ran)}, own / "model.safetensors")
-    with pytest.raises(DataError, match=r"model.safetensors: not readable as safetensors"):
-        load(own)
-    (own / "model.safetensors").unlink()
-    with pytest.raises(DataError, match=r"model.safetensors: no such file"):
-        load(own)
-    assert not ran.exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda w: {**w, "more": torch.zeros(1)},
-            r"does not fit config.json: weight 'more' belongs to no part",
-        ),
-        (lambda w: dict(list(w.items())[1:]), r"does not fit config.json: weight '.*' is missing"),
-        (
-            lambda w: {k: v[..., :-1].contiguous() for k, v in w.items()},
-            r"does not fit config.json: .* has shape",
-        ),
-        (
-            lambda w: {k: v * torch.nan for k, v in w.items()},
-            r"weight '.*' holds a number that is not finite",
-        ),
-    ],
-)
-@pytest.mark.parametrize("kind", ["policy", "simulator"])
-def test_weights_of_another_architecture_are_named(kind, change, message, request, tmp_path):
-    own = copy_of(request.getfixturevalue(kind), tmp_path)
-    save_file(change(load_file(own / "model.safetensors")), own / "model.safetensors")
-    with pytest.raises(DataError, match=f"model.safetensors: {message}"):
-        (load_policy if kind == "policy" else load_simulator)(own)

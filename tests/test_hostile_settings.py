@@ -1,4 +1,4 @@
-"""Settings in YAML of any form: taken, or refused in one line that names the file and the key."""
+"""Settings of any form: taken, or refused in one line that names the file and the key."""
 
 from pathlib import Path
 
@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prorl.check import findings_in
 from prorl.config.section import ConfigError
 from prorl.config.sections import SECTIONS
 from prorl.experiments.overrides import applied
 from prorl.params import laid_over, params_of, read_params, read_yaml
 from prorl.serving.settings import Serve, serve_settings
-from tests.hostile import BOUNDED, memory_bounded, only_declared
+from tests.hostile import BOUNDED, JSON_VALUES, any_bytes, memory_bounded, only_declared, places, with_value
 from tests.tiny_models import PARAMS
+from tools.stage_dependencies import ROOT
 
 WITHIN = {key for part in PARAMS.raw.values() if isinstance(part, dict) for key in part}
 KEYS = st.sampled_from(sorted({*PARAMS.raw, *WITHIN}))
@@ -146,3 +148,55 @@ def test_an_override_that_no_parser_takes_is_named():
     for value in ("[", "2001-99-99", "!!python/name:os.system", "\x00", "[" * 3000):
         with pytest.raises(ConfigError, match=r"x.yaml: got 'seed=.*, allowed: a value in YAML"):
             applied(PARAMS.raw, [f"seed={value}"], PARAMS.datasets[0], "x.yaml")
+
+
+PLACES = [place for place in places(PARAMS.raw) if place]
+
+
+@BOUNDED
+@given(st.sampled_from(PLACES), JSON_VALUES)
+def test_any_value_in_params_is_taken_or_refused_in_one_line(place, value):
+    raw = with_value(PARAMS.raw, place, value)
+    for line in findings_in(raw, "params.yaml"):
+        assert line.startswith("params.yaml: ")
+    with only_declared(Path("params.yaml")):
+        params = params_of(raw, "params.yaml")
+        for kind in SECTIONS.values():
+            params.section(kind, params.datasets[0] if kind.per_data_set else None)
+
+
+@BOUNDED
+@given(any_bytes(Path(ROOT / "params.yaml").read_bytes()[-3000:]))
+def test_a_spoilt_params_file_is_read_or_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with only_declared(tmp_path):
+        read_params(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+         + b"".join(b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 108)),
+         r"params.yaml: more than 100,000 values"),
+        (b"a: &a [*a]", r"params.yaml: more than 50 levels"),
+        (b"a: !!python/object/apply:os.system ['true']", r"params.yaml: not readable as YAML"),
+        (b"a: 2001-99-99", r"params.yaml: not readable as YAML"),
+        (b"a: \xff", r"params.yaml: not readable as YAML"),
+        (b"a: \x00", r"params.yaml: not readable as YAML"),
+        (b"a: " + b"[" * 3000, r"params.yaml: 3,000 opening brackets, allowed: at most 2,000"),
+        (b"a: " + b"9" * 5000, r"params.yaml: not readable as YAML"),
+        (b"a: 1\na: 2", r"params.yaml: not readable as YAML"),
+        (b"#" * (4 * 2**20 + 1), r"params.yaml: 4,194,305 bytes, allowed: at most 4,194,304"),
+    ],
+)  # fmt: skip
+def test_settings_that_could_fill_memory_or_run_something_are_refused(text, message, tmp_path):
+    (tmp_path / "params.yaml").write_bytes(text)
+    with memory_bounded(512), pytest.raises(ConfigError, match=message):
+        read_yaml(tmp_path / "params.yaml")
+
+
+def test_a_folder_is_no_params_file(tmp_path):
+    with pytest.raises(ConfigError, match=f"{tmp_path}: Is a directory"):
+        read_yaml(tmp_path)
