@@ -1,7 +1,6 @@
-"""Presets: settings laid over params.yaml, and the worktree that a preset runs in."""
+"""Presets: settings laid over params.yaml."""
 
 import re
-import subprocess
 
 import pytest
 
@@ -26,15 +25,6 @@ from prorl.presets import (
     with_layers,
     write_params,
 )
-from prorl.worktrees import (
-    WorktreeError,
-    alone_in,
-    bring_to,
-    environment,
-    head,
-    refuse_uncommitted_changes,
-)
-from tools.preset import KEPT
 from tools.stage_dependencies import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -54,34 +44,6 @@ def layer(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """A function that runs git in a repository with one commit: settings, a script and results."""
-    root = tmp_path / "repository"
-    for name, text in {
-        "params.yaml": "seed: 1\n",
-        "stages/mine.py": "first\n",
-        "stages/gone.py": "\n",
-        "dvc.lock": "default\n",
-        "reports/a/mine.json": "1\n",
-        ".gitignore": "/.presets/\n/data/\n",
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text, encoding="utf-8")
-
-    def git(*arguments):
-        own = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        return subprocess.run(
-            ["git", *own, *arguments], cwd=root, capture_output=True, text=True, check=True
-        ).stdout
-
-    git.root = root
-    git("init", "--quiet")
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "First")
-    return git
 
 
 def test_a_mapping_is_merged_key_by_key_and_a_list_is_replaced():
@@ -276,90 +238,6 @@ def test_an_unknown_preset_is_an_error_that_names_those_there_are():
     )
     with pytest.raises(ConfigError, match=f"no preset 'ml-10m'; there are: {there}"):
         preset_file(ROOT, "ml-10m")
-
-
-def test_uncommitted_changes_of_what_stages_read_are_refused_and_others_are_not(repository):
-    root = repository.root
-    refuse_uncommitted_changes(root)
-    (root / "dvc.lock").write_text("after a run\n", encoding="utf-8")
-    (root / "README.md").write_text("new\n", encoding="utf-8")
-    (root / PRESETS).mkdir(exist_ok=True)
-    (root / PRESETS / "new.yaml").write_text("datasets: [ml-1m]\n", encoding="utf-8")
-    refuse_uncommitted_changes(root)
-    with pytest.raises(WorktreeError, match=r"uncommitted changes in presets/new\.yaml; what runs"):
-        refuse_uncommitted_changes(root, PRESETS)
-    (root / "stages/mine.py").write_text("changed\n", encoding="utf-8")
-    (root / "stages/new.py").write_text("new\n", encoding="utf-8")
-    with pytest.raises(
-        WorktreeError,
-        match=r"uncommitted changes in stages/mine\.py, stages/new\.py; what runs is the last commit",
-    ):
-        refuse_uncommitted_changes(root)
-
-
-def test_the_worktree_follows_the_commits_and_keeps_its_own_settings_and_results(repository):
-    root = repository.root
-    worktree = root / ".presets" / "a"
-    bring_to(root, worktree, head(root), KEPT)
-    assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "first\n"
-    assert not any((worktree / name).exists() for name in ("params.yaml", "dvc.lock", "reports"))
-    own = {"params.yaml": "seed: 2\n", "dvc.lock": "own\n", "reports/a/mine.json": "2\n", "data/b": "3\n"}
-    for name, text in own.items():
-        (worktree / name).parent.mkdir(parents=True, exist_ok=True)
-        (worktree / name).write_text(text, encoding="utf-8")
-
-    (root / "stages/mine.py").write_text("second\n", encoding="utf-8")
-    (root / "stages/gone.py").unlink()
-    (root / "params.yaml").write_text("seed: 3\n", encoding="utf-8")
-    (root / "reports/a/mine.json").write_text("4\n", encoding="utf-8")
-    repository("commit", "--quiet", "--all", "--message", "Second")
-    bring_to(root, worktree, head(root), KEPT)
-    assert (worktree / "stages/mine.py").read_text(encoding="utf-8") == "second\n"
-    assert not (worktree / "stages/gone.py").exists()
-    assert {name: (worktree / name).read_text(encoding="utf-8") for name in own} == own
-    assert repository("-C", str(worktree), "rev-parse", "HEAD") == repository("rev-parse", "HEAD")
-    assert repository("status", "--porcelain") == ""
-
-
-def test_a_worktree_that_keeps_nothing_is_as_committed_whatever_was_in_it(repository):
-    root = repository.root
-    worktree = root / ".experiments" / "a"
-    bring_to(root, worktree, head(root))
-    (worktree / "params.yaml").write_text("seed: 2\n", encoding="utf-8")
-    (worktree / "reports/a/mine.json").unlink()
-    repository("-C", str(worktree), "add", "--all")
-    repository("-C", str(worktree), "checkout", "--quiet", "-b", "own")
-    bring_to(root, worktree, head(root))
-    assert (worktree / "params.yaml").read_text(encoding="utf-8") == "seed: 1\n"
-    assert repository("-C", str(worktree), "status", "--porcelain", "--branch") == "## HEAD (no branch)\n"
-
-
-def test_a_worktree_that_was_deleted_is_made_again(repository):
-    worktree = repository.root / ".presets" / "a"
-    bring_to(repository.root, worktree, head(repository.root), KEPT)
-    subprocess.run(["rm", "-r", str(worktree)], check=True)
-    bring_to(repository.root, worktree, head(repository.root), KEPT)
-    assert (worktree / "stages/mine.py").exists()
-
-
-def test_one_run_at_a_time_works_in_a_worktree(tmp_path):
-    worktree = tmp_path / ".presets" / "a"
-    with alone_in(worktree), pytest.raises(WorktreeError, match=r"another run is at work in .*\.presets/a"):
-        alone_in(worktree).__enter__()
-    with alone_in(worktree):
-        assert worktree.with_name("a.lock").exists()
-
-
-@pytest.mark.parametrize(
-    ("own", "after"), [(None, []), ("", []), ("/a:", ["/a"]), ("b:/a", ["{here}/b", "/a"])]
-)
-def test_a_worktrees_library_comes_before_the_users_modules(tmp_path, monkeypatch, own, after):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    if own is not None:
-        monkeypatch.setenv("PYTHONPATH", own)
-    found = environment(tmp_path / "worktree")["PYTHONPATH"].split(":")
-    assert found == [f"{tmp_path}/worktree", *(path.format(here=tmp_path) for path in after)]
 
 
 @pytest.mark.parametrize(

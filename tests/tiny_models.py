@@ -194,6 +194,12 @@ def random_paths(
     return items * (torch.arange(max_length) < length)
 
 
+def random_demonstrations(n: int, n_items: int, max_length: int = 4, seed: int = 0) -> Demonstrations:
+    """Random prompts with random paths of at least one item."""
+    paths = random_paths(n, 1, max_length, n_items, min_length=1, seed=seed)
+    return demonstrations_of(*random_prompts(n, n_items, seed=seed), paths[:, 0])
+
+
 def written(catalogue: Catalogue, items: torch.Tensor) -> Paths:
     """Paths `items` [b, m, t] (0 behind the end) as decoding writes them; their log-probabilities are not a
     policy's.
