@@ -24,6 +24,7 @@ BENCHMARKS = {
     "scaling": False,
     "serving": False,
     "cost": True,
+    "gradient_noise": True,
     "quantize_quality": True,
     "prepare_scale": True,
     "reduce_scale": True,

@@ -132,18 +132,22 @@ class Models:
 
 
 def models(
-    quick: bool, device: torch.device, policy: str = "pretrained", simulator: str = "SASRec"
+    quick: bool,
+    device: torch.device,
+    policy: str = "pretrained",
+    simulator: str = "SASRec",
+    dataset: str = DATASET,
 ) -> Models:
-    """The models of `make repro` for MovieLens-100K; tiny ones where `quick`."""
-    return tiny_models(device) if quick else trained_models(device, policy, simulator)
+    """The models of `make repro` for `dataset`; tiny ones where `quick`."""
+    return tiny_models(device) if quick else trained_models(device, policy, simulator, dataset)
 
 
-def trained_models(device: torch.device, policy: str, simulator: str) -> Models:
-    """The policy named `policy` and the simulator named `simulator`.
+def trained_models(device: torch.device, policy: str, simulator: str, dataset: str = DATASET) -> Models:
+    """The policy named `policy` and the simulator named `simulator` of `dataset`.
 
     Ends the process where they have not been trained yet.
     """
-    layout = Layout(DATASET)
+    layout = Layout(dataset)
     instances = layout.instances("validation")
     folders = layout.policy(policy), layout.simulator(simulator)
     for path in (instances, *folders):
