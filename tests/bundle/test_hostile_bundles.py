@@ -18,32 +18,15 @@ from prorl.bundle.folder import FILES
 from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.tables import RELEASED_ITEMS, SEMANTIC_IDS, read_table, write_table
-from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
+from tests.hostile import BOUNDED, JSON_VALUES, Running, any_bytes, memory_bounded, only_declared
 
 READ = ("config.json", "prorl.json", "model.safetensors", "semantic_ids.parquet", "items.parquet")
-JSON_VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 PLACES = [
     *(("format_version",), ("dataset",), ("name",), ("identifiers",), ("target_tokens",), ("acceptances",)),
     *(("acceptance",), ("acceptances", 0), ("decoding",), ("blocked",), ("history_length",)),
     *(("decoding", key) for key in ("constrained", "forbid", "min_length", "max_length")),
 ]
 NUMBERS = st.one_of(st.integers(0, 70), st.integers(-(2**31), 2**31 - 1), st.none())
-
-
-class Running:
-    """Writes the file `ran` where a pickle of it is loaded."""
-
-    def __init__(self, ran):
-        self.ran = ran
-
-    def __reduce__(self):
-        return open, (str(self.ran), "w")
 
 
 def load_and_guide(folder):

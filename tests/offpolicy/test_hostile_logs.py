@@ -17,7 +17,7 @@ from prorl.offpolicy.log import LOG
 from prorl.offpolicy.reading import read_log
 from prorl.serving.log import read_log as read_service_log
 from tests.fuzz.contents import log_lines, service_lines
-from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared
+from tests.hostile import BOUNDED, any_bytes, memory_bounded, only_declared, places
 from tests.offpolicy.logs import a_request
 
 VALUES = st.recursive(
@@ -93,17 +93,10 @@ def test_a_log_cut_anywhere_is_read_up_to_there_or_refused(kind, good, tmp_path)
     cut()
 
 
-def places_in(row, place=()):
-    yield place
-    if isinstance(row, dict | list):
-        for key, part in row.items() if isinstance(row, dict) else enumerate(row):
-            yield from places_in(part, (*place, key))
-
-
 def test_any_value_of_any_line_is_taken_or_refused_in_one_line(kind, good, tmp_path):
     path = tmp_path / "x.jsonl"
     rows = [json.loads(line) for line in good.splitlines()]
-    ways = [(number, place) for number, row in enumerate(rows) for place in places_in(row) if place]
+    ways = [(number, place) for number, row in enumerate(rows) for place in places(row) if place]
 
     @BOUNDED
     @given(st.lists(st.tuples(st.sampled_from(ways), VALUES), min_size=1, max_size=3))
