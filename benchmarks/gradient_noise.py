@@ -5,7 +5,8 @@
 All shapes sample as many paths a step, from the pre-trained policy, which stays as it is; the KL takes no
 part. With gradients g of so many steps, signal to noise is |E g|^2 / tr Cov g, where |E g|^2 is estimated
 without bias, |mean|^2 - tr Cov / steps. Many rollouts of a prompt have a good baseline, and say all the same
-of one prompt. Prompts are those of validation.
+of one prompt. Prompts are those of validation. The models of a preset lie in its worktree, `.presets/ml-1m`,
+and are measured from there.
 """
 
 import copy

@@ -14,7 +14,7 @@ os.environ.setdefault(
 )  # on tensors this small, threads wait for each other longer than they work
 
 
-# Files whose tests share one run of the whole pipeline, which takes a minute or more.
+# Files whose tests, slow ones aside, share one run of the whole pipeline, which takes a minute or more.
 SHARE_THE_PIPELINE = {
     f"tests/pipeline/test_{name}.py"
     for name in (
@@ -42,15 +42,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the tests, the pipeline's come first: none of the longest is left for the
-    end.
+    end. Raises `UsageError` for a file that `SHARE_THE_PIPELINE` lacks.
     """
+
+    def shares(item: pytest.Item) -> bool:
+        return item.nodeid.split("::")[0] in SHARE_THE_PIPELINE
+
+    for item in items:
+        if "pipeline" in item.fixturenames and not shares(item) and item.get_closest_marker("slow") is None:
+            raise pytest.UsageError(f"tests/conftest.py: SHARE_THE_PIPELINE lacks the file of {item.nodeid}")
     if hasattr(config, "workerinput"):
-        items.sort(
-            key=lambda item: (
-                item.nodeid.split("::")[0] not in SHARE_THE_PIPELINE,
-                item.path.parent.name != "pipeline",
-            )
-        )
+        items.sort(key=lambda item: (not shares(item), item.path.parent.name != "pipeline"))
 
 
 @pytest.fixture(scope="session")

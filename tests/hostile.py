@@ -97,12 +97,13 @@ def places(value, place=()):
 
 
 def with_value(value, place, new):
-    """`value` with `new` at `place`, a way from it as of `places`; `value` itself is left as it is."""
+    """A copy of `value` with `new` at `place`, a way from it as of `places`."""
     if not place:
         return new
-    first, *rest = place
-    changed = copy.copy(value)
-    changed[first] = with_value(value[first], rest, new)
+    changed = at = copy.deepcopy(value)
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = new
     return changed
 
 

@@ -1,6 +1,5 @@
 """Released policies as anybody may send them: a policy that guides, or one line that names the file."""
 
-import copy
 import json
 import pickle
 
@@ -18,7 +17,7 @@ from prorl.bundle.folder import FILES
 from prorl.errors import DataError
 from prorl.files import read_json
 from prorl.tables import RELEASED_ITEMS, SEMANTIC_IDS, read_table, write_table
-from tests.hostile import BOUNDED, JSON_VALUES, Running, any_bytes, memory_bounded, only_declared
+from tests.hostile import BOUNDED, JSON_VALUES, Running, any_bytes, memory_bounded, only_declared, with_value
 
 READ = ("config.json", "prorl.json", "model.safetensors", "semantic_ids.parquet", "items.parquet")
 PLACES = [
@@ -98,11 +97,7 @@ def test_missing_files_are_named_and_others_do_no_harm(copied, released, missing
     st.one_of(JSON_VALUES, st.sampled_from([0, -1, 10**9, 10**30, "r1", ["r1"], [["r1"]], [None], [True]])),
 )
 def test_any_value_in_prorl_json_is_taken_or_refused_in_one_line(copied, released, place, value):
-    own = copy.deepcopy(read_json(released / "prorl.json"))
-    at = own
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
+    own = with_value(read_json(released / "prorl.json"), place, value)
     (copied / "prorl.json").write_text(json.dumps(own))
     tried(copied)
 

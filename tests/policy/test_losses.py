@@ -6,18 +6,9 @@ import pytest
 import torch
 
 from benchmarks.obvious import transformers_policy
-from prorl.policy.pretraining import (
-    alternative_tokens,
-    n_tokens,
-    summed_loss,
-)
+from prorl.policy.pretraining import alternative_tokens, n_tokens, summed_loss
 from prorl.prompts import Demonstrations, concatenated
-from tests.tiny_models import (
-    demonstrations_of,
-    random_catalogue,
-    random_demonstrations,
-    random_policy,
-)
+from tests.tiny_models import demonstrations_of, random_catalogue, random_demonstrations, random_policy
 
 N_ITEMS = 30
 
