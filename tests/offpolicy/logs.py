@@ -1,9 +1,17 @@
 """Logs made up for tests: of requests written out, and of policies whose value is known."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from prorl.config.decoding import Decoding
-from prorl.offpolicy.log import Log, Request
+from prorl.errors import DataError
+from prorl.offpolicy.log import LOG, Log, Request
+from prorl.offpolicy.reading import read_log
 from prorl.offpolicy.users import keyed_hash
 
 KEY = b"0123456789abcdef"
@@ -56,3 +64,29 @@ def log_of(
         propensity=propensities[request, position],
         outcome=outcomes[request, position],
     )
+
+
+def rows_of(*requests: Request) -> list[dict]:
+    """Rows as JSON lines have them."""
+    rows = [row for request in requests for row in request.rows()]
+    return [row | {"rules": json.loads(row["rules"])} for row in rows]
+
+
+def write_lines(path: Path, rows: list) -> Path:
+    """Write `rows` to `path` as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_parquet(path: Path, rows: list[dict]) -> Path:
+    """Write `rows` to `path` as Parquet with the columns of a log."""
+    rows = [row | {"rules": json.dumps(row["rules"])} for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows, schema=LOG), path)
+    return path
+
+
+def refusal(path: Path) -> str:
+    """What is told of the log at `path`, which is refused; its folder left out."""
+    with pytest.raises(DataError) as error:
+        read_log(path)
+    return str(error.value).replace(f"{path.parent}/", "")
