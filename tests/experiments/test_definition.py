@@ -113,9 +113,8 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     second_half = read_experiment(ROOT, "to-the-default")
     further, *_, with_adamw = second_half.overrides
     optimizers = read_experiment(ROOT, "optimizer").overrides
-    started = planned(experiment.only([first]), with_layers(ROOT / "params.yaml", []), "ml-100k", [1])[
-        0
-    ].params
+    ours = with_layers(ROOT / "params.yaml", [])
+    started = planned(experiment.only([first]), ours, "ml-100k", [1])[0].params
     released = with_layers(ROOT / "params.yaml", [ROOT / "presets" / "released.yaml"])
     row, preset = params_of(started, "row"), params_of(released, "preset")
     for kind in SECTIONS.values():
@@ -131,16 +130,15 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(optimizers["muon"]) == set(demonstrations["search"])
     identifiers = read_experiment(ROOT, "identifiers").overrides
     assert set(demonstrations["corrected"]) == set(identifiers["texts"])
-    [more] = planned(
-        read_experiment(ROOT, "identifiers").only(["more"]),
-        with_layers(ROOT / "params.yaml", []),
-        "ml-100k",
-        [1],
+    more, sixteen = (
+        params_of(planned(read_experiment(ROOT, name).only([row]), ours, "ml-100k", [1])[0].params, row)
+        for name, row in (("identifiers", "more"), ("prompts", "sixteen"))
     )
-    default, last_row = read_params(ROOT / "params.yaml"), params_of(more.params, "more")
+    default = read_params(ROOT / "params.yaml")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
-        assert last_row.section(kind, dataset) == default.section(kind, dataset), kind.section
+        assert more.section(kind, dataset) == default.section(kind, dataset), kind.section
+        assert sixteen.section(kind, dataset) == default.section(kind, dataset), kind.section
 
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
