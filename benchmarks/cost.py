@@ -2,11 +2,13 @@
 
     python -m benchmarks.cost [--quick] [--results <folder>]
 
-Policy and SASRec have the sizes of params.yaml and random weights, items have random codes and attributes.
-On a CPU all run with one thread. Alone means one call for each prompt; in a batch, one call for all. Guides
-take turns, prompt by prompt, and the median counts; what takes longer than `SLOW` seconds in its first run
-takes no turns, and that run counts. All but the policy score the whole catalogue for every candidate, so the
-larger it is, the fewer prompts they are given, both in a batch and at once.
+Policy and SASRec have the sizes of params.yaml and random weights; items have random attributes and four
+random codes, by which the policy reads and writes them. A second policy, of the same layers, has a token
+for every item in their place. On a CPU all run with one thread. Alone means one call for each prompt; in a
+batch, one call for all. Guides take turns, prompt by prompt, and the median counts; what takes longer than
+`SLOW` seconds in its first run takes no turns, and that run counts. Searches score the whole catalogue for
+every candidate, and the second policy all of it for every item that it writes, so the larger it is, the
+fewer prompts they are given, both in a batch and at once.
 """
 
 import statistics
@@ -36,8 +38,11 @@ from prorl.guides.beam import BeamSearchGuide
 from prorl.guides.lookahead import LookaheadGuide
 from prorl.guides.search import SearchGuide
 from prorl.params import read_params
+from prorl.policy.catalogue import Catalogue
 from prorl.policy.guide import PolicyGuide
 from prorl.prompts import Prompts
+from prorl.semantic_ids.trie import Trie
+from prorl.semantic_ids.vocabulary import Vocabulary
 from prorl.simulators.recbole_models import CausalSASRec
 from prorl.simulators.scoring import InnerProductSimulator
 from prorl.t5.model import T5
@@ -45,6 +50,7 @@ from prorl.t5.model import T5
 TITLE = "Where the policy is worth it"
 N_PROMPTS, WIDTH, N_ATTRIBUTES = 512, 8, 19
 SLOW, SECONDS, MAX_TURNS = 8.0, 20.0, 50
+ITEM_IDS = "policy, item IDs"
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,25 @@ class Load:
 LOADS = {
     1_000: {
         "policy": Load(512, 512),
+        ITEM_IDS: Load(512, 512),
         "search": Load(512, 128),
         "lookahead": Load(512, 32),
         "beam": Load(512, 16),
     },
     100_000: {
         "policy": Load(512, 512),
+        ITEM_IDS: Load(128, 128),
         "search": Load(32, 32),
         "lookahead": Load(8, 8),
         "beam": Load(4, 4),
     },
-    1_000_000: {"policy": Load(512, 512), "search": Load(4, 4), "lookahead": Load(2, 2), "beam": Load(2, 2)},
+    1_000_000: {
+        "policy": Load(512, 512),
+        ITEM_IDS: Load(16, 16),
+        "search": Load(4, 4),
+        "lookahead": Load(2, 2),
+        "beam": Load(2, 2),
+    },
 }
 QUICK = {n: dict.fromkeys(LOADS[1_000], Load(4, 2)) for n in (60, 400)}
 
@@ -157,8 +171,16 @@ def random_guides(
     own, sasrec = network_sizes(params, options)
     rules = params.section(Decoding)
     torch.manual_seed(SEED)
-    catalogue = replace(catalogue_of(Size(n_items=n_items), options)[0], decoding=rules)
-    policy = T5(t5_sizes(own, catalogue.vocabulary)).to(device).eval().requires_grad_(False)
+    every_item = Trie.from_codes(torch.arange(n_items)[:, None], n_items)
+    policies = {
+        name: PolicyGuide(
+            T5(t5_sizes(own, catalogue.vocabulary)).to(device).eval().requires_grad_(False), catalogue
+        )
+        for name, catalogue in {
+            "policy": replace(catalogue_of(Size(n_items=n_items), options)[0], decoding=rules),
+            ITEM_IDS: Catalogue(Vocabulary(1, n_items), every_item, rules, "separate").to(device),
+        }.items()
+    }
     simulator = InnerProductSimulator(CausalSASRec(sasrec, n_items, max_length=50)).to(device)
     searched = {
         "simulator": simulator,
@@ -167,18 +189,22 @@ def random_guides(
         "weights": settings().weights,
         "attribute_words": random_attributes(n_items),
     }
-    guides = {
-        "policy": PolicyGuide(policy, catalogue),
+    searches = {
         "search": SearchGuide(**searched, batch_size=loads["search"].at_once),
         "lookahead": LookaheadGuide(
             **searched, batch_size=loads["lookahead"].at_once, ahead=settings().ahead
         ),
         "beam": BeamSearchGuide(**searched, batch_size=loads["beam"].at_once, width=WIDTH),
     }
-    of_policy = sum(table.nbytes for table in (*vars(catalogue.trie).values(), *policy.parameters()))
+    held = {
+        name: sum(
+            table.nbytes for table in (*vars(guide.catalogue.trie).values(), *guide.policy.parameters())
+        )
+        for name, guide in policies.items()
+    }
     of_search = sum(table.nbytes for table in simulator.model.parameters())
     of_search += searched["attribute_words"].nbytes
-    return guides, {name: of_policy if name == "policy" else of_search for name in guides}
+    return {**policies, **searches}, held | dict.fromkeys(searches, of_search)
 
 
 def random_attributes(n_items: int) -> np.ndarray:
