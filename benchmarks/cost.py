@@ -172,15 +172,14 @@ def random_guides(
     rules = params.section(Decoding)
     torch.manual_seed(SEED)
     every_item = Trie.from_codes(torch.arange(n_items)[:, None], n_items)
-    policies = {
-        name: PolicyGuide(
-            T5(t5_sizes(own, catalogue.vocabulary)).to(device).eval().requires_grad_(False), catalogue
-        )
-        for name, catalogue in {
-            "policy": replace(catalogue_of(Size(n_items=n_items), options)[0], decoding=rules),
-            ITEM_IDS: Catalogue(Vocabulary(1, n_items), every_item, rules, "separate").to(device),
-        }.items()
+    catalogues = {
+        "policy": replace(catalogue_of(Size(n_items=n_items), options)[0], decoding=rules),
+        ITEM_IDS: Catalogue(Vocabulary(1, n_items), every_item, rules, "separate").to(device),
     }
+    policies = {}
+    for name, catalogue in catalogues.items():
+        network = T5(t5_sizes(own, catalogue.vocabulary)).to(device).eval().requires_grad_(False)
+        policies[name] = PolicyGuide(network, catalogue)
     simulator = InnerProductSimulator(CausalSASRec(sasrec, n_items, max_length=50)).to(device)
     searched = {
         "simulator": simulator,
