@@ -130,15 +130,22 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
     assert set(optimizers["muon"]) == set(demonstrations["search"])
     identifiers = read_experiment(ROOT, "identifiers").overrides
     assert set(demonstrations["corrected"]) == set(identifiers["texts"])
-    more, sixteen = (
+    rows = (
+        ("identifiers", "more"),
+        ("prompts", "sixteen"),
+        ("ctr-weight", "six"),
+        ("ctr-weight", "six_and_a_half"),
+    )
+    more, sixteen, six, six_and_a_half = (
         params_of(planned(read_experiment(ROOT, name).only([row]), ours, "ml-100k", [1])[0].params, row)
-        for name, row in (("identifiers", "more"), ("prompts", "sixteen"))
+        for name, row in rows
     )
     default = read_params(ROOT / "params.yaml")
     for kind in SECTIONS.values():
         dataset = "ml-100k" if kind.per_data_set else None
-        assert more.section(kind, dataset) == default.section(kind, dataset), kind.section
-        assert sixteen.section(kind, dataset) == default.section(kind, dataset), kind.section
+        sections = [params.section(kind, dataset) for params in (more, sixteen, six)]
+        assert sections[0] == sections[1] == sections[2], kind.section
+        assert six_and_a_half.section(kind, dataset) == default.section(kind, dataset), kind.section
 
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
