@@ -19,7 +19,8 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
 
     Where the entry of `dataset` in the section has the key, as after a preset, the value goes there, since
     the entry holds over the section's own. `33%` is that share of the whole number that stands there, at
-    least 1. A mapping may stand in for null alone: DVC would merge it into another. Raises `ConfigError`
+    least 1. A whole number in the place of a float is given as one: to DVC's run cache 6 and 6.0 are not the
+    same setting. A mapping may stand in for null alone: DVC would merge it into another. Raises `ConfigError`
     naming `source` for a key that params.yaml does not have.
     """
     changed, for_dvc = copy.deepcopy(params), {}
@@ -35,6 +36,9 @@ def applied(params: dict, overrides: list[str], dataset: str, source: str) -> tu
         value = _value(text, f"{source}: got {override!r}")
         if isinstance(place[last], dict) or (isinstance(value, dict) and place[last] is not None):
             raise ConfigError(f"{source}: got {override!r}, allowed: one value for one key, not a mapping")
+        if isinstance(place[last], float) and type(value) is int:
+            value = float(value)
+            text = str(value)
         place[last] = value
         for_dvc[".".join(path)] = text
     return changed, [f"{key}={text}" for key, text in for_dvc.items()]
