@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prorl.files import atomic_file
 from prorl.guides.folders import unlisted_guides
 from prorl.layout import KEPT, Layout
+from prorl.presets import round_trip_yaml
 
+DVC_LOCK = "dvc.lock"
 READ_BY_STAGES = ("dvc.yaml", "params.yaml", "prorl", "stages", ".dvc", ".dvcignore")
 
 
@@ -87,6 +90,31 @@ def share_cache(root: Path, worktree: Path) -> None:
             (root / kept).mkdir(parents=True, exist_ok=True)
             own.parent.mkdir(parents=True, exist_ok=True)
             own.symlink_to((root / kept).resolve())
+
+
+def share_lock(root: Path, worktree: Path) -> None:
+    """Write into the dvc.lock of `worktree` what that of the checkout at `root` says of stages that the
+    worktree's lacks, or has with the same command, inputs and settings and other outputs.
+
+    A stage that has given other bits in another run, with more threads say, is in DVC's cache twice, and a
+    worktree that knows of neither may take either: so it goes on from the run that the checkout holds.
+    """
+    theirs, own = root / DVC_LOCK, worktree / DVC_LOCK
+    if not theirs.exists():
+        return
+    yaml = round_trip_yaml()
+    ran = yaml.load(theirs)
+    lock = yaml.load(own) if own.exists() else {"schema": ran["schema"], "stages": {}}
+    for name, stage in ran["stages"].items():
+        if name not in lock["stages"] or _asked(lock["stages"][name]) == _asked(stage):
+            lock["stages"][name] = stage
+    with atomic_file(own) as temporary:
+        yaml.dump(lock, temporary)
+
+
+def _asked(stage: dict) -> dict:
+    """What a stage of dvc.lock ran with: all but its outputs."""
+    return {key: value for key, value in stage.items() if key != "outs"}
 
 
 def dvc(folder: Path, *arguments: str) -> str:

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from prorl.presets import PRESETS
+from prorl.presets import PRESETS, round_trip_yaml
 from prorl.worktrees import (
     WorktreeError,
     alone_in,
@@ -12,6 +12,7 @@ from prorl.worktrees import (
     environment,
     head,
     refuse_uncommitted_changes,
+    share_lock,
 )
 from tools.preset import KEPT
 
@@ -106,6 +107,43 @@ def test_a_worktree_that_was_deleted_is_made_again(repository):
     subprocess.run(["rm", "-r", str(worktree)], check=True)
     bring_to(repository.root, worktree, head(repository.root), KEPT)
     assert (worktree / "stages/mine.py").exists()
+
+
+def stage(deps, outs, **params):
+    return {
+        "cmd": "python stages/a.py",
+        "deps": [{"path": "data/a", "md5": deps}],
+        "params": {"params.yaml": params},
+        "outs": [{"path": "models/a", "md5": outs}],
+    }
+
+
+def test_a_worktree_goes_on_from_the_run_that_the_checkout_holds(tmp_path):
+    """Of two runs of one stage that gave other bits, that of the checkout; what ran with other settings or
+    inputs, and what the checkout has not, stays.
+    """
+
+    def write(folder, stages):
+        folder.mkdir(exist_ok=True)
+        round_trip_yaml().dump({"schema": "2.0", "stages": stages}, folder / "dvc.lock")
+
+    checkout, worktree = tmp_path / "checkout", tmp_path / "worktree"
+    checkout.mkdir()
+    worktree.mkdir()
+    share_lock(checkout, worktree)
+    assert not (worktree / "dvc.lock").exists()
+
+    write(checkout, {"both": stage("1", "2", seed=1), "settings": stage("1", "2"), "new": stage("1", "2")})
+    share_lock(checkout, worktree)
+    assert (worktree / "dvc.lock").read_bytes() == (checkout / "dvc.lock").read_bytes()
+
+    own = {"both": stage("1", "9", seed=1), "settings": stage("1", "9", seed=2), "own": stage("1", "9")}
+    write(worktree, own)
+    share_lock(checkout, worktree)
+    assert round_trip_yaml().load(worktree / "dvc.lock") == {
+        "schema": "2.0",
+        "stages": {**own, "both": stage("1", "2", seed=1), "new": stage("1", "2")},
+    }
 
 
 def test_one_run_at_a_time_works_in_a_worktree(tmp_path):

@@ -27,6 +27,7 @@ from prorl.worktrees import (
     refuse_uncommitted_changes,
     remove_unlisted_guides,
     share_cache,
+    share_lock,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> int:
         write_params(params, worktree / PARAMS_FILE)
         if options.shared:
             share_cache(ROOT, worktree)
+            share_lock(ROOT, worktree)
         for dataset in params["datasets"]:
             remove_unlisted_guides(worktree, Layout(dataset), params["guides"])
         print(f"preset {options.preset}: in {worktree.relative_to(ROOT)}", flush=True)

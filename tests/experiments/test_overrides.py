@@ -45,7 +45,7 @@ def test_a_whole_number_in_the_place_of_a_float_is_the_float():
     """DVC's run cache takes 2 and 2.0 for two settings, and would train again."""
     params, for_dvc = applied(PARAMS, ["finetune.gamma=2", "seed=2"], "ml-100k", "a.yaml")
     assert for_dvc == ["finetune.gamma=2.0", "seed=2"]
-    assert type(params["finetune"]["gamma"]) is float and type(params["seed"]) is int
+    assert [type(value) for value in (params["finetune"]["gamma"], params["seed"])] == [float, int]
 
 
 def test_the_later_of_two_overrides_holds():
