@@ -122,8 +122,10 @@ class Finetune(Section):
         description="Estimator of advantages: reinforce, reward_to_go, grpo, a2c, position_specific, "
         "leave_one_out, prefix_specific, expected, or module:attribute"
     )
-    centering: Literal["warmup", "none", "running", "fixed_offset"] = Field(
-        description="How rewards are centred; all are scaled"
+    centering: Literal["warmup", "averaged", "none", "running", "fixed_offset"] = Field(
+        description="How rewards are centred: warmup, by their means then (SRC); averaged, so, but for those "
+        "that add up along a path, ioi and ior; running, by their means so far; fixed_offset; or none. All "
+        "are scaled"
     )
     offset: float | None = Field(description="What is taken from every step's reward under fixed_offset")
     normalise: Literal["none", "per_reward"] = Field(

@@ -5,6 +5,11 @@ Source: ProRL (arXiv 2605.28293). Mean and sample standard deviation are accumul
 the batch form of Chan, Golub and LeVeque 1983) and then frozen, or, under `running`, never frozen. Without
 centering (`none`, `fixed_offset`) rewards are still divided by their standard deviation: an IoR counts ranks,
 and would drown the others.
+
+`averaged` is ours. A path's CTR and Coherence are means over its items, and a step at the mean leaves them
+as they are: less their mean, it is worth 0. A path's IoI and IoR are sums, and a step adds what it gains,
+however little: less the mean of all steps, of which the first gain most, a late step that gains something is
+worth less than none, and paths end early. So only what a path averages is centred.
 Shape key: `b` prompts, `m` rollouts, `t` path position.
 """
 
@@ -68,15 +73,21 @@ def standardised(values: torch.Tensor, moments: Moments) -> torch.Tensor:
 
 
 def centered(
-    rewards: StepRewards, moments: dict[str, Moments], weights: dict[str, float], max_length: int
+    rewards: StepRewards,
+    moments: dict[str, Moments],
+    weights: dict[str, float],
+    max_length: int,
+    *,
+    averaged_alone: bool = False,
 ) -> torch.Tensor:
     """r~[t] = w_ctr / L_max z(ctr[t]) + w_ioi z(ioi[t]) + w_ior z(ior[t]) and so on over the rewards there
-    are, [b, m, t]; 0 behind the end of a path.
+    are, [b, m, t]; 0 behind the end of a path. With `averaged_alone`, z of a reward that adds up along a path
+    is x / max(std, 0.1).
     """
-    z = {
-        name: standardised(values, moments[name]) * rewards.counted(name)
-        for name, values in rewards.values.items()
-    }
+    z = {}
+    for name, values in rewards.values.items():
+        normalised = scaled if averaged_alone and not REWARDS[name].per_step else standardised
+        z[name] = normalised(values, moments[name]) * rewards.counted(name)
     return weighted(z, weights, max_length) * rewards.real
 
 

@@ -38,7 +38,8 @@ def _values(
     settings = learner.settings
     if settings.centering in ("none", "fixed_offset"):
         return uncentered(rewards, learner.moments, weights, max_length, settings.offset or 0.0)
-    return centered(rewards, learner.moments, weights, max_length)
+    averaged_alone = settings.centering == "averaged"
+    return centered(rewards, learner.moments, weights, max_length, averaged_alone=averaged_alone)
 
 
 def scales_within_prompts(
