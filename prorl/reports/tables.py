@@ -204,7 +204,7 @@ def training(inputs: ReportInputs) -> list[Table]:
         table.rows.append(
             [label(metric), *(number(values.get(metric), decimals_of(metric)) for values in after.values())]
         )
-    centering = Table("Step rewards centered by", ["", "mean", "standard deviation"])
+    centering = Table("Step rewards in the steps of centering", ["", "mean", "standard deviation"])
     for reward, values in inputs.finetune["centering"].items():
         centering.rows.append([label(reward), number(values["mean"], 4), number(values["std"], 4)])
     return [table, centering]

@@ -128,3 +128,25 @@ def test_centering_takes_the_same_from_every_step():
     difference = (uncentered(STEPS, moments, weights, 10) - centered(STEPS, moments, weights, 10))[STEPS.real]
     torch.testing.assert_close(difference, difference[:1].expand(5))
     assert difference[0] > 1
+
+
+def test_what_adds_up_along_a_path_keeps_its_zero_where_only_averages_are_centered():
+    """The gains of a path add up to what it gains in all, over their deviation; CTR is as in SRC."""
+    moments = collected(STEPS)
+    sums, averages = {"ioi": 0.5, "ior": 1.0}, {"ctr": 2.0}
+    found = centered(STEPS, moments, sums, 10, averaged_alone=True)
+    gained = sum(
+        weight * (STEPS.values[name] * STEPS.real).sum(-1) / moments[name].std
+        for name, weight in sums.items()
+    )
+    torch.testing.assert_close(found.sum(-1), gained)
+    both = centered(STEPS, moments, sums | averages, 10, averaged_alone=True)
+    torch.testing.assert_close(both - found, centered(STEPS, moments, averages, 10))
+
+
+def test_a_late_step_that_gains_little_is_worth_less_than_none_where_all_rewards_are_centered():
+    gains = torch.tensor([[[3.0, 1.0, 0.5]]]).double()
+    steps = StepRewards({"ioi": gains}, torch.ones(1, 1, 3, dtype=torch.bool), torch.zeros(1, 1, 3).bool())
+    moments, weights = collected(steps), {"ioi": 1.0}
+    assert centered(steps, moments, weights, 10)[0, 0, 2] < 0
+    assert centered(steps, moments, weights, 10, averaged_alone=True)[0, 0, 2] > 0

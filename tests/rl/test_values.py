@@ -62,7 +62,18 @@ def some_rewards(learner):
     return rewards
 
 
-@pytest.mark.parametrize("centering", ["warmup", "none"])
+def test_the_setting_says_which_rewards_are_centered():
+    by_setting = {}
+    for centering in ("warmup", "averaged", "none"):
+        learner = a_learner(
+            FINETUNE.replace(weights={"ctr": 6.0, "ioi": 1.0, "ior": 0.5}, centering=centering)
+        )
+        by_setting[centering] = values_by_reward(learner, some_rewards(learner))
+    for name, as_in in {"ctr": "warmup", "ioi": "none", "ior": "none"}.items():
+        torch.testing.assert_close(by_setting["averaged"][name], by_setting[as_in][name])
+
+
+@pytest.mark.parametrize("centering", ["warmup", "averaged", "none"])
 def test_step_values_are_the_weighted_sum_of_those_by_reward(centering):
     learner = a_learner(FINETUNE.replace(weights={"ctr": 6.0, "ioi": 0.0, "ior": 0.5}, centering=centering))
     rewards = some_rewards(learner)
