@@ -124,7 +124,6 @@ def test_a_worktree_goes_on_from_the_run_that_the_checkout_holds(tmp_path):
     """
 
     def write(folder, stages):
-        folder.mkdir(exist_ok=True)
         round_trip_yaml().dump({"schema": "2.0", "stages": stages}, folder / "dvc.lock")
 
     checkout, worktree = tmp_path / "checkout", tmp_path / "worktree"

@@ -123,9 +123,9 @@ class Finetune(Section):
         "leave_one_out, prefix_specific, expected, or module:attribute"
     )
     centering: Literal["warmup", "averaged", "none", "running", "fixed_offset"] = Field(
-        description="How rewards are centred: warmup, by their means then (SRC); averaged, so, but for those "
-        "that add up along a path, ioi and ior; running, by their means so far; fixed_offset; or none. All "
-        "are scaled"
+        description="How rewards are centred, all being scaled: warmup, by their means over centering_steps "
+        "(SRC); averaged, only those that a path averages, ctr and coherence; running, by their means so "
+        "far; fixed_offset, by offset; none"
     )
     offset: float | None = Field(description="What is taken from every step's reward under fixed_offset")
     normalise: Literal["none", "per_reward"] = Field(
