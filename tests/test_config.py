@@ -222,7 +222,7 @@ def test_unconstrained_decoding_has_no_rules(forbid, min_length, message):
     [
         (
             put("finetune.offset", 1.0),
-            "finetune.offset: got 1.0, allowed: null where finetune.centering is warmup",
+            "finetune.offset: got 1.0, allowed: null where finetune.centering is averaged",
         ),
         (
             put("finetune.centering", "fixed_offset"),
