@@ -72,6 +72,9 @@ def cases(options: Options) -> Iterator[Case]:
             prompts_per_step=64,
             n_rollouts=16,
             temperature=1.0,  # that of `generate`
+            # What `obvious_step` computes, whatever the project's defaults.
+            estimator="position_specific",
+            centering="averaged",
         )
     )
     if options.quick:
@@ -177,7 +180,7 @@ def obvious_step(
         length = (items != 0).sum(-1)
         scores = score_prefixes(simulator, history, items, target)
         rewards = step_rewards(setting.rated(items, target, scores), rewards_with(settings.weights))
-        values = centered(rewards, problem.moments, settings.weights, max_length)
+        values = centered(rewards, problem.moments, settings.weights, max_length, averaged_alone=True)
         advantages = position_specific(
             reward_to_go(values, settings.gamma), acting(length, max_length)
         ).flatten(0, 1)
