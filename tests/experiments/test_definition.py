@@ -137,8 +137,9 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         ("ctr-weight", "six_and_a_half"),
         ("centering", "all"),
         ("centering", "averaged"),
+        ("anchor", "held"),
     )
-    more, sixteen, six, six_and_a_half, all_centred, averaged = (
+    more, sixteen, six, six_and_a_half, all_centred, averaged, held = (
         params_of(planned(read_experiment(ROOT, name).only([row]), ours, "ml-100k", [1])[0].params, row)
         for name, row in rows
     )
@@ -149,6 +150,7 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         assert sections[0] == sections[1] == sections[2], kind.section
         assert six_and_a_half.section(kind, dataset) == all_centred.section(kind, dataset), kind.section
         assert averaged.section(kind, dataset) == default.section(kind, dataset), kind.section
+        assert held.section(kind, dataset) == default.section(kind, dataset), kind.section
 
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
