@@ -72,7 +72,7 @@ def cases(options: Options) -> Iterator[Case]:
             prompts_per_step=64,
             n_rollouts=16,
             temperature=1.0,  # that of `generate`
-            # What `obvious_step` computes, whatever the project's defaults.
+            # As `obvious_step` computes them, whatever the project's defaults.
             estimator="position_specific",
             centering="averaged",
         )
