@@ -94,6 +94,7 @@ FINETUNE = PARAMS.section(Finetune).replace(
     entropy_bonus=0.0,
     updates_per_rollout=1,
     reference_reset=None,
+    weight_averaging=None,
     stop_on_errors=None,
     stop_on_collapse=None,
     learning_rate=1e-3,

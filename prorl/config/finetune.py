@@ -151,6 +151,12 @@ class Finetune(Section):
         description="{every: steps} or {stalled: validations without improvement}: the KL is then to the "
         "policy of that moment; with optimiser: true the optimiser's moments start anew too"
     )
+    weight_averaging: float | None = Field(
+        gt=0,
+        lt=1,
+        description="Decay, a step, of an exponential average of the policy's weights, which is then judged "
+        "and kept in their place; null: the weights themselves",
+    )
     stop_on_errors: StopOnErrors | None = Field(
         description="{min_valid_share: .., patience: steps}, where decoding is not constrained"
     )

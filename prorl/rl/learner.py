@@ -2,12 +2,14 @@
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from prorl.checkpoint import Modules
 from prorl.config.finetune import Finetune
@@ -30,7 +32,8 @@ class Learner:
 
     attribute_words: each item's attributes as bits, int64 [n+1, w]. headline: the acceptance that settings
     are given for, None where the policy is told none. weights: those of the rewards now. moments_at: moments
-    of the rewards that take part, by the acceptance.
+    of the rewards that take part, by the acceptance. averaged: the average of the policy's weights, where
+    settings ask for one.
     """
 
     run: Accelerator
@@ -46,6 +49,7 @@ class Learner:
     moments_at: dict[float | None, dict[str, Moments]]
     kl_coefficient: float
     estimator: Estimator
+    averaged: AveragedModel | None = None
 
     @classmethod
     def of(
@@ -80,6 +84,7 @@ class Learner:
         return cls(
             run, policy, optimizer, reference, catalogue.to(run.device), simulator, words, settings,
             catalogue.acceptance, settings.weights, moments, settings.kl.coefficient, estimator,
+            None if settings.weight_averaging is None else averaged_with(policy, settings.weight_averaging),
         )  # fmt: skip
 
     def tell(self, acceptance: float | None) -> None:
@@ -93,6 +98,16 @@ class Learner:
     def moments(self) -> dict[str, Moments]:
         """The moments of the rewards at what the policy is told now."""
         return self.moments_at[self.catalogue.acceptance]
+
+    @property
+    def kept(self) -> T5:
+        """The policy that is judged and kept: the average of its weights where there is one."""
+        return self.policy if self.averaged is None else cast(T5, self.averaged.module)
+
+    def average(self) -> None:
+        """Add the policy's weights, as a step has left them, to their average."""
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.policy)
 
     def rated(self, prompts: Prompts, items: torch.Tensor) -> RatedPaths:
         """What rewards may know of paths `items` [b, m, t] of `prompts`."""
@@ -141,4 +156,19 @@ class Learner:
         modules = {"model": self.policy, "optimizer": self.optimizer}
         if self.settings.reference_reset is not None:
             modules["reference"] = self.reference
+        if self.averaged is not None:
+            modules["averaged"] = self.averaged
         return Modules(modules)
+
+
+def averaged_with(policy: T5, decay: float) -> AveragedModel:
+    """An average of the weights that `policy` is given from now on, each of 1 / `decay` the weight of the one
+    before it.
+
+    Its first steps count alike: 1 - `decay` of the newest would leave the average where training starts.
+    """
+
+    def nearer(average: torch.Tensor, new: torch.Tensor, n_averaged: torch.Tensor | int) -> torch.Tensor:
+        return average.lerp(new, max(1 - decay, 1 / (int(n_averaged) + 1)))
+
+    return AveragedModel(policy, avg_fn=nearer).requires_grad_(False)

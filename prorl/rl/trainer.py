@@ -86,10 +86,10 @@ def finetune(
     learner = Learner.of(run, policy, catalogue, simulator, attribute_words, settings, seed)
     warmup_steps = learner.estimator.warmup_steps
     require_steps_behind(warmup_steps, n_steps, settings.estimator)
-    training = session.begin(run, policy, learner, **NEW_COUNTS)
+    training = session.begin(run, learner.kept, learner, **NEW_COUNTS)
     counts = training.counts
     if training.is_new:
-        counts["initial"] = validate(policy)
+        counts["initial"] = validate(learner.kept)
         training.log(0, {f"validation/{name}": value for name, value in counts["initial"].items()})
     for step in training.steps(n_steps):
         started = time.perf_counter()
@@ -108,6 +108,7 @@ def finetune(
             )
         except TrainingError as cause:
             raise training.error(cause, step) from cause
+        learner.average()
         n_paths = len(prompts) * settings.n_rollouts
         speed = n_tokens(row, n_paths, catalogue.n_levels) / (time.perf_counter() - started)
         if not warming_up:
@@ -119,7 +120,7 @@ def finetune(
                 training.stopped = "errors"
         validated = step % settings.evaluate_every == 0 or step == n_steps or training.stopped is not None
         if validated:
-            metrics = validate(policy)
+            metrics = validate(learner.kept)
             row |= {f"validation/{name}": value for name, value in metrics.items()}
             score = sum(weight * metrics[name] for name, weight in settings.select_on.items())
             counts["stalled"] += 1
@@ -142,6 +143,8 @@ def finetune(
         if validated:
             training.save()
     training.finish()
+    if learner.kept is not policy:
+        policy.load_state_dict(learner.kept.state_dict())
     return {
         "steps": training.step,
         "best_step": training.best_step,

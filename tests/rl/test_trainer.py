@@ -262,6 +262,7 @@ STATEFUL = {  # every setting that carries something from step to step
     "kl": KL(estimator="exact", coefficient=0.1, target=0.01),
     "reference_reset": {"every": 4, "optimiser": True},
     "updates_per_rollout": 2,
+    "weight_averaging": 0.9,
     "learning_rate": 1e-2,
 }
 
