@@ -153,16 +153,6 @@ def test_the_path_from_the_released_recipe_starts_at_its_preset_and_ends_at_the_
         assert held.section(kind, dataset) == default.section(kind, dataset), kind.section
 
 
-@pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m"])
-@pytest.mark.parametrize("name", NAMES)
-def test_rows_under_a_preset_differ_as_they_do_without(name, dataset):
-    """What a label says holds for every data set: what the preset sets otherwise, the row states."""
-    experiment = read_experiment(ROOT, name)
-    layers = [] if dataset == "ml-100k" else [ROOT / "presets" / f"{dataset}.yaml"]
-    runs = planned(experiment, with_layers(ROOT / "params.yaml", layers), dataset, [1])
-    assert len({str(run.params) for run in runs}) == len(runs)
-
-
 def test_a_rows_overrides_are_the_common_ones_and_its_own_which_win(tmp_path):
     rows = {
         "first": {"label": "a", "set": ["finetune.steps=3", "finetune.gamma=0.5"]},
